@@ -1,0 +1,22 @@
+"""Learn the intrinsic dimension of data with latent Wasserstein GANs, from a laptop to a cluster.
+
+`LWGAN` is the scikit-learn estimator; the command line is ``lwgan-dist``.
+"""
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lwgan_dist.estimator import LWGAN
+
+__version__ = version("lwgan-dist")
+__all__ = ["LWGAN", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the estimator when it is asked for: it brings torch, which the command line's help does not need."""
+    if name == "LWGAN":
+        from lwgan_dist.estimator import LWGAN
+
+        return LWGAN
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,242 @@
+"""The command line. Heavy imports (torch, Ray, matplotlib) happen inside the commands, so that ``--help`` is quick."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lwgan_dist.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from lwgan_dist.config import ExecutionConfig, RunConfig
+    from lwgan_dist.results import RunResult
+
+INTERRUPTED = 130
+
+
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="lwgan-dist")
+def main() -> None:
+    """Learn the intrinsic dimension of data with latent Wasserstein GANs.
+
+    \b
+    lwgan-dist estimate table.parquet          the dimension of a table, with the evidence
+    lwgan-dist train CONFIG.yaml               a run as a file says, on any number of workers
+    lwgan-dist generate RUN_DIR --num 1000 --out new.parquet
+    lwgan-dist show RUN_DIR                    what a run was told, what it says
+    lwgan-dist validate CONFIG.yaml            check a configuration
+
+    \b
+    Exit codes: 0 ok, 2 usage or configuration, 3 a run failed, 4 data rejected,
+    5 cluster unreachable or refused, 130 interrupted.
+    """
+
+
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Report what the user can mend as one message, with its exit code."""
+
+    @wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+        try:
+            command(*args, **kwargs)
+        except UserError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("interrupted: the same command goes on from the last checkpoint", err=True)
+            sys.exit(INTERRUPTED)
+
+    return guarded
+
+
+_overrides = click.argument("changes", nargs=-1, metavar="[key=value ...]")
+_workers = click.option(
+    "--workers", type=click.IntRange(0), default=None, help="Worker processes; 0: in this process, without Ray."
+)
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, nothing else there.")
+_dry_run = click.option("--dry-run", is_flag=True, help="Show the resolved configuration and stop.")
+_verbose = click.option("-v", "--verbose", is_flag=True, help="Show what Ray says.")
+
+
+@main.command(short_help="Estimate the intrinsic dimension of a table.")
+@click.argument("data")
+@_overrides
+@click.option("--max-dimension", type=click.IntRange(1), help="The largest rank considered.  [default: columns, at most 10]")
+@click.option("--schedule", type=click.Choice(["fast", "paper"]), default="fast", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the run.")
+@click.option("--out", metavar="DIR", help="The run folder.  [default: runs/<data>-<fingerprint>]")
+@_workers
+@_dry_run
+@_json
+@_verbose
+@_guarded
+def estimate(
+    data: str, changes: tuple[str, ...], max_dimension: int | None, schedule: str, seed: int, out: str | None,
+    workers: int | None, dry_run: bool, as_json: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Estimate the intrinsic dimension of DATA, with the evidence for it and a generator.
+
+    DATA is a table (.parquet, .arrow, .feather, .npy, .npz, .csv, .csv.gz, a folder of Parquet files) or the name of a
+    manifold of known dimension (s_curve, hyperplane, sphere, ...). Any field of the configuration can be set by
+    key=value, for example data.columns=[a,b] schedule.matching_iterations=3000 precision=bfloat16.
+    """
+    from typing import get_args
+
+    from lwgan_dist.config import ManifoldName, TrainConfig
+    from lwgan_dist.configfile import build_config
+
+    is_manifold = data in get_args(ManifoldName) and not Path(data).exists()
+    told: dict[str, Any] = {
+        "data": {"source": "manifold", "name": data} if is_manifold else {"source": "table", "path": data},
+        "schedule": {"name": schedule},
+        "seed": seed,
+        "execution": {"workers": 0 if workers is None else workers},
+    }
+    if max_dimension is not None:
+        told["networks"] = {"latent_dim": max_dimension}
+    config = build_config(TrainConfig, told, changes)
+    name = data if is_manifold else Path(data).name.split(".")[0] or "table"
+    _carry_out(config.run(), config.execution, name, out, dry_run, as_json, verbose)
+
+
+@main.command(short_help="Carry out a run as a file says.")
+@click.argument("config_file", metavar="CONFIG.yaml")
+@_overrides
+@click.option("--name", help="Name of the run; its folder is STORAGE/NAME.  [default: <config>-<fingerprint>]")
+@click.option("--storage", metavar="DIR", default="runs", show_default=True, help="Folder or URI that holds runs.")
+@_workers
+@_dry_run
+@_json
+@_verbose
+@_guarded
+def train(
+    config_file: str, changes: tuple[str, ...], name: str | None, storage: str,
+    workers: int | None, dry_run: bool, as_json: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Carry out the run that CONFIG.yaml describes. The same command goes on with a run that was interrupted, and
+    answers at once for one that is finished.
+    """
+    import re
+
+    from lwgan_dist.config import NAME_PATTERN, TrainConfig
+    from lwgan_dist.configfile import read_config
+
+    if name is not None and not re.match(NAME_PATTERN, name):
+        raise ConfigError(f"--name {name!r}: a name has letters, digits, '.', '_', '-', starts with a letter or digit")
+    config = read_config(TrainConfig, config_file, changes)
+    execution = config.execution
+    if workers is not None:
+        execution = execution.model_copy(update={"workers": workers})
+    out = f"{storage}/{name}" if name else None
+    _carry_out(config.run(), execution, Path(config_file).stem, out, dry_run, as_json, verbose, storage)
+
+
+def _carry_out(
+    config: "RunConfig", execution: "ExecutionConfig", name: str, out: str | None,
+    dry_run: bool, as_json: bool, verbose: bool, storage: str = "runs",
+) -> None:  # fmt: skip
+    """Train a run in its folder and show the result."""
+    from lwgan_dist.configfile import to_yaml
+    from lwgan_dist.reporting.terminal import ProgressLine
+    from lwgan_dist.runs import Run
+    from lwgan_dist.storage import Folder
+
+    run = Run(config)
+    folder = Folder.at(out or f"{storage}/{name[:40]}-{run.fingerprint}")
+    if dry_run:
+        iterations = sum(stage.iterations for stage in run.stages)
+        click.echo(f"run folder: {folder.location}\niterations: {iterations}\n", err=True)
+        click.echo(to_yaml(run.config), nl=False)
+        return
+    with ProgressLine(name) as line:
+        result = run.train(folder, execution, on_progress=line.update, verbose=verbose)
+    _show_result(result, folder.location, as_json)
+
+
+@main.command()
+@click.argument("run_dir")
+@click.option("--num", type=click.IntRange(1), required=True, help="Rows to generate.")
+@click.option("--rank", type=click.IntRange(1), help="Latent rank.  [default: the estimated dimension]")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--out", required=True, metavar="FILE.parquet")
+@_guarded
+def generate(run_dir: str, num: int, rank: int | None, seed: int, out: str) -> None:
+    """Write rows generated by a finished run, in the units and with the columns of its data."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from lwgan_dist.model import FittedModel
+    from lwgan_dist.storage import Folder
+
+    if not out.endswith(".parquet"):
+        raise ConfigError(f"--out {out}: the file name ends in .parquet")
+    model = FittedModel.load(Folder.at(run_dir).sub("model"))
+    rows = model.generate(num, rank, seed)
+    table = pa.table({name: rows[:, i] for i, name in enumerate(model.columns)})
+    try:
+        pq.write_table(table, out)
+    except OSError as error:
+        raise ConfigError(f"--out {out}: cannot be written ({error})") from None
+    click.echo(f"{num} rows at rank {rank or model.dimension} in {out}", err=True)
+
+
+@main.command()
+@click.argument("run_dir")
+@_json
+@_guarded
+def show(run_dir: str, as_json: bool) -> None:
+    """Show what a run was told and what it says; for a run under way, where it stands."""
+    from lwgan_dist.runs import CONFIG_FILE, RESULT_FILE, read_result
+    from lwgan_dist.storage import Folder
+    from lwgan_dist.training.loop import PROGRESS_FILE
+
+    folder = Folder.at(run_dir)
+    if not folder.has(RESULT_FILE) and folder.has(PROGRESS_FILE):
+        told = json.loads(folder.read(PROGRESS_FILE))
+        if as_json:
+            click.echo(json.dumps(told))
+        else:
+            click.echo(folder.read(CONFIG_FILE).decode())
+            click.echo(f"not finished: {told['iteration']} of {told['iterations']} iterations ({told['stage']})")
+        return
+    result = read_result(folder)
+    if not as_json:
+        click.echo(folder.read(CONFIG_FILE).decode())
+    _show_result(result, folder.location, as_json)
+
+
+def _show_result(result: "RunResult", location: str, as_json: bool) -> None:
+    from lwgan_dist.reporting.terminal import print_result
+    from lwgan_dist.runs import run_files
+    from lwgan_dist.storage import Folder
+
+    if as_json:
+        click.echo(result.model_dump_json())
+    else:
+        print_result(result, run_files(Folder.at(location)))
+
+
+@main.command()
+@click.argument("config_file", metavar="CONFIG.yaml", required=False)
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of such files, for editors.")
+@_guarded
+def validate(config_file: str | None, schema: bool) -> None:
+    """Check a configuration for ``lwgan-dist train`` without starting anything."""
+    from lwgan_dist.config import TrainConfig
+    from lwgan_dist.configfile import json_schema, read_config
+
+    if schema:
+        click.echo(json_schema(TrainConfig))
+        return
+    if config_file is None:
+        raise ConfigError("validate needs a CONFIG.yaml, or --schema")
+    read_config(TrainConfig, config_file)
+    click.echo(f"{config_file}: ok")

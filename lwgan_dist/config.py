@@ -1,0 +1,357 @@
+"""What a run is told. ``RunConfig`` holds everything that can change a number and nothing else; where the run is
+stored, on how many workers it runs and how often it is retried stands beside it, in ``ExecutionConfig``.
+
+Pure data: this module imports neither torch nor Ray. Reading from YAML, with errors that name file and line, is in
+`lwgan_dist.configfile`.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION = 1
+"""Written into run folders; a change of meaning of any field raises it."""
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""Names of runs: Ray would accept ``../../x`` and absolute paths."""
+
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+ManifoldName = Literal[
+    "swissroll_curve", "s_curve", "hyperplane", "sphere", "ball", "torus", "flat_torus", "helix", "moebius",
+    "swiss_roll", "affine", "nonlinear",
+]  # fmt: skip
+Standardization = Literal["global", "per_column", "none"]
+Split = Literal["train", "holdout"]
+Precision = Literal["float32", "float64", "bfloat16"]
+
+
+class Frozen(BaseModel):
+    """Base of all configurations: immutable, no unknown keys, no infinities, fields documented by docstrings."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
+    )
+
+
+class _Sample(Frozen):
+    standardize: Standardization = "global"
+    """``global``: centre, then divide everything by one scale, the standard deviation along a direction picked in
+    proportion to its variance, sqrt(tr(S^2) / tr(S)) for the covariance S (unchanged by rotation and by constant
+    columns). ``per_column``: each column to mean 0 and standard deviation 1. ``none``: the numbers as they are. Undone
+    in generated data."""
+    holdout_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Part of the rows that is never trained on; the score is computed on both parts."""
+    seed: int = 0
+    """Seed of the sample: of a manifold's rows, of the choice of ``n`` rows, of the split."""
+
+
+class ManifoldData(_Sample):
+    """A manifold of known dimension, sampled."""
+
+    source: Literal["manifold"] = "manifold"
+    name: ManifoldName
+    """Which manifold; `lwgan_dist.data.manifolds` describes each."""
+    rows: Literal["fixed", "stream"] = "fixed"
+    """``fixed``: one sample of n rows is the data set. ``stream``: fresh draws at every step, as in the authors' toys;
+    there is no n."""
+    n: Annotated[int, Field(ge=2)] = 5000
+    """Rows of the sample; under ``stream``, rows of the sample from which the standardisation is computed."""
+    dim: PositiveInt | None = None
+    """Intrinsic dimension, for the manifolds that have one to choose (sphere, ball, flat_torus, affine, nonlinear)."""
+    ambient_dim: PositiveInt | None = None
+    """Columns: a manifold of fewer columns is padded with zeros (and turned, if ``rotate``)."""
+    rotate: bool = False
+    """Apply a random rotation of the ambient space, drawn from ``seed``."""
+    noise: NonNegativeFloat = 0.0
+    """Standard deviation of Gaussian noise added to every column."""
+
+
+class TableData(_Sample):
+    """A table of the user's: Parquet (file or folder), Arrow/Feather, NPY, NPZ or CSV."""
+
+    source: Literal["table"] = "table"
+    path: str
+    """File or folder."""
+    columns: list[str] | None = None
+    """Columns to use; all by default."""
+    array: str | None = None
+    """Name of the array inside an NPZ file that holds several."""
+    n: Annotated[int, Field(ge=2)] | None = None
+    """Use a random choice of this many rows; all by default."""
+
+
+class ArrayData(_Sample):
+    """An array in memory, handed to the Python class; the configuration records what identifies it."""
+
+    source: Literal["array"] = "array"
+
+
+DataConfig = Annotated[ManifoldData | TableData | ArrayData, Field(discriminator="source")]
+
+
+class NetworksConfig(Frozen):
+    """The three multilayer perceptrons."""
+
+    name: Literal["mlp"] = "mlp"
+    latent_dim: PositiveInt | None = None
+    """q, the largest rank considered (``max_dimension``). By default the number of columns, at most 10."""
+    width: PositiveInt = 64
+    """s, the unit of the hidden widths: encoder 8s, 4s, 2s, s; generator s, 2s, 4s, 8s; critic 4s, 2s, s."""
+    encoder_activation: Literal["relu", "silu"] | None = None
+    """By default the one of the schedule: ``relu`` for ``paper``, ``silu`` for ``fast``."""
+
+
+class ObjectiveConfig(Frozen):
+    """Weights of the objective."""
+
+    mmd_weight: NonNegativeFloat = 1.0
+    """w_mmd, weight of the code matching in the encoder-generator loss and in the score."""
+    gradient_penalty_weight: NonNegativeFloat = 5.0
+    """w_gp, weight of the gradient penalty in the critic loss."""
+
+
+class PaperSchedule(Frozen):
+    """The authors' schedule: one rank an iteration, K critic updates, then m encoder-generator updates, by Adam.
+
+    Every expectation is over its own batch: gradient penalty and MMD use a second batch of rows and fresh noise.
+    """
+
+    name: Literal["paper"] = "paper"
+    iterations: PositiveInt = 10_000
+    """Iterations before the score is evaluated."""
+    batch_size: Annotated[int, Field(ge=2)] = 512
+    """Rows of one batch over all workers."""
+    critic_updates: PositiveInt = 20
+    """K, critic updates an iteration."""
+    encoder_generator_updates: PositiveInt = 1
+    """m, encoder-generator updates an iteration."""
+    burst_updates: PositiveInt = 100
+    """K in the first ``burst_first`` iterations and in every ``burst_every``-th."""
+    burst_first: Annotated[int, Field(ge=0)] = 100
+    """Iterations of the opening burst."""
+    burst_every: PositiveInt = 100
+    """Distance of the later bursts, in iterations."""
+    mmd_start: Fraction = 0.5
+    """Fraction of the iterations after which the MMD is switched on."""
+    learning_rate: PositiveFloat = 2e-4
+    """Adam's, for all networks."""
+    beta1: Beta = 0.5
+    """Adam's decay of the first moment."""
+    beta2: Beta = 0.999
+    """Adam's decay of the second moment."""
+    decay_factor: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Factor of the learning rate at each milestone."""
+    decay_at: list[Fraction] = [0.8, 0.85, 0.9, 0.95]
+    """Milestones, as fractions of the iterations."""
+
+
+class FastSchedule(Frozen):
+    """The staged schedule: reconstruction, matching, critic, joint; batches mix the ranks.
+
+    1. reconstruction: R with moment matching of the codes;
+    2. matching: R with the MMD;
+    3. critic: the critic alone, encoder and generator frozen;
+    4. joint: the whole objective, and the score is evaluated.
+    """
+
+    name: Literal["fast"] = "fast"
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+    """Rows of one batch over all workers; by default 512, or all training rows where there are fewer."""
+    rank_share_exponent: NonNegativeFloat = 1.0
+    """Rows of rank r in a batch are in proportion to r^-exponent: low ranks are the hardest to fit."""
+    reconstruction_iterations: PositiveInt = 3_000
+    """Updates of stage 1."""
+    reconstruction_learning_rate: PositiveFloat = 2e-3
+    """Adam's at the start of stage 1; a cosine takes it to a tenth."""
+    moment_weight: NonNegativeFloat = 0.3
+    """Weight of the moment matching in stage 1."""
+    matching_iterations: PositiveInt = 1_500
+    """Updates of stage 2."""
+    matching_learning_rate: PositiveFloat = 1e-3
+    """Adam's at the start of stage 2; a cosine takes it to a twentieth."""
+    critic_iterations: PositiveInt = 400
+    """Critic updates of stage 3."""
+    critic_learning_rate: PositiveFloat = 1e-3
+    """Adam's for the critic in stage 3; a fifth of it in stage 4."""
+    joint_iterations: PositiveInt = 200
+    """Iterations of stage 4; the score is evaluated at equal distances over the last three quarters."""
+    joint_critic_updates: PositiveInt = 10
+    """Critic updates before every encoder-generator update of stage 4."""
+    joint_learning_rate: PositiveFloat = 1e-4
+    """Adam's for encoder and generator in stage 4, reached after a linear ramp."""
+
+
+ScheduleConfig = Annotated[PaperSchedule | FastSchedule, Field(discriminator="name")]
+
+
+class ScoreConfig(Frozen):
+    """How the score is evaluated and the rank chosen."""
+
+    evaluations: Annotated[int, Field(ge=2)] = 50
+    """Evaluations of the score; their standard error enters the penalty."""
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+    """Rows of one evaluation; by default the batch size of the schedule."""
+    score_on: Split = "train"
+    """Rows on which the score that chooses the rank is computed. The components on the other part are kept too."""
+    penalty: Literal["reference", "rate", "fixed"] = "reference"
+    """lambda of the penalised score: ``reference`` SE^0.8, ``rate`` n^-0.4, ``fixed`` a number."""
+    penalty_exponent: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    """Exponent of the rule ``reference``."""
+    penalty_constant: NonNegativeFloat = 1.0
+    """Factor of the rule; for ``fixed`` lambda itself."""
+
+
+class RunConfig(Frozen):
+    """One run: train an LWGAN on a sample and estimate the intrinsic dimension. Nothing that cannot change a number."""
+
+    data: DataConfig
+    """The sample."""
+    networks: NetworksConfig = NetworksConfig()
+    """Encoder, generator, critic."""
+    objective: ObjectiveConfig = ObjectiveConfig()
+    """Weights of the objective."""
+    schedule: ScheduleConfig = FastSchedule()
+    """How it is optimised."""
+    score: ScoreConfig = ScoreConfig()
+    """How the rank is chosen."""
+    precision: Precision = "float32"
+    """``float32``, ``float64``, or ``bfloat16``: float32 parameters with autocast products."""
+    seed: int = 0
+    """Seed of initial values, ranks, batches and noise; the sample has its own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_schedule(cls, told: Any) -> Any:
+        """A schedule section without a name is one of the default schedule."""
+        schedule = told.get("schedule") if isinstance(told, dict) else None
+        if isinstance(schedule, dict) and "name" not in schedule:
+            return {**told, "schedule": {"name": "fast", **schedule}}
+        return told
+
+    @model_validator(mode="after")
+    def _stream_has_no_rows(self) -> Self:
+        if isinstance(self.data, ManifoldData) and self.data.rows == "stream":
+            if self.score.penalty == "rate":
+                raise ValueError("penalty 'rate' needs the number of rows n, and rows 'stream' has none")
+            if self.score.score_on == "holdout":
+                raise ValueError("score_on 'holdout' needs rows set apart, and rows 'stream' has none")
+        elif self.score.score_on == "holdout" and self.data.holdout_fraction == 0:
+            raise ValueError("score_on 'holdout' needs data.holdout_fraction > 0 (got 0)")
+        return self
+
+    def resolved(self, *, train_rows: int | None, ambient_dim: int) -> Self:
+        """The same run with every default that depends on the data written out.
+
+        Args:
+            train_rows: rows to train on, None for a stream.
+            ambient_dim: columns.
+        """
+        networks = {
+            "latent_dim": self.networks.latent_dim or min(ambient_dim, 10),
+            "encoder_activation": self.networks.encoder_activation
+            or ("relu" if self.schedule.name == "paper" else "silu"),
+        }
+        batch_size = self.schedule.batch_size or min(512, train_rows or 512)
+        return self.model_copy(
+            update={
+                "networks": self.networks.model_copy(update=networks),
+                "schedule": self.schedule.model_copy(update={"batch_size": batch_size}),
+                "score": self.score.model_copy(update={"batch_size": self.score.batch_size or batch_size}),
+            }
+        )
+
+    def fingerprint(self, data_digest: str) -> str:
+        """12 hexadecimal digits of the SHA-256 of the canonical configuration and the data: the identity of the run.
+
+        Args:
+            data_digest: SHA-256 of the sample, see `lwgan_dist.data.sample.Sample`.
+        """
+        told = self.model_dump(mode="json")
+        if told["data"]["source"] == "table":
+            del told["data"]["path"]  # the rows count, not where they lie
+        text = json.dumps([SCHEMA_VERSION, told, data_digest], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class WorkerRange(Frozen):
+    """An elastic number of workers: training goes on with as many as the cluster can give."""
+
+    min: PositiveInt
+    """Fewest workers to start, or go on, with."""
+    max: PositiveInt
+    """Most workers."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min <= max must hold, but got min={self.min}, max={self.max}")
+        return self
+
+
+class ExecutionConfig(Frozen):
+    """Where and how a run is carried out. Nothing here changes its result."""
+
+    workers: Annotated[int, Field(ge=0)] | WorkerRange = 1
+    """Processes of the data-parallel training: 0 runs in this process without Ray, 1 or more under Ray Train; ``{min:
+    2, max: 8}`` is elastic."""
+    cpus_per_worker: PositiveFloat = 1.0
+    """CPUs that Ray reserves for a worker; also its number of threads, rounded down, at least 1."""
+    use_gpu: bool = False
+    """Reserve GPUs and train on them, with nccl between workers."""
+    gpus_per_worker: PositiveFloat = 1.0
+    """GPUs that Ray reserves for a worker, with ``use_gpu``."""
+    resources_per_worker: dict[str, PositiveFloat] = {}
+    """Further Ray resources that a worker needs, by name."""
+    address: str | None = None
+    """Ray cluster to join; by default the one in RAY_ADDRESS, or else a local one that ends with the command."""
+    max_failures: Annotated[int, Field(ge=-1)] = 3
+    """Restarts after a lost worker or node (-1: no limit). A non-finite loss is not retried."""
+    checkpoint_seconds: NonNegativeFloat = 30.0
+    """Time between checkpoints."""
+    checkpoints_kept: Annotated[int, Field(ge=2)] = 2
+    """Checkpoints kept; at least 2, so that a damaged newest one has one before it."""
+    start_timeout_seconds: PositiveFloat = 120.0
+    """How long to wait for the workers to start before trying again (with fewer, if elastic)."""
+    collective_timeout_seconds: PositiveFloat = 300.0
+    """How long a worker waits for the others before it counts them as lost."""
+
+
+class TrainConfig(RunConfig):
+    """The content of a file for ``lwgan-dist train``: a run and how to carry it out."""
+
+    execution: ExecutionConfig = ExecutionConfig()
+    """Where and how it is carried out; changes no number."""
+
+    def run(self) -> RunConfig:
+        """The run alone."""
+        return RunConfig(**{name: getattr(self, name) for name in RunConfig.model_fields})
+
+
+def override(told: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a nested dictionary with values set at dotted paths: ``{"schedule.iterations": 100}``.
+
+    Choosing another member of a union (``schedule.name``, ``data.source``) drops the fields of the member before it,
+    except those set in the same call. The result is plain data and is validated by whoever builds a model from it.
+
+    Raises:
+        ValueError: a path runs through something that is not a section.
+    """
+    result: dict[str, Any] = json.loads(json.dumps(told))
+    for path in sorted(changes, key=lambda path: not path.endswith((".name", ".source"))):
+        *sections, field = path.split(".")
+        place = result
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise ValueError(f"{path}: {section} is a value, not a section")
+        if path in ("schedule.name", "data.source") and place.get(field, changes[path]) != changes[path]:
+            place.clear()
+        place[field] = changes[path]
+    return result

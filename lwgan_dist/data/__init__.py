@@ -1,0 +1,1 @@
+"""Where rows come from: manifolds of known dimension and tables of the user."""

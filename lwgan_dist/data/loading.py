@@ -1,0 +1,115 @@
+"""What the readers of all file formats share: what they return, how columns are chosen, how a rejection is worded."""
+
+import difflib
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import pyarrow as pa  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from lwgan_dist.errors import DataError
+
+Array = NDArray[Any]
+
+Place = Callable[[int], str]
+"""0-based row -> where a person finds it, for example ``row 17 (line 18)``."""
+
+CHOOSE_HINT = "choose the numeric columns with data.columns or columns=[...]"
+
+_DAMAGE = (
+    pa.ArrowException, OSError, EOFError, ValueError, MemoryError, NotImplementedError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError,
+)  # fmt: skip
+"""What pyarrow, numpy, gzip and zipfile raise at files that are not what their suffix says (found by fuzzing)."""
+
+
+def row_number(row: int) -> str:
+    """The place of a row in a file that has nothing but rows."""
+    return f"row {row + 1}"
+
+
+class Loaded(NamedTuple):
+    """What a reader returns.
+
+    Attributes:
+        rows: shape (n, p), float32 or float64, C-contiguous, not checked yet.
+        columns: p names.
+        place: where in the file a row stands.
+    """
+
+    rows: Array
+    columns: tuple[str, ...]
+    place: Place = row_number
+
+
+@contextmanager
+def damage_rejected(source: str, kind: str) -> Iterator[None]:
+    """Turns whatever a library raises at a damaged file into a DataError.
+
+    Args:
+        source: the file, for the message.
+        kind: the format that it should have, for the message.
+    """
+    try:
+        yield
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{source}: not a readable {kind} file ({shortened(reason, 200)})") from None
+
+
+def choose_columns(available: Sequence[str], wanted: Sequence[str] | None, source: str) -> list[int]:
+    """Positions of the wanted columns, in the order in which they were asked for; of all columns if None.
+
+    Raises:
+        DataError: no column, a column that does not exist, or one that is asked for or exists twice.
+    """
+    names = available if wanted is None else wanted
+    if not names:
+        raise DataError(f"{source}: no columns" if wanted is None else f"{source}: an empty list of columns was given")
+    position = {name: i for i, name in enumerate(available)}
+    for name in names:
+        if name not in position:
+            raise DataError(f"{source}: no column {quoted(name)}{_suggestion(name, available)}")
+    require_unique(names, source)
+    require_unique([name for name in available if name in set(names)], source)
+    return [position[name] for name in names]
+
+
+def require_unique(names: Sequence[str], source: str) -> None:
+    """Raises DataError if a column name occurs twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise DataError(f"{source}: the column name {quoted(name)} occurs more than once")
+        seen.add(name)
+
+
+def quoted(value: str) -> str:
+    """A name or value from a file in one line: quotes around it, control characters escaped, at most 60 characters."""
+    return shortened(repr(value), 60)
+
+
+def shortened(text: str, limit: int) -> str:
+    """The text, cut at the limit."""
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def listed(names: Sequence[str], limit: int = 20) -> str:
+    """Quoted names, at most ``limit`` of them."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(quoted(name) for name in names[:limit]) + more
+
+
+def numbered_columns(count: int) -> tuple[str, ...]:
+    """The names x1..xp of columns that have none."""
+    return tuple(f"x{i + 1}" for i in range(count))
+
+
+def _suggestion(name: str, available: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, available[:10_000])
+    meant = f" (did you mean {listed(close)}?)" if close else ""
+    return f"{meant}; there are {listed(available)}"

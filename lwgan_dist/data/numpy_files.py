@@ -1,0 +1,99 @@
+"""NPY and NPZ files. Nothing is unpickled, and no more memory is taken than the file has bytes for."""
+
+import math
+import os
+import zipfile
+from typing import IO
+
+import numpy as np
+
+from lwgan_dist.data.loading import Array, Loaded, choose_columns, damage_rejected, listed, numbered_columns, quoted
+from lwgan_dist.errors import DataError
+
+
+def read_npy(path: str, columns: list[str] | None) -> Loaded:
+    """The rows of an NPY file; the columns are called x1..xp.
+
+    Args:
+        path: the file.
+        columns: names of the columns to use, in this order; all if None.
+
+    Raises:
+        DataError: damaged, or not an array of real numbers, or columns that do not exist.
+    """
+    with damage_rejected(path, "NPY"), open(path, "rb") as stream:
+        array = _read_array(stream, os.path.getsize(path), path)
+    return _loaded(array, columns, path)
+
+
+def read_npz(path: str, columns: list[str] | None, array: str | None = None) -> Loaded:
+    """The rows of one array of an NPZ file; see `read_npy`.
+
+    Args:
+        path: the file.
+        columns: names of the columns to use, in this order; all if None.
+        array: name of the array; may be left out if there is only one.
+
+    Raises:
+        DataError: as `read_npy`, and if it is not clear which array is meant.
+    """
+    with damage_rejected(path, "NPZ"), zipfile.ZipFile(path) as archive:
+        members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+        member = members[_choose_array(list(members), array, path)]
+        with archive.open(member) as stream:
+            rows = _read_array(stream, member.file_size, path)
+    return _loaded(rows, columns, path)
+
+
+def _choose_array(names: list[str], wanted: str | None, source: str) -> str:
+    if not names:
+        raise DataError(f"{source}: holds no array")
+    if wanted is None and len(names) > 1:
+        raise DataError(f"{source}: holds several arrays, name one with data.array or array=...: {listed(names)}")
+    if wanted is not None and wanted not in names:
+        raise DataError(f"{source}: holds no array {quoted(wanted)}; there are {listed(names)}")
+    return names[0] if wanted is None else wanted
+
+
+def _read_array(stream: IO[bytes], size: int, source: str) -> Array:
+    """The array in a stream of ``size`` bytes."""
+    shape, dtype = _read_header(stream)
+    _check_dtype(dtype, source)
+    if min(shape, default=0) < 0 or stream.tell() + math.prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"an array of shape {shape} and dtype {dtype} does not have {size} bytes")
+    stream.seek(0)
+    array = np.lib.format.read_array(stream, allow_pickle=False)
+    if stream.read(1):  # reading to the end is also what makes zipfile compare the checksum
+        raise ValueError("bytes after the end of the array")
+    return array
+
+
+def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    if np.lib.format.read_magic(stream) == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    else:
+        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+    return shape, dtype
+
+
+def _check_dtype(dtype: np.dtype, source: str) -> None:
+    if dtype.hasobject:
+        raise DataError(f"{source}: holds Python objects (a pickle), which are not read; save an array of numbers")
+    if dtype.kind == "c":
+        raise DataError(f"{source}: complex numbers ({dtype}); save real and imaginary parts as columns")
+    if dtype.kind not in "biuf":
+        raise DataError(f"{source}: not an array of numbers (dtype {dtype})")
+
+
+def _loaded(array: Array, columns: list[str] | None, source: str) -> Loaded:
+    """One row for each entry of the first axis, shape (n, product of the other axes)."""
+    if array.ndim == 0:
+        raise DataError(f"{source}: a single number, rows are expected")
+    rows = array.reshape(len(array), math.prod(array.shape[1:]))
+    names = numbered_columns(rows.shape[1])
+    if columns is not None:
+        rows = rows[:, choose_columns(names, columns, source)]
+    narrow = array.dtype.kind == "f" and array.dtype.itemsize <= 4
+    with np.errstate(over="ignore"):  # longdouble beyond float64 becomes inf, which is rejected with its place
+        rows = np.ascontiguousarray(rows, np.float32 if narrow else np.float64)
+    return Loaded(rows, names if columns is None else tuple(columns))

@@ -1,0 +1,127 @@
+"""The sample of a run: n fixed rows, split and standardised, or a stream of fresh draws."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lwgan_dist.config import ArrayData, DataConfig, ManifoldData, Split
+from lwgan_dist.data.manifolds import ManifoldSampler
+from lwgan_dist.data.standardize import Standardizer
+from lwgan_dist.data.tables import Table, read_table
+from lwgan_dist.errors import DataError
+from lwgan_dist.seeding import generator
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a run learns from. Rows are standardised.
+
+    Attributes:
+        train, holdout: shapes (n_train, p) and (n_holdout, p); float64 or, for float32 tables, float32. Empty for a
+            stream.
+        standardizer: how to return to the units of the data.
+        columns: names of the columns.
+        digest: SHA-256 of what was given, before the split: the identity of the data.
+        intrinsic_dim: the truth, where it is known.
+        stream: draws fresh standardised rows, for a stream.
+    """
+
+    train: Array
+    holdout: Array
+    standardizer: Standardizer
+    columns: tuple[str, ...]
+    digest: str
+    intrinsic_dim: int | None = None
+    stream: Callable[[np.random.Generator, int], Array] | None = None
+
+    @property
+    def rows(self) -> int | None:
+        """n, training and hold-out rows together; None for a stream."""
+        return None if self.stream else len(self.train) + len(self.holdout)
+
+    @property
+    def ambient_dim(self) -> int:
+        """p."""
+        return len(self.columns)
+
+    def draw(self, rng: np.random.Generator, count: int, split: Split = "train") -> Array:
+        """Rows for one or more batches, shape (count, p).
+
+        A stream gives fresh rows. A fixed sample gives rows without replacement, as far as there are enough: of
+        n < count rows each comes floor(count / n) times, and the remainder is drawn without replacement.
+        """
+        if self.stream is not None:
+            return self.stream(rng, count)
+        rows = self.train if split == "train" else self.holdout
+        whole, part = divmod(count, len(rows))
+        picks = [rng.permutation(len(rows)) for _ in range(whole)]
+        if part:
+            picks.append(rng.choice(len(rows), part, replace=False))
+        return np.asarray(rows[picks[0] if len(picks) == 1 else np.concatenate(picks)])
+
+
+def load_sample(config: DataConfig, array: Array | None = None) -> Sample:
+    """The sample that a configuration names.
+
+    Args:
+        config: the ``data`` section.
+        array: the rows of an in-memory run (``data.source: array``), shape (n, p).
+
+    Raises:
+        DataError: rows that cannot be estimated from.
+        ConfigError: a manifold that cannot be.
+    """
+    if isinstance(config, ManifoldData):
+        sampler = ManifoldSampler(config)
+        rows = sampler.draw(generator(config.seed, "sample"), config.n)
+        table = Table(rows, tuple(f"x{i + 1}" for i in range(sampler.ambient_dim)))
+        if config.rows == "stream":
+            standardizer = Standardizer.fit(rows, config.standardize)
+            empty = np.empty((0, sampler.ambient_dim))
+
+            def stream(rng: np.random.Generator, count: int) -> Array:
+                return standardizer.apply(sampler.draw(rng, count))
+
+            return Sample(
+                empty, empty, standardizer, table.columns, _digest(rows), sampler.intrinsic_dim, stream
+            )
+        return _split(table, config, sampler.intrinsic_dim)
+    if isinstance(config, ArrayData):
+        if array is None:
+            raise ValueError("a run on an array needs the array")
+        return _split(Table(array, tuple(f"x{i + 1}" for i in range(array.shape[1]))), config, None)
+    table = read_table(config.path, columns=config.columns, array=config.array)
+    if config.n is not None:
+        if config.n > len(table.rows):
+            raise DataError(f"{config.path}: data.n = {config.n} rows were asked for, but there are {len(table.rows)}")
+        chosen = generator(config.seed, "subsample").choice(len(table.rows), config.n, replace=False)
+        table = Table(table.rows[np.sort(chosen)], table.columns)
+    return _split(table, config, None)
+
+
+def _split(table: Table, config: DataConfig, intrinsic_dim: int | None) -> Sample:
+    n = len(table.rows)
+    held = round(config.holdout_fraction * n)
+    order = generator(config.seed, "split").permutation(n)
+    train, holdout = table.rows[np.sort(order[held:])], table.rows[np.sort(order[:held])]
+    standardizer = Standardizer.fit(train, config.standardize)
+    return Sample(
+        _apply(standardizer, train), _apply(standardizer, holdout),
+        standardizer, table.columns, _digest(table.rows), intrinsic_dim,
+    )  # fmt: skip
+
+
+def _apply(standardizer: Standardizer, rows: Array) -> Array:
+    """Standardised rows in the width of the input: float32 tables stay float32."""
+    return standardizer.apply(rows).astype(rows.dtype, copy=False)
+
+
+def _digest(rows: Array) -> str:
+    rows = np.ascontiguousarray(rows)
+    return hashlib.sha256(f"{rows.shape}{rows.dtype}".encode() + rows.tobytes()).hexdigest()

@@ -1,0 +1,54 @@
+"""Standardisation of a sample, and its inverse for generated rows."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lwgan_dist import config
+
+_ROWS_FOR_SCALE = 20_000
+"""Rows from which the common scale is computed, evenly spaced, so that its cost does not grow with the sample."""
+
+
+@dataclass(frozen=True)
+class Standardizer:
+    """x -> (x - shift) / scale, columnwise; both of shape (p,), scale positive."""
+
+    shift: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, rows: NDArray[Any], how: config.Standardization) -> Self:
+        """Shift and scale of a sample.
+
+        ``global``: the mean, and one scale sqrt(tr(S^2) / tr(S)) with S the covariance: the root of the mean variance
+        of a direction picked in proportion to its variance. It is 1 for N(0, I) on any subspace, so neither constant
+        columns nor a rotation change it. ``per_column``: mean and standard deviation of each column (1 for a constant
+        column). ``none``: 0 and 1.
+
+        Args:
+            rows: shape (n, p), n >= 2, finite.
+        """
+        p = rows.shape[1]
+        if how == "none":
+            return cls(np.zeros(p), np.ones(p))
+        shift = rows.mean(axis=0, dtype=np.float64)
+        if how == "per_column":
+            deviation = rows.std(axis=0, dtype=np.float64)
+            return cls(shift, np.where(deviation > 0, deviation, 1.0))
+        thinned = rows[:: max(1, len(rows) // _ROWS_FOR_SCALE)]
+        centred = thinned.astype(np.float64) - shift
+        gram = centred.T @ centred if p <= len(centred) else centred @ centred.T
+        variance = np.trace(gram)
+        scale = np.sqrt(np.square(gram).sum() / variance / len(centred)) if variance > 0 else 1.0
+        return cls(shift, np.full(p, scale))
+
+    def apply(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Standardised rows, shape (n, p)."""
+        return np.asarray((rows - self.shift) / self.scale)
+
+    def undo(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Rows in the units of the data, shape (n, p)."""
+        return np.asarray(rows * self.scale + self.shift)

@@ -1,0 +1,37 @@
+"""The ways in which a command can end badly, each with the exit code that a script can rely on.
+
+A ``UserError`` is something the person at the keyboard can mend; the command line prints its message without a
+traceback and exits with its code. Anything else is a defect of the program and keeps its traceback.
+"""
+
+
+class UserError(Exception):
+    """Base of the errors that are reported as one message. ``exit_code`` is the status of the process."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A configuration, an option or a folder that cannot be used as it is (exit code 2)."""
+
+
+class RunFailedError(UserError):
+    """A run ended without a result (exit code 3)."""
+
+    exit_code = 3
+
+
+class NonFiniteLossError(RunFailedError):
+    """A loss became NaN or infinite; the step that would have spread it was not taken (exit code 3)."""
+
+
+class DataError(UserError):
+    """Data that cannot be estimated from: missing, malformed, not numeric, not finite, too few rows (exit code 4)."""
+
+    exit_code = 4
+
+
+class ClusterError(UserError):
+    """The Ray cluster cannot be reached, or refuses or lacks what was asked of it (exit code 5)."""
+
+    exit_code = 5

@@ -1,0 +1,1 @@
+"""Runs on a cluster. The only place that imports Ray."""

@@ -1,0 +1,219 @@
+"""A run under Ray Train: a group of DDP workers, restarted when one is lost, watched from the driver.
+
+Ray carries processes, not state. Checkpoints and results go to the run folder by our own protocol, so a run may be
+begun under Ray and finished without, and Ray's bookkeeping is a folder that is thrown away.
+"""
+
+import json
+import logging
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import ray
+import ray.train
+import ray.train.torch
+from numpy.typing import NDArray
+from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError
+
+from lwgan_dist.config import ExecutionConfig, RunConfig, WorkerRange
+from lwgan_dist.data.sample import load_sample
+from lwgan_dist.errors import ClusterError, NonFiniteLossError, RunFailedError
+from lwgan_dist.reporting.tensorboard import LiveLosses
+from lwgan_dist.storage import Folder
+from lwgan_dist.training.distributed import World
+from lwgan_dist.training.loop import PROGRESS_FILE, train_worker
+
+REPORTS = 20
+"""Reports to Ray Train over a run. Each is a barrier of all workers and may wait for the controller's next poll."""
+
+_ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # Ray's 2 s delay every report after the second by as much
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else what a worker prints appears twice
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+def train_on_ray(
+    config: RunConfig,
+    folder: Folder,
+    execution: ExecutionConfig,
+    *,
+    array: NDArray[Any] | None = None,
+    on_progress: Callable[[dict[str, Any]], None],
+    verbose: bool = False,
+) -> None:
+    """Train a run under Ray Train until its final checkpoint is in the run folder.
+
+    Args:
+        config: resolved.
+        folder: the run folder; every node must see it.
+        execution: workers, resources, retries.
+        array: the rows of an in-memory run.
+        on_progress: gets the progress records, in a thread of the driver.
+        verbose: show what Ray says.
+
+    Raises:
+        NonFiniteLossError: a loss diverged; not retried.
+        ClusterError: no cluster at the address, or one that lacks the resources.
+        RunFailedError: workers were lost more often than ``max_failures`` allows.
+    """
+    workers = execution.workers
+    with _ray(execution, verbose):
+        told = {
+            "config": config.model_dump_json(),
+            "folder": folder.location,
+            "execution": execution.model_dump_json(),
+            "array": None if array is None else ray.put(np.asarray(array)),
+        }
+        scratch = folder.sub(".ray")
+        trainer = ray.train.torch.TorchTrainer(
+            _worker,
+            train_loop_config=told,
+            torch_config=ray.train.torch.TorchConfig(timeout_s=int(execution.collective_timeout_seconds)),
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=(workers.min, workers.max) if isinstance(workers, WorkerRange) else workers,
+                use_gpu=execution.use_gpu,
+                resources_per_worker=_resources(execution),
+            ),
+            run_config=ray.train.RunConfig(
+                name=f"attempt-{uuid.uuid4().hex[:12]}",  # never resumed by Ray: see the module's docstring
+                storage_path=scratch.location,
+                failure_config=ray.train.FailureConfig(
+                    max_failures=execution.max_failures, controller_failure_limit=max(3, execution.max_failures)
+                ),
+            ),
+        )
+        try:
+            with _watched(folder, on_progress):
+                result = trainer.fit()
+        except (TrainingFailedError, ControllerError) as error:
+            raise RunFailedError(f"the training failed under Ray: {_innermost(error)}") from error
+        failure = (result.return_value or {}).get("failure")
+        if failure:
+            raise NonFiniteLossError(failure)
+        if scratch.local is not None:
+            folder.remove(".ray")
+
+
+def _worker(told: dict[str, Any]) -> dict[str, Any]:
+    """What every worker runs."""
+    execution = ExecutionConfig.model_validate_json(told["execution"])
+    config = RunConfig.model_validate_json(told["config"])
+    array = None if told["array"] is None else ray.get(told["array"])
+    context = ray.train.get_context()
+    world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
+
+    folder = Folder.at(told["folder"])
+    try:
+        with LiveLosses(folder.local if world.is_main else None) as live:
+
+            def report(progress: dict[str, Any]) -> None:
+                live(progress)
+                every = max(1, progress["iterations"] // REPORTS)
+                if progress["iteration"] % every == 0:
+                    ray.train.report({"iteration": progress["iteration"], **progress["losses"]})
+
+            train_worker(
+                config,
+                load_sample(config.data, array),
+                folder,
+                world,
+                checkpoint_seconds=execution.checkpoint_seconds,
+                checkpoints_kept=execution.checkpoints_kept,
+                report=report,
+            )
+    except NonFiniteLossError as error:  # every worker gets here: a retry would end the same way
+        return {"failure": str(error)}
+    return {"failure": None}
+
+
+def _resources(execution: ExecutionConfig) -> dict[str, float]:
+    resources = {"CPU": execution.cpus_per_worker, **execution.resources_per_worker}
+    if execution.use_gpu:
+        resources["GPU"] = execution.gpus_per_worker
+    return resources
+
+
+@contextmanager
+def _ray(execution: ExecutionConfig, verbose: bool) -> Iterator[None]:
+    """Ray for the length of a run: the session that is there, the cluster at the address, or a local one of our own."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(execution.start_timeout_seconds)
+    os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(execution.collective_timeout_seconds)
+    if ray.is_initialized():
+        _check_resources(execution, joined=True)
+        yield
+        return
+    address = execution.address or os.environ.get("RAY_ADDRESS") or "local"
+    local: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=verbose,
+            logging_level=logging.INFO if verbose else logging.ERROR,
+            **local,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterError(f"no Ray cluster could be reached at {address}: {error}") from error
+    try:
+        _check_resources(execution, joined=address != "local")
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_resources(execution: ExecutionConfig, joined: bool) -> None:
+    """Refuse at once what would otherwise wait for ever; on a cluster that may grow, say what is waited for."""
+    workers = execution.workers.min if isinstance(execution.workers, WorkerRange) else execution.workers
+    present = ray.cluster_resources()
+    for name, each in _resources(execution).items():
+        needed, there = workers * each, present.get(name, 0.0)
+        if needed > there:
+            text = f"{workers} workers with {each:g} {name} each need {needed:g} {name}"
+            if not joined:
+                hint = "; fewer workers, or execution.cpus_per_worker=0.5, would fit" if name == "CPU" else ""
+                raise ClusterError(f"{text}, this machine has {there:g}{hint}")
+            logging.getLogger("lwgan_dist").warning("%s, the cluster has %g: waiting for more to join", text, there)
+
+
+@contextmanager
+def _watched(folder: Folder, on_progress: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+    """Read the progress that the main worker writes into the run folder, while the driver waits."""
+    ended = threading.Event()
+    pause = 0.5 if folder.local else 5.0
+
+    def watch() -> None:
+        last = None
+        while not ended.wait(pause):
+            try:
+                content = folder.read(PROGRESS_FILE)
+            except OSError:
+                continue
+            if content != last:
+                last = content
+                on_progress(json.loads(content))
+
+    thread = threading.Thread(target=watch, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _innermost(error: BaseException) -> str:
+    """The last line of the error that started it: of a worker's, if one failed."""
+    failures = getattr(error, "worker_failures", None)
+    inner = next(iter(failures.values())) if failures else error
+    while inner.__cause__ is not None:
+        inner = inner.__cause__
+    lines = [line for line in str(inner).splitlines() if line.strip()]
+    return f"{type(inner).__name__}: {lines[-1] if lines else ''}"

@@ -1,0 +1,134 @@
+"""A fitted LWGAN outside its run: encode, decode and generate in the units of the data; save and load anywhere."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load, save
+from torch import Tensor
+
+from lwgan_dist.config import RunConfig
+from lwgan_dist.data.standardize import Standardizer
+from lwgan_dist.errors import ConfigError
+from lwgan_dist.networks import Networks, build_networks
+from lwgan_dist.seeding import generator
+from lwgan_dist.storage import Folder
+
+Array = NDArray[Any]
+_TENSORS, _DESCRIPTION, _SCHEMA = "model.safetensors", "model.json", 1
+_ROWS_AT_ONCE = 8192
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """Encoder, generator and critic of a finished run with what is needed to use them.
+
+    Attributes:
+        networks: on the CPU.
+        config: of the run, resolved.
+        standardizer: between the units of the data and those of the networks.
+        columns: names of the data's columns.
+        dimension: the estimated rank, the default rank below.
+    """
+
+    networks: Networks
+    config: RunConfig
+    standardizer: Standardizer
+    columns: tuple[str, ...]
+    dimension: int
+
+    @property
+    def latent_dim(self) -> int:
+        """q, the largest rank."""
+        assert self.config.networks.latent_dim  # resolved
+        return self.config.networks.latent_dim
+
+    def encode(self, rows: Array, rank: int | None = None) -> NDArray[np.float64]:
+        """Codes Q_r(x) without their zero coordinates, shape (n, r), for rows of the data, shape (n, p)."""
+        rank = self._rank(rank)
+        x = self.standardizer.apply(rows)
+        return self._map(lambda part: self.networks.encoder(part, torch.tensor(rank))[:, :rank], x)
+
+    def decode(self, codes: Array) -> NDArray[np.float64]:
+        """Rows G(z) in the units of the data, shape (n, p), for codes of shape (n, r), r <= q.
+
+        Raises:
+            ValueError: more coordinates than the largest rank.
+        """
+        if codes.shape[1] > self.latent_dim:
+            raise ValueError(f"codes have at most {self.latent_dim} coordinates (got {codes.shape[1]})")
+        z = np.pad(np.asarray(codes, dtype=np.float64), ((0, 0), (0, self.latent_dim - codes.shape[1])))
+        return self.standardizer.undo(self._map(self.networks.generator, z))
+
+    def generate(self, n: int, rank: int | None = None, seed: int = 0) -> NDArray[np.float64]:
+        """n draws G(z_r) with z_r from the latent distribution of rank r, shape (n, p), in the units of the data."""
+        codes = generator(seed, "generate").standard_normal((n, self.latent_dim))[:, : self._rank(rank)]
+        return self.decode(codes)
+
+    def save(self, folder: Folder) -> None:
+        """Write ``model.safetensors`` and ``model.json``, the latter last."""
+        tensors = {
+            f"network/{name}/{key}": value.contiguous()
+            for name, network in self.networks.named().items()
+            for key, value in network.state_dict().items()
+        }
+        description = {
+            "schema": _SCHEMA,
+            "dimension": self.dimension,
+            "ambient_dim": len(self.columns),
+            "columns": list(self.columns),
+            "shift": self.standardizer.shift.tolist(),
+            "scale": self.standardizer.scale.tolist(),
+            "config": self.config.model_dump(mode="json"),
+        }
+        folder.write(_TENSORS, save(tensors))
+        folder.write(_DESCRIPTION, json.dumps(description, indent=1).encode())
+
+    @classmethod
+    def load(cls, folder: Folder) -> "FittedModel":
+        """Read what `save` wrote.
+
+        Raises:
+            ConfigError: there is no model in the folder, or one of another version.
+        """
+        if not (folder.has(_DESCRIPTION) and folder.has(_TENSORS)):
+            raise ConfigError(f"{folder.location}: holds no fitted model ({_DESCRIPTION} and {_TENSORS})")
+        description = json.loads(folder.read(_DESCRIPTION))
+        if description["schema"] != _SCHEMA:
+            raise ConfigError(f"{folder.location}: model of schema {description['schema']}, this program reads {_SCHEMA}")
+        config = RunConfig.model_validate(description["config"])
+        networks = networks_of(config, description["ambient_dim"], load(folder.read(_TENSORS)))
+        standardizer = Standardizer(np.array(description["shift"]), np.array(description["scale"]))
+        return cls(networks, config, standardizer, tuple(description["columns"]), description["dimension"])
+
+    def _rank(self, rank: int | None) -> int:
+        rank = self.dimension if rank is None else rank
+        if not 1 <= rank <= self.latent_dim:
+            raise ConfigError(f"the rank must be in 1..{self.latent_dim} (got {rank})")
+        return rank
+
+    @torch.no_grad()
+    def _map(self, function: Any, rows: Array) -> NDArray[np.float64]:
+        """Apply a network to rows, a bounded number at once."""
+        dtype = next(self.networks.generator.parameters()).dtype
+        parts: list[Tensor] = [
+            function(torch.as_tensor(rows[i : i + _ROWS_AT_ONCE], dtype=dtype))
+            for i in range(0, len(rows), _ROWS_AT_ONCE)
+        ]
+        return torch.cat(parts).double().numpy() if parts else np.empty((0, 0))
+
+
+def networks_of(config: RunConfig, ambient_dim: int, tensors: dict[str, Tensor]) -> Networks:
+    """Networks of a resolved configuration with the parameters of a checkpoint or a saved model."""
+    settings = config.networks
+    assert settings.latent_dim and settings.encoder_activation  # resolved
+    networks = build_networks(
+        ambient_dim, settings.latent_dim, settings.width, settings.encoder_activation, precision=config.precision
+    )
+    for name, network in networks.named().items():
+        prefix = f"network/{name}/"
+        network.load_state_dict({key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)})
+    return networks

@@ -1,0 +1,111 @@
+"""Encoder, generator and critic as multilayer perceptrons, for tables and for the manifolds of the paper.
+
+With width unit s: encoder 8s, 4s, 2s, s; generator s, 2s, 4s, 8s with SiLU; critic 4s, 2s, s with ReLU (the toy
+networks of arXiv:2409.18374). The rank reaches every layer of encoder and critic; the generator does not see it.
+
+With ``autocast``, the matrix products of a network are computed in bfloat16; parameters, inputs and outputs keep their
+precision, so that losses never see the difference in type.
+"""
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lwgan_dist.method.latent import mask_to_rank, one_hot_code, thermometer_code
+from lwgan_dist.networks.conditioned import ConditionedLinear
+
+Activation = Literal["relu", "silu"]
+_ACTIVATIONS = {"relu": functional.relu, "silu": functional.silu}
+
+
+class _Perceptron(nn.Module):
+    """Layers of the given widths, each with a rank code of ``code_dim`` entries (0: none)."""
+
+    def __init__(self, widths: list[int], code_dim: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.hidden = nn.ModuleList(ConditionedLinear(a, b, code_dim, generator) for a, b in pairwise(widths[:-1]))
+        self.last = ConditionedLinear(widths[-2], widths[-1], code_dim, generator)
+        self.autocast = False
+
+    def _precision(self, x: Tensor) -> torch.autocast:
+        return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.autocast)
+
+
+class MlpEncoder(_Perceptron):
+    """Q_r: R^p -> R^q at rank r; output coordinates after the r-th are 0."""
+
+    def __init__(
+        self, ambient_dim: int, latent_dim: int, width: int, activation: Activation, generator: torch.Generator
+    ) -> None:
+        super().__init__([ambient_dim, 8 * width, 4 * width, 2 * width, width, latent_dim], latent_dim, generator)
+        self.latent_dim = latent_dim
+        self.activation = _ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor, ranks: Tensor) -> Tensor:
+        """Codes of shape (rows, q), for x of shape (rows, p) and ranks of shape () or (rows,)."""
+        code, dtype = one_hot_code(ranks, self.latent_dim, x.dtype), x.dtype
+        with self._precision(x):
+            for layer in self.hidden:
+                x = self.activation(layer(x, code))
+            x = self.last(x, code)
+        return mask_to_rank(x.to(dtype), ranks)
+
+
+class MlpGenerator(_Perceptron):
+    """G: R^q -> R^p, one function for all ranks."""
+
+    def __init__(self, latent_dim: int, ambient_dim: int, width: int, generator: torch.Generator) -> None:
+        super().__init__([latent_dim, width, 2 * width, 4 * width, 8 * width, ambient_dim], 0, generator)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Rows of shape (rows, p), for z of shape (rows, q)."""
+        dtype = z.dtype
+        with self._precision(z):
+            for layer in self.hidden:
+                z = functional.silu(layer(z))
+            z = self.last(z)
+        return z.to(dtype)
+
+
+class MlpCritic(_Perceptron):
+    """D_r: R^p -> R at rank r, piecewise linear in x."""
+
+    def __init__(self, ambient_dim: int, latent_dim: int, width: int, generator: torch.Generator) -> None:
+        super().__init__([ambient_dim, 4 * width, 2 * width, width, 1], latent_dim, generator)
+        self.latent_dim = latent_dim
+
+    def forward(self, x: Tensor, ranks: Tensor) -> Tensor:
+        """Values of shape (rows,), for x of shape (rows, p) and ranks of shape () or (rows,)."""
+        code, dtype = thermometer_code(ranks, self.latent_dim, x.dtype), x.dtype
+        with self._precision(x):
+            for layer in self.hidden:
+                x = functional.relu(layer(x, code))
+            x = self.last(x, code)
+        return x.squeeze(-1).to(dtype)
+
+    def input_gradient(self, x: Tensor, ranks: Tensor) -> Tensor:
+        """grad_x D_r(x) of every row in closed form: W_1^T M_1 W_2^T M_2 .. W_L^T with M_l the 0/1 activity of layer l.
+
+        The activities are constant almost everywhere, so one forward pass without a graph finds them and the product
+        can be differentiated with respect to the weights by one ordinary backward pass: the gradient penalty needs no
+        double differentiation. Equal to automatic differentiation, on the kinks too (both take 0 there).
+
+        Args:
+            x: shape (rows, p); ranks: shape () or (rows,).
+
+        Returns:
+            Shape (rows, p).
+        """
+        code, dtype, active = thermometer_code(ranks, self.latent_dim, x.dtype), x.dtype, []
+        with self._precision(x):
+            with torch.no_grad():
+                for layer in self.hidden:
+                    x = functional.relu(layer(x, code))
+                    active.append(x > 0)
+            gradient: Tensor = self.last.weight
+            for layer, mask in zip(reversed(self.hidden), reversed(active), strict=True):
+                gradient = (gradient * mask) @ layer.weight  # type: ignore[operator]
+        return gradient.to(dtype)

@@ -1,0 +1,286 @@
+"""train(RunConfig) -> RunResult, the one thing the platform does: opens the run folder, trains in this process or under
+Ray, judges the scores, writes what a reader needs.
+
+The run folder:
+
+- ``config.yaml``         the resolved configuration
+- ``env.json``            versions, machine, threads, seeds, identity of the data
+- ``checkpoints/``        the newest states
+- ``progress.json``       where it stands
+- ``scores.parquet``      every component of the score, by split, evaluation and rank
+- ``model/``              the networks, enough to encode and generate anywhere
+- ``rank_scores.png``, ``samples.png``, ``tb/``
+- ``result.json``         written last: the run is finished
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lwgan_dist.config import ExecutionConfig, RunConfig, WorkerRange
+from lwgan_dist.configfile import build_config, to_yaml
+from lwgan_dist.data.sample import Sample, load_sample
+from lwgan_dist.errors import ConfigError, DataError
+from lwgan_dist.model import FittedModel, networks_of
+from lwgan_dist.reporting.figures import png, rank_score_figure, sample_figure
+from lwgan_dist.reporting.tensorboard import LiveLosses, write_run
+from lwgan_dist.results import Judgement, RunResult, ScoreTables, scores_to_parquet
+from lwgan_dist.seeding import generator
+from lwgan_dist.storage import Folder, exclusive
+from lwgan_dist.training.checkpoint import Checkpoints
+from lwgan_dist.training.distributed import World
+from lwgan_dist.training.loop import train_worker
+from lwgan_dist.training.stages import stages_of
+from lwgan_dist.training.trainer import TrainingState
+
+CONFIG_FILE, ENVIRONMENT_FILE, RESULT_FILE = "config.yaml", "env.json", "result.json"
+SCORES_FILE, RANK_SCORES_PNG, SAMPLES_PNG = "scores.parquet", "rank_scores.png", "samples.png"
+SAMPLE_ROWS = 2_000
+"""Rows shown in the sample figure."""
+
+OnProgress = Callable[[dict[str, Any]], None]
+
+
+class Run:
+    """A configuration with its data: resolved, checked, identified. Nothing is written before `train`.
+
+    Args:
+        config: as told.
+        array: the rows of an in-memory run (``data.source: array``).
+
+    Attributes:
+        config: resolved.
+        sample: the data.
+        fingerprint: identity of both.
+
+    Raises:
+        DataError: data that cannot be estimated from, or fewer rows than a batch.
+        ConfigError: a configuration that does not fit the data.
+    """
+
+    def __init__(self, config: RunConfig, array: NDArray[Any] | None = None) -> None:
+        self._array = array
+        self.sample = load_sample(config.data, array)
+        train_rows = None if self.sample.stream else len(self.sample.train)
+        self.config = config.resolved(train_rows=train_rows, ambient_dim=self.sample.ambient_dim)
+        self.fingerprint = self.config.fingerprint(self.sample.digest)
+        batch_size = self.config.schedule.batch_size
+        if train_rows is not None and batch_size is not None and train_rows < batch_size:
+            raise DataError(
+                f"{train_rows} training rows are fewer than a batch of schedule.batch_size = {batch_size}: "
+                "give more rows or a smaller batch"
+            )
+        self.stages = stages_of(self.config)
+
+    def train(
+        self,
+        folder: Folder,
+        execution: ExecutionConfig,
+        *,
+        on_progress: OnProgress = lambda _told: None,
+        verbose: bool = False,
+    ) -> RunResult:
+        """The result of the run in a folder: at once if it is there, else after training on from what is there.
+
+        Args:
+            folder: the run folder; made if it does not exist.
+            execution: where and how.
+            on_progress: gets progress records.
+            verbose: show what Ray says.
+
+        Raises:
+            ConfigError: the folder holds another run, or is in use.
+            RunFailedError, ClusterError: see `lwgan_dist.errors`.
+        """
+        with exclusive(folder):
+            self._claim(folder, execution)
+            if folder.has(RESULT_FILE):
+                return read_result(folder)
+            if execution.workers == 0:
+                self._train_here(folder, execution, on_progress)
+            else:
+                from lwgan_dist.launch.train import train_on_ray
+
+                train_on_ray(
+                    self.config, folder, execution, array=self._array, on_progress=on_progress, verbose=verbose
+                )
+            return self._finish(folder, execution)
+
+    def _claim(self, folder: Folder, execution: ExecutionConfig) -> None:
+        """Mark the folder as this run's, or see that it is."""
+        if folder.has(ENVIRONMENT_FILE):
+            before = json.loads(folder.read(ENVIRONMENT_FILE))["run"]
+            if before["fingerprint"] != self.fingerprint:
+                what = (
+                    "the data has changed since"
+                    if before["data_sha256"] != self.sample.digest
+                    else "its configuration differs (see its config.yaml)"
+                )
+                raise ConfigError(f"{folder.location}: holds another run: {what}; choose another folder")
+            return
+        if any(not name.startswith(".") for name in folder.names()):
+            raise ConfigError(f"{folder.location}: is not empty and not a run folder; choose another folder")
+        folder.write(CONFIG_FILE, to_yaml(self.config).encode())
+        folder.write(ENVIRONMENT_FILE, json.dumps(self._environment(execution), indent=1).encode())
+
+    def _environment(self, execution: ExecutionConfig) -> dict[str, Any]:
+        packages = ("lwgan-dist", "torch", "numpy", "ray", "pyarrow", "safetensors", "scikit-learn")
+        return {
+            "run": {"fingerprint": self.fingerprint, "data_sha256": self.sample.digest},
+            "seeds": {"run": self.config.seed, "data": self.config.data.seed},
+            "execution": execution.model_dump(mode="json"),
+            "threads": _threads(execution),
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+            "git": _git_commit(),
+            "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
+            "command": sys.argv,
+        }
+
+    def _train_here(self, folder: Folder, execution: ExecutionConfig, on_progress: OnProgress) -> None:
+        device = torch.device("cuda") if execution.use_gpu else torch.device("cpu")
+        with _torch_threads(_threads(execution)), LiveLosses(folder.local) as live:
+
+            def report(told: dict[str, Any]) -> None:
+                live(told)
+                on_progress(told)
+
+            train_worker(
+                self.config,
+                self.sample,
+                folder,
+                World(device=device),
+                checkpoint_seconds=execution.checkpoint_seconds,
+                checkpoints_kept=execution.checkpoints_kept,
+                report=report,
+            )
+
+    def _finish(self, folder: Folder, execution: ExecutionConfig) -> RunResult:
+        """Write everything that is drawn from the final state; ``result.json`` comes last."""
+        state = Checkpoints(folder.sub("checkpoints")).newest()
+        assert state is not None and state.meta["iteration"] == sum(stage.iterations for stage in self.stages)
+        tables = {split: np.array(table) for split, table in state.meta["components"].items()}
+        result = self._result(folder, state, tables, execution)
+        model = FittedModel(
+            networks_of(self.config, self.sample.ambient_dim, state.tensors),
+            self.config,
+            self.sample.standardizer,
+            self.sample.columns,
+            result.dimension,
+        )
+        model.save(folder.sub("model"))
+        folder.write(SCORES_FILE, scores_to_parquet(tables, {"fingerprint": self.fingerprint}))
+        figures = {"rank_scores": rank_score_figure(result), "samples": self._sample_figure(model)}
+        folder.write(RANK_SCORES_PNG, png(figures["rank_scores"]))
+        folder.write(SAMPLES_PNG, png(figures["samples"]))
+        self._write_tensorboard(folder, result, state.meta["losses"], figures)
+        folder.write(RESULT_FILE, result.model_dump_json(indent=1).encode())
+        return result
+
+    def _result(
+        self, folder: Folder, state: TrainingState, tables: ScoreTables, execution: ExecutionConfig
+    ) -> RunResult:
+        train_rows = None if self.sample.stream else len(self.sample.train)
+        judgement = Judgement.of(tables, self.config.objective, self.config.score, train_rows)
+        latent_dim = len(judgement.rank_scores)
+        notes = []
+        if judgement.dimension == latent_dim and latent_dim > 1:
+            notes.append(
+                f"the estimate is the largest rank considered ({latent_dim}): the dimension may be larger; "
+                "raise networks.latent_dim (--max-dimension)"
+            )
+        for split in tables.keys() - {self.config.score.score_on}:
+            score = self.config.score.model_copy(update={"score_on": split})
+            other = Judgement.of(tables, self.config.objective, score, train_rows)
+            if other.dimension != judgement.dimension:
+                notes.append(f"on the {split} rows the same rule gives {other.dimension}: the evidence is weak")
+        return RunResult(
+            **judgement.model_dump(),
+            max_dimension=latent_dim,
+            score_on=self.config.score.score_on,
+            rows=self.sample.rows,
+            ambient_dim=self.sample.ambient_dim,
+            intrinsic_dim=self.sample.intrinsic_dim,
+            seed=self.config.seed,
+            schedule=self.config.schedule.name,
+            workers=state.meta["workers"],
+            iterations=state.meta["iteration"],
+            cpu_seconds=round(state.meta["seconds"]["cpu"], 2),
+            wall_seconds=round(state.meta["seconds"]["wall"], 2),
+            fingerprint=self.fingerprint,
+            run_dir=folder.location,
+            notes=notes,
+        )
+
+    def _sample_figure(self, model: FittedModel) -> Any:
+        rng = generator(self.config.seed, "sample figure")
+        rows = self.sample.draw(rng, min(SAMPLE_ROWS, len(self.sample.train) or SAMPLE_ROWS))
+        generated = model.generate(len(rows), seed=self.config.seed)
+        return sample_figure(self.sample.standardizer.undo(rows), generated, model.dimension)
+
+    def _write_tensorboard(self, folder: Folder, result: RunResult, losses: Any, figures: dict[str, Any]) -> None:
+        """From the recorded history, replacing what was written live: no step appears twice after a resume."""
+        with tempfile.TemporaryDirectory() as temporary:
+            write_run(Path(temporary), self.config, result, losses, figures)
+            if folder.local is not None:
+                shutil.rmtree(folder.local / "tb", ignore_errors=True)
+            for path in sorted(Path(temporary).rglob("*")):
+                if path.is_file():
+                    folder.sub("tb").write(path.name, path.read_bytes())
+
+
+def read_result(folder: Folder) -> RunResult:
+    """The result of a finished run; its ``run_dir`` is where the folder is now.
+
+    Raises:
+        ConfigError: not a run folder, or a run that is not finished.
+    """
+    if not folder.has(RESULT_FILE):
+        state = "a run that is not finished" if folder.has(CONFIG_FILE) else "no run"
+        raise ConfigError(f"{folder.location}: holds {state} (no {RESULT_FILE})")
+    result = RunResult.model_validate_json(folder.read(RESULT_FILE))
+    return result.model_copy(update={"run_dir": folder.location})
+
+
+def run_files(folder: Folder) -> dict[str, str]:
+    """What a reader of a finished run may want to open, by what it is."""
+    names = {"rank scores": RANK_SCORES_PNG, "samples": SAMPLES_PNG, "scores": SCORES_FILE, "model": "model"}
+    return {what: f"{folder.location}/{name}" for what, name in names.items()}
+
+
+def _threads(execution: ExecutionConfig) -> int:
+    return max(1, int(execution.cpus_per_worker))
+
+
+@contextmanager
+def _torch_threads(threads: int) -> Iterator[None]:
+    """A fixed number of threads, part of what makes a result reproducible bit by bit; then what it was before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout that the package is run from, with "+" for local changes; None outside a checkout."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return told.stdout.strip() or None if told.returncode == 0 else None

@@ -1,0 +1,1 @@
+"""Training of one run by torch and process groups, without Ray."""

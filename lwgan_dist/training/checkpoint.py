@@ -1,0 +1,90 @@
+"""Checkpoints: the state of a run on disk, found again only if it is whole.
+
+A checkpoint is a folder ``iteration-<number>`` with the tensors (safetensors), the rest of the state (JSON) and, written
+last, a manifest with size and SHA-256 of both. Neither safetensors nor JSON notices a flipped bit by itself.
+"""
+
+import hashlib
+import json
+import logging
+import re
+from dataclasses import dataclass
+
+from safetensors.torch import load, save
+
+from lwgan_dist.storage import Folder
+from lwgan_dist.training.trainer import TrainingState
+
+_MANIFEST = "manifest.json"
+_NAME = re.compile(r"iteration-(\d{12})")
+_SCHEMA = 1
+logger = logging.getLogger("lwgan_dist")
+
+
+class DamagedCheckpointError(Exception):
+    """A checkpoint that is not what was written."""
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of a run.
+
+    Attributes:
+        folder: where they lie.
+        kept: how many of the newest are kept, at least 2.
+    """
+
+    folder: Folder
+    kept: int = 2
+
+    def save(self, state: TrainingState) -> None:
+        """Write a checkpoint, then drop those that are no longer kept."""
+        files = {"tensors.safetensors": save(state.tensors), "state.json": json.dumps(state.meta).encode()}
+        entries = {name: _entry(content) for name, content in files.items()}
+        files[_MANIFEST] = json.dumps({"schema": _SCHEMA, "files": entries}, indent=1).encode()
+        self.folder.write_set(f"iteration-{state.meta['iteration']:012d}", files)
+        for name in self.names()[: -self.kept]:
+            self.folder.remove(name)
+
+    def names(self) -> list[str]:
+        """Folders of the checkpoints, oldest first, whole or not."""
+        return [name for name in self.folder.names() if _NAME.fullmatch(name)]
+
+    def newest(self) -> TrainingState | None:
+        """The newest checkpoint that is whole; None if there is none. Damaged ones are named in the log."""
+        for name in reversed(self.names()):
+            try:
+                return self.read(name)
+            except DamagedCheckpointError as error:
+                logger.warning("checkpoint %s is damaged (%s); trying the one before it", name, error)
+        return None
+
+    def read(self, name: str) -> TrainingState:
+        """The state in one checkpoint.
+
+        Raises:
+            DamagedCheckpointError: says what does not fit the manifest.
+        """
+        folder = self.folder.sub(name)
+        try:
+            manifest = json.loads(folder.read(_MANIFEST))
+            entries = dict(manifest["files"])
+            if manifest["schema"] != _SCHEMA:
+                raise DamagedCheckpointError(f"{_MANIFEST} has schema {manifest['schema']}, this program reads {_SCHEMA}")
+        except FileNotFoundError:
+            raise DamagedCheckpointError(f"no {_MANIFEST}") from None
+        except (ValueError, KeyError, TypeError):
+            raise DamagedCheckpointError(f"{_MANIFEST} cannot be read") from None
+        content = {}
+        for file, entry in entries.items():
+            try:
+                content[file] = folder.read(file)
+            except FileNotFoundError:
+                raise DamagedCheckpointError(f"{file} is missing") from None
+            if _entry(content[file]) != entry:
+                raise DamagedCheckpointError(f"{file} differs from its SHA-256 in the manifest")
+        return TrainingState(load(content["tensors.safetensors"]), json.loads(content["state.json"]))
+
+
+def _entry(content: bytes) -> dict[str, str | int]:
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

@@ -1,0 +1,77 @@
+"""One worker's part of a run: resume from the newest checkpoint, train to the end, checkpoint on the way."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lwgan_dist.config import RunConfig
+from lwgan_dist.data.sample import Sample
+from lwgan_dist.storage import Folder
+from lwgan_dist.training.checkpoint import Checkpoints
+from lwgan_dist.training.distributed import World, replicas_differ
+from lwgan_dist.training.trainer import Trainer, TrainingState
+
+PROGRESS_FILE = "progress.json"
+
+
+def train_worker(
+    config: RunConfig,
+    sample: Sample,
+    folder: Folder,
+    world: World,
+    *,
+    checkpoint_seconds: float,
+    checkpoints_kept: int,
+    report: Callable[[dict[str, Any]], None],
+) -> TrainingState:
+    """Train a run to its end on this worker and return the final state.
+
+    Every worker runs this; the main worker writes checkpoints and ``progress.json`` into the run folder, which all must
+    be able to read.
+
+    Args:
+        config: resolved.
+        sample: the same on every worker.
+        folder: the run folder.
+        world: the processes that train together.
+        checkpoint_seconds: least time between checkpoints.
+        checkpoints_kept: of the newest.
+        report: called on every worker, at the same iterations, with a progress record.
+
+    Raises:
+        NonFiniteLossError: on every worker; the checkpoints before it remain.
+    """
+    trainer = Trainer(config, sample, world)
+    checkpoints = Checkpoints(folder.sub("checkpoints"), checkpoints_kept)
+    if world.is_main:
+        checkpoints.folder.remove_temporary()
+    _resume(trainer, checkpoints, world)
+    saved = time.monotonic()
+    for progress in trainer.run():
+        if not progress.recorded:
+            continue
+        if world.is_main:
+            if progress.iteration < progress.iterations and time.monotonic() - saved >= checkpoint_seconds:
+                checkpoints.save(trainer.state())
+                saved = time.monotonic()
+            folder.write(PROGRESS_FILE, json.dumps(progress.told()).encode())
+        report(progress.told())
+    differing = replicas_differ(world, trainer.state().tensors)
+    if differing:
+        raise RuntimeError(f"replicas differ between workers, a defect of the program: {', '.join(differing[:5])}")
+    state = trainer.state()
+    if world.is_main:
+        checkpoints.save(state)
+    return state
+
+
+def _resume(trainer: Trainer, checkpoints: Checkpoints, world: World) -> None:
+    """Load the newest whole checkpoint, the same on every worker."""
+    state = checkpoints.newest() if world.is_main else None
+    iteration = world.agree(state.meta["iteration"] if state else 0)
+    if iteration and state is None:
+        state = checkpoints.read(f"iteration-{iteration:012d}")
+    if state:
+        trainer.load(state)
+

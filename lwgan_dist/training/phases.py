@@ -1,0 +1,189 @@
+"""The two phases of the alternation, critic and encoder-generator: a loss module, its optimizer, one step.
+
+A loss module returns its loss from ``forward`` and registers only the networks that it trains, so that DDP averages
+exactly their gradients; the opponent is handed to it frozen.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lwgan_dist.errors import NonFiniteLossError
+from lwgan_dist.method.mmd import mmd_squared, moment_distance
+from lwgan_dist.method.objective import gradient_penalties, reconstruction_errors
+from lwgan_dist.networks import Networks
+from lwgan_dist.training.distributed import World
+from lwgan_dist.training.stages import Adam
+
+Terms = dict[str, Tensor]
+"""Terms of a loss by name: this worker's summands of their batch means, detached."""
+
+
+@dataclass(frozen=True)
+class CriticBatch:
+    """One critic update; rows are this worker's, shape (local rows, p), and carry no gradient.
+
+    Attributes:
+        size: rows of the batch over all workers.
+        ranks: rank of the rows, shape () or (local rows,).
+        x_reconstructed, x_fake: rows of G(Q_r(x)) and of G(z_r), for the critic difference.
+        x_mixed: points of the gradient penalty.
+    """
+
+    size: int
+    ranks: Tensor
+    x_reconstructed: Tensor
+    x_fake: Tensor
+    x_mixed: Tensor
+
+
+@dataclass(frozen=True)
+class EncoderGeneratorBatch:
+    """One encoder-generator update.
+
+    Attributes:
+        size: rows of the batch over all workers.
+        ranks: rank of this worker's rows, shape () or (local rows,).
+        x: this worker's rows of data, shape (local rows, p).
+        z: this worker's latent draws at the ranks of the rows, shape (local rows, q).
+        x_match: this worker's rows for the code matching; None to match the codes of ``x``.
+        z_match: latent draws of the code matching for *all* rows of the batch, shape (size, q).
+        parts: each rank in the batch, with its rows among all.
+    """
+
+    size: int
+    ranks: Tensor
+    x: Tensor
+    z: Tensor
+    x_match: Tensor | None
+    z_match: Tensor
+    parts: list[tuple[int, slice]]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the encoder-generator loss beside the reconstruction error; a term of weight 0 is not computed."""
+
+    critic: float
+    mmd: float
+    moments: float
+
+
+class CriticLoss(nn.Module):
+    """-C + w_gp P on one batch."""
+
+    def __init__(self, networks: Networks, world: World, gradient_penalty_weight: float) -> None:
+        super().__init__()
+        self.critic = networks.critic
+        self._world = world
+        self._weight = gradient_penalty_weight
+
+    def forward(self, batch: CriticBatch) -> tuple[Tensor, Terms]:
+        """This worker's summand of the loss of the batch, and its terms."""
+        values = self.critic(batch.x_reconstructed, batch.ranks) - self.critic(batch.x_fake, batch.ranks)
+        difference = self._world.mean(values, batch.size)
+        gradient = self.critic.input_gradient(batch.x_mixed, batch.ranks)
+        penalty = self._world.mean(gradient_penalties(gradient), batch.size)
+        terms = {"critic": difference.detach(), "gradient_penalty": penalty.detach()}
+        return -difference + self._weight * penalty, terms
+
+
+class EncoderGeneratorLoss(nn.Module):
+    """R + C + w_mmd M (+ moment matching) on one batch."""
+
+    def __init__(self, networks: Networks, world: World) -> None:
+        super().__init__()
+        self.encoder = networks.encoder
+        self.generator = networks.generator
+        self._critic = (networks.critic,)  # in a tuple: not registered, hence neither trained nor synchronised here
+        self._world = world
+
+    def forward(self, batch: EncoderGeneratorBatch, weights: Weights) -> tuple[Tensor, Terms]:
+        """This worker's summand of the loss of the batch, and its terms."""
+        codes = self.encoder(batch.x, batch.ranks)
+        x_reconstructed = self.generator(codes)
+        errors = reconstruction_errors(batch.x, x_reconstructed)
+        terms = {"reconstruction": self._world.mean(errors, batch.size)}
+        loss = terms["reconstruction"]
+        if weights.critic:
+            (critic,) = self._critic
+            values = critic(x_reconstructed, batch.ranks) - critic(self.generator(batch.z), batch.ranks)
+            terms["critic"] = self._world.mean(values, batch.size)
+            loss = loss + weights.critic * terms["critic"]
+        if weights.mmd or weights.moments:
+            if batch.x_match is not None:
+                codes = self.encoder(batch.x_match, batch.ranks)
+            everyone = self._world.gather(codes, batch.size)
+            if weights.mmd:
+                terms["mmd"] = self._mmd(everyone, batch)
+                loss = loss + weights.mmd * self._world.replicated(terms["mmd"])
+            if weights.moments:
+                terms["moments"] = self._moments(everyone, batch)
+                loss = loss + weights.moments * self._world.replicated(terms["moments"])
+        return loss, {name: term.detach() for name, term in terms.items()}
+
+    @staticmethod
+    def _mmd(codes: Tensor, batch: EncoderGeneratorBatch) -> Tensor:
+        """Mean over the rows of the batch of the squared MMD within the row's rank."""
+        latent_dim = codes.shape[1]
+        values = [mmd_squared(codes[p], batch.z_match[p], latent_dim) * len(codes[p]) for _, p in batch.parts]
+        return torch.stack(values).sum() / batch.size
+
+    @staticmethod
+    def _moments(codes: Tensor, batch: EncoderGeneratorBatch) -> Tensor:
+        """Mean over the rows of the batch of the moment distance within the row's rank."""
+        values = [moment_distance(codes[part], rank) * len(codes[part]) for rank, part in batch.parts]
+        return torch.stack(values).sum() / batch.size
+
+
+class Phase:
+    """A loss module with the parameters that it trains and their Adam.
+
+    Args:
+        name: for messages and checkpoints.
+        loss: returns (loss, terms) from forward.
+        frozen: networks whose parameters get no gradient during a step.
+        world: the processes that train together.
+    """
+
+    def __init__(self, name: str, loss: nn.Module, frozen: list[nn.Module], world: World) -> None:
+        self.name = name
+        self.parameters = dict(loss.named_parameters())
+        self._loss = world.wrap(loss)
+        self._frozen = frozen
+        self.restart(0.0, 0.9)
+
+    def restart(self, beta1: float, beta2: float) -> None:
+        """A fresh Adam, without moments."""
+        self.optimizer = torch.optim.Adam(self.parameters.values(), betas=(beta1, beta2), fused=True)
+
+    def tune(self, adam: Adam, done: float) -> None:
+        """Set learning rate and betas for a fraction of the stage."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = adam.learning_rate(done)
+            group["betas"] = (adam.beta1, adam.beta2)
+
+    def step(self, *args: object) -> Terms:
+        """One update on one batch; returns the terms of the loss.
+
+        Raises:
+            NonFiniteLossError: on every worker, before the step, if the averaged gradient is not finite, as it is
+                whenever the loss of any worker is not.
+        """
+        for network in self._frozen:
+            network.requires_grad_(False)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, terms = self._loss(*args)
+        loss.backward()
+        for network in self._frozen:
+            network.requires_grad_(True)
+        gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+        if not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+            raise NonFiniteLossError(self._describe(loss, terms))
+        self.optimizer.step()
+        return terms
+
+    def _describe(self, loss: Tensor, terms: Terms) -> str:
+        values = ", ".join(f"{name} {float(value):.4g}" for name, value in terms.items())
+        return f"the {self.name} loss is not finite: {float(loss.detach()):.4g} ({values})"

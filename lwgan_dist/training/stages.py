@@ -1,0 +1,221 @@
+"""A schedule as data: a list of stages, each saying which updates an iteration consists of and with which weights.
+The trainer has one loop, and it reads this."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lwgan_dist.config import FastSchedule, PaperSchedule, RunConfig
+
+Curve = Callable[[float], float]
+"""A value as a function of the fraction of the stage that is done, in [0, 1)."""
+
+
+def constant(value: float) -> Curve:
+    """The same value throughout."""
+    return lambda _done: value
+
+
+def cosine(start: float, end: float) -> Curve:
+    """From start to end along half a cosine."""
+    return lambda done: end + 0.5 * (start - end) * (1.0 + math.cos(math.pi * done))
+
+
+def milestones(value: float, factor: float, at: list[float]) -> Curve:
+    """The value times the factor for every milestone that is reached."""
+    return lambda done: value * factor ** sum(done >= milestone for milestone in at)
+
+
+def switched_on(value: float, start: float) -> Curve:
+    """0 until the fraction ``start``, then the value."""
+    return lambda done: value if done >= start else 0.0
+
+
+def ramped(value: float, length: float) -> Curve:
+    """From 0 linearly to the value over the fraction ``length``, then the value; never 0."""
+    return lambda done: value * min(1.0, (done + 1e-3) / length) if length > 0 else value
+
+
+@dataclass(frozen=True)
+class Burst:
+    """More critic updates than usual: in the first ``first`` iterations and in every ``every``-th."""
+
+    updates: int
+    first: int
+    every: int
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam's learning rate over the stage, and its decay rates."""
+
+    learning_rate: Curve
+    beta1: float
+    beta2: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a schedule.
+
+    Attributes:
+        name: says what it does; random streams are derived from it.
+        iterations: alternations.
+        batch_size: rows over all workers.
+        critic_updates: K of an iteration, 0 if the critic rests.
+        encoder_generator_updates: m of an iteration.
+        critic: its optimizer, fresh if ``fresh_optimizers``.
+        encoder_generator: theirs.
+        mmd_weight: w_mmd over the stage.
+        moment_weight: weight of the moment matching.
+        critic_term: whether the encoder-generator loss contains the critic difference.
+        rank_share_exponent: None for one rank an iteration, drawn uniformly; else a batch mixes the ranks, rows of rank
+            r in proportion to r^-exponent.
+        independent_batches: gradient penalty and MMD use a second batch of rows and fresh noise.
+        fresh_optimizers: forget the moments that the stage before left.
+        burst: iterations with more critic updates.
+        recycle: frozen batches G(Q(x)), G(z) that serve the critic updates of an iteration in turn; None for fresh
+            ones at every update.
+        evaluate_after: iterations before the first evaluation of the score; None for no evaluation.
+        evaluate_every: iterations between evaluations.
+    """
+
+    name: str
+    iterations: int
+    batch_size: int
+    critic_updates: int
+    encoder_generator_updates: int
+    critic: Adam
+    encoder_generator: Adam
+    mmd_weight: Curve
+    moment_weight: float = 0.0
+    critic_term: bool = True
+    rank_share_exponent: float | None = None
+    independent_batches: bool = False
+    fresh_optimizers: bool = False
+    burst: Burst | None = None
+    recycle: int | None = None
+    evaluate_after: int | None = None
+    evaluate_every: int = 1
+
+    def critic_updates_at(self, iteration: int) -> int:
+        """K of an iteration, counted from 0 within the stage."""
+        burst = self.burst
+        if burst and (iteration < burst.first or iteration % burst.every == 0):
+            return burst.updates
+        return self.critic_updates
+
+    def evaluates_at(self, iteration: int) -> bool:
+        """Whether the score is evaluated after this iteration, counted from 0 within the stage."""
+        if self.evaluate_after is None:
+            return False
+        past = iteration + 1 - self.evaluate_after
+        return past > 0 and past % self.evaluate_every == 0
+
+
+def stages_of(config: RunConfig) -> list[Stage]:
+    """The stages of a resolved configuration, in order."""
+    if isinstance(config.schedule, PaperSchedule):
+        return _paper(config, config.schedule)
+    return _fast(config, config.schedule)
+
+
+SCORE_INTERVAL = 20
+"""Iterations between the authors' evaluations of the score (method.md of the design, after their experiments)."""
+
+
+def _paper(config: RunConfig, schedule: PaperSchedule) -> list[Stage]:
+    learning_rate = milestones(schedule.learning_rate, schedule.decay_factor, schedule.decay_at)
+    training = Stage(
+        name="training",
+        iterations=schedule.iterations,
+        batch_size=schedule.batch_size,
+        critic_updates=schedule.critic_updates,
+        encoder_generator_updates=schedule.encoder_generator_updates,
+        critic=Adam(learning_rate, schedule.beta1, schedule.beta2),
+        encoder_generator=Adam(learning_rate, schedule.beta1, schedule.beta2),
+        mmd_weight=switched_on(config.objective.mmd_weight, schedule.mmd_start),
+        independent_batches=True,
+        burst=Burst(schedule.burst_updates, schedule.burst_first, schedule.burst_every),
+    )
+    last = constant(learning_rate(1.0))
+    scoring = Stage(
+        name="scoring",
+        iterations=SCORE_INTERVAL * config.score.evaluations,
+        batch_size=schedule.batch_size,
+        critic_updates=max(20, schedule.critic_updates),
+        encoder_generator_updates=schedule.encoder_generator_updates,
+        critic=Adam(last, schedule.beta1, schedule.beta2),
+        encoder_generator=Adam(last, schedule.beta1, schedule.beta2),
+        mmd_weight=constant(config.objective.mmd_weight),
+        independent_batches=True,
+        evaluate_after=0,
+        evaluate_every=SCORE_INTERVAL,
+    )
+    return [training, scoring]
+
+
+def _fast(config: RunConfig, schedule: FastSchedule) -> list[Stage]:
+    batch_size = schedule.batch_size
+    assert batch_size is not None  # resolved
+    resting = Adam(constant(0.0), 0.0, 0.9)
+    full = config.objective.mmd_weight
+    start, rate = schedule.reconstruction_learning_rate, schedule.matching_learning_rate
+    mixed = schedule.rank_share_exponent
+    evaluations = config.score.evaluations
+    every = max(1, schedule.joint_iterations * 3 // 4 // evaluations)
+    joint = max(schedule.joint_iterations, every * evaluations)
+    return [
+        Stage(
+            name="reconstruction",
+            iterations=schedule.reconstruction_iterations,
+            batch_size=batch_size,
+            critic_updates=0,
+            encoder_generator_updates=1,
+            critic=resting,
+            encoder_generator=Adam(cosine(start, 0.1 * start), 0.9, 0.99),
+            mmd_weight=constant(0.0),
+            moment_weight=schedule.moment_weight,
+            critic_term=False,
+            rank_share_exponent=mixed,
+        ),
+        Stage(
+            name="matching",
+            iterations=schedule.matching_iterations,
+            batch_size=batch_size,
+            critic_updates=0,
+            encoder_generator_updates=1,
+            critic=resting,
+            encoder_generator=Adam(cosine(rate, 0.05 * rate), 0.9, 0.99),
+            mmd_weight=ramped(full, 0.25),
+            critic_term=False,
+            rank_share_exponent=mixed,
+        ),
+        Stage(
+            name="critic",
+            iterations=-(-schedule.critic_iterations // 20),
+            batch_size=batch_size,
+            critic_updates=20,
+            encoder_generator_updates=0,
+            critic=Adam(constant(schedule.critic_learning_rate), 0.0, 0.9),
+            encoder_generator=resting,
+            mmd_weight=constant(0.0),
+            rank_share_exponent=mixed,
+            fresh_optimizers=True,
+            recycle=5,
+        ),
+        Stage(
+            name="joint",
+            iterations=joint,
+            batch_size=batch_size,
+            critic_updates=schedule.joint_critic_updates,
+            encoder_generator_updates=1,
+            critic=Adam(constant(0.2 * schedule.critic_learning_rate), 0.0, 0.9),
+            encoder_generator=Adam(ramped(schedule.joint_learning_rate, 0.25), 0.5, 0.99),
+            mmd_weight=constant(full),
+            rank_share_exponent=mixed,
+            recycle=2,
+            evaluate_after=joint - every * evaluations,
+            evaluate_every=every,
+        ),
+    ]
