@@ -91,7 +91,7 @@ def estimate(
     from typing import get_args
 
     from lwgan_dist.config import ManifoldName, TrainConfig
-    from lwgan_dist.configfile import build_config
+    from lwgan_dist.configfile import build_config, parse_overrides
 
     is_manifold = data in get_args(ManifoldName) and not Path(data).exists()
     told: dict[str, Any] = {
@@ -102,7 +102,7 @@ def estimate(
     }
     if max_dimension is not None:
         told["networks"] = {"latent_dim": max_dimension}
-    config = build_config(TrainConfig, told, changes)
+    config = build_config(TrainConfig, told, parse_overrides(changes))
     name = data if is_manifold else Path(data).name.split(".")[0] or "table"
     _carry_out(config.run(), config.execution, name, out, dry_run, as_json, verbose)
 

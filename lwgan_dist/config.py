@@ -153,12 +153,16 @@ class PaperSchedule(Frozen):
 
 
 class FastSchedule(Frozen):
-    """The staged schedule: reconstruction, matching, critic, joint; batches mix the ranks.
+    """The staged schedule; its batches mix the ranks.
 
-    1. reconstruction: R with moment matching of the codes;
-    2. matching: R with the MMD;
-    3. critic: the critic alone, encoder and generator frozen;
-    4. joint: the whole objective, and the score is evaluated.
+    1. reconstruction: encoder and generator minimise R, with moment matching of the codes;
+    2. matching: they minimise R + w_mmd M;
+    3. critic: the critic maximises C - w_gp P, encoder and generator frozen;
+    4. joint, if asked for: the alternation of the whole objective;
+    5. scoring: the critic goes on alone while the score is evaluated.
+
+    The score is the same as that of ``paper``. With encoder and generator at rest the critic difference in it is the
+    Wasserstein distance that the critic has found, where in an alternation it is what the critic lags behind.
     """
 
     name: Literal["fast"] = "fast"
@@ -173,19 +177,21 @@ class FastSchedule(Frozen):
     moment_weight: NonNegativeFloat = 0.3
     """Weight of the moment matching in stage 1."""
     matching_iterations: PositiveInt = 1_500
-    """Updates of stage 2."""
+    """Updates of stage 2; the weight of the MMD grows linearly over the first quarter."""
     matching_learning_rate: PositiveFloat = 1e-3
     """Adam's at the start of stage 2; a cosine takes it to a twentieth."""
-    critic_iterations: PositiveInt = 400
+    critic_iterations: PositiveInt = 600
     """Critic updates of stage 3."""
     critic_learning_rate: PositiveFloat = 1e-3
-    """Adam's for the critic in stage 3; a fifth of it in stage 4."""
-    joint_iterations: PositiveInt = 200
-    """Iterations of stage 4; the score is evaluated at equal distances over the last three quarters."""
+    """Adam's for the critic; a cosine takes it to a half over stage 3, another from there to a tenth over stage 5."""
+    joint_iterations: Annotated[int, Field(ge=0)] = 0
+    """Iterations of stage 4."""
     joint_critic_updates: PositiveInt = 10
     """Critic updates before every encoder-generator update of stage 4."""
     joint_learning_rate: PositiveFloat = 1e-4
     """Adam's for encoder and generator in stage 4, reached after a linear ramp."""
+    scoring_interval: PositiveInt = 10
+    """Critic updates between two evaluations of the score in stage 5."""
 
 
 ScheduleConfig = Annotated[PaperSchedule | FastSchedule, Field(discriminator="name")]

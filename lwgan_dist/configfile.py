@@ -27,22 +27,21 @@ def read_config(model: type[Config], file: str, changes: Sequence[str] = ()) -> 
             override stands in place of the position.
     """
     told = read_yaml(file)
-    return build_config(model, _plain(told), changes, source=file, positions=told)
+    return build_config(model, _plain(told), parse_overrides(changes), source=file, positions=told)
 
 
 def build_config(
-    model: type[Config], told: dict[str, Any], changes: Sequence[str] = (), *, source: str = "", positions: Any = None
+    model: type[Config], told: dict[str, Any], changes: dict[str, Any], *, source: str = "", positions: Any = None
 ) -> Config:
-    """A configuration from nested dictionaries, with ``a.b=value`` overrides; see `read_config`."""
-    parsed = parse_overrides(changes)
+    """A configuration from nested dictionaries, with values set at dotted paths; see `read_config`."""
     try:
-        merged = override(told, parsed)
+        merged = override(told, changes)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     try:
         return model.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(model, error, source, positions, parsed))) from None
+        raise ConfigError("\n".join(_explain(model, error, source, positions, changes))) from None
 
 
 def read_yaml(file: str) -> Any:

@@ -17,7 +17,7 @@ from lwgan_dist.errors import DataError
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 
-_FILL_ROWS = 2048
+_FILL_ROWS = 4096
 """Rows that are copied from columns into rows in one go: few enough to stay in the cache."""
 
 
@@ -99,12 +99,12 @@ def _parquet_files(folder: str) -> Iterator[str]:
 
 
 def _read_schema(path: str) -> pa.Schema:
-    with damage_rejected(path, "Parquet"), pa.OSFile(path) as file:
+    with damage_rejected(path, "Parquet"), pa.memory_map(path) as file:
         return pq.ParquetFile(file).schema_arrow
 
 
 def _read_parquet_file(path: str, names: list[str]) -> pa.Table:
-    with damage_rejected(path, "Parquet"), pa.OSFile(path) as file:
+    with damage_rejected(path, "Parquet"), pa.memory_map(path) as file:
         table = pq.ParquetFile(file, page_checksum_verification=True).read(columns=names)
         return pa.table([table.column(name) for name in names], names=names)  # without metadata, which may differ
 

@@ -75,7 +75,8 @@ def choose_columns(available: Sequence[str], wanted: Sequence[str] | None, sourc
         if name not in position:
             raise DataError(f"{source}: no column {quoted(name)}{_suggestion(name, available)}")
     require_unique(names, source)
-    require_unique([name for name in available if name in set(names)], source)
+    chosen = set(names)
+    require_unique([name for name in available if name in chosen], source)
     return [position[name] for name in names]
 
 

@@ -3,7 +3,7 @@ The trainer has one loop, and it reads this."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lwgan_dist.config import FastSchedule, PaperSchedule, RunConfig
 
@@ -121,7 +121,7 @@ def stages_of(config: RunConfig) -> list[Stage]:
 
 
 SCORE_INTERVAL = 20
-"""Iterations between the authors' evaluations of the score (method.md of the design, after their experiments)."""
+"""Iterations between the authors' evaluations of the score (arXiv:2409.18374, their experiments)."""
 
 
 def _paper(config: RunConfig, schedule: PaperSchedule) -> list[Stage]:
@@ -156,66 +156,64 @@ def _paper(config: RunConfig, schedule: PaperSchedule) -> list[Stage]:
 
 
 def _fast(config: RunConfig, schedule: FastSchedule) -> list[Stage]:
-    batch_size = schedule.batch_size
-    assert batch_size is not None  # resolved
+    assert schedule.batch_size is not None  # resolved
     resting = Adam(constant(0.0), 0.0, 0.9)
-    full = config.objective.mmd_weight
-    start, rate = schedule.reconstruction_learning_rate, schedule.matching_learning_rate
-    mixed = schedule.rank_share_exponent
-    evaluations = config.score.evaluations
-    every = max(1, schedule.joint_iterations * 3 // 4 // evaluations)
-    joint = max(schedule.joint_iterations, every * evaluations)
-    return [
-        Stage(
-            name="reconstruction",
-            iterations=schedule.reconstruction_iterations,
-            batch_size=batch_size,
-            critic_updates=0,
-            encoder_generator_updates=1,
-            critic=resting,
-            encoder_generator=Adam(cosine(start, 0.1 * start), 0.9, 0.99),
-            mmd_weight=constant(0.0),
-            moment_weight=schedule.moment_weight,
-            critic_term=False,
-            rank_share_exponent=mixed,
-        ),
-        Stage(
-            name="matching",
-            iterations=schedule.matching_iterations,
-            batch_size=batch_size,
-            critic_updates=0,
-            encoder_generator_updates=1,
-            critic=resting,
-            encoder_generator=Adam(cosine(rate, 0.05 * rate), 0.9, 0.99),
-            mmd_weight=ramped(full, 0.25),
-            critic_term=False,
-            rank_share_exponent=mixed,
-        ),
-        Stage(
-            name="critic",
-            iterations=-(-schedule.critic_iterations // 20),
-            batch_size=batch_size,
-            critic_updates=20,
-            encoder_generator_updates=0,
-            critic=Adam(constant(schedule.critic_learning_rate), 0.0, 0.9),
-            encoder_generator=resting,
-            mmd_weight=constant(0.0),
-            rank_share_exponent=mixed,
-            fresh_optimizers=True,
-            recycle=5,
-        ),
-        Stage(
-            name="joint",
-            iterations=joint,
-            batch_size=batch_size,
-            critic_updates=schedule.joint_critic_updates,
-            encoder_generator_updates=1,
-            critic=Adam(constant(0.2 * schedule.critic_learning_rate), 0.0, 0.9),
-            encoder_generator=Adam(ramped(schedule.joint_learning_rate, 0.25), 0.5, 0.99),
-            mmd_weight=constant(full),
-            rank_share_exponent=mixed,
-            recycle=2,
-            evaluate_after=joint - every * evaluations,
-            evaluate_every=every,
-        ),
-    ]
+    weight = config.objective.mmd_weight
+    first, second = schedule.reconstruction_learning_rate, schedule.matching_learning_rate
+    critic_rate = schedule.critic_learning_rate
+    reconstruction = Stage(
+        name="reconstruction",
+        iterations=schedule.reconstruction_iterations,
+        batch_size=schedule.batch_size,
+        critic_updates=0,
+        encoder_generator_updates=1,
+        critic=resting,
+        encoder_generator=Adam(cosine(first, 0.1 * first), 0.9, 0.99),
+        mmd_weight=constant(0.0),
+        moment_weight=schedule.moment_weight,
+        critic_term=False,
+        rank_share_exponent=schedule.rank_share_exponent,
+    )
+    matching = replace(
+        reconstruction,
+        name="matching",
+        iterations=schedule.matching_iterations,
+        encoder_generator=Adam(cosine(second, 0.05 * second), 0.9, 0.99),
+        mmd_weight=ramped(weight, 0.25),
+        moment_weight=0.0,
+    )
+    critic = replace(
+        matching,
+        name="critic",
+        iterations=-(-schedule.critic_iterations // 20),
+        critic_updates=20,
+        encoder_generator_updates=0,
+        critic=Adam(cosine(critic_rate, 0.5 * critic_rate), 0.0, 0.9),
+        encoder_generator=resting,
+        fresh_optimizers=True,
+        recycle=5,
+    )
+    joint = replace(
+        critic,
+        name="joint",
+        iterations=schedule.joint_iterations,
+        critic_updates=schedule.joint_critic_updates,
+        encoder_generator_updates=1,
+        critic=Adam(constant(0.5 * critic_rate), 0.0, 0.9),
+        encoder_generator=Adam(ramped(schedule.joint_learning_rate, 0.25), 0.5, 0.99),
+        mmd_weight=constant(weight),
+        critic_term=True,
+        fresh_optimizers=False,
+        recycle=2,
+    )
+    scoring = replace(
+        critic,
+        name="scoring",
+        iterations=config.score.evaluations,
+        critic_updates=schedule.scoring_interval,
+        critic=Adam(cosine(0.5 * critic_rate, 0.1 * critic_rate), 0.0, 0.9),
+        fresh_optimizers=False,
+        recycle=None,
+        evaluate_after=0,
+    )
+    return [stage for stage in (reconstruction, matching, critic, joint, scoring) if stage.iterations]

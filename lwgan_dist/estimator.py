@@ -1,0 +1,160 @@
+"""The scikit-learn face of a run: ``LWGAN(...).fit(X).dimension_``."""
+
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+
+from lwgan_dist.config import ExecutionConfig, RunConfig
+from lwgan_dist.configfile import build_config
+from lwgan_dist.model import FittedModel
+from lwgan_dist.results import RunResult
+from lwgan_dist.runs import RESULT_FILE, Run, read_result
+from lwgan_dist.storage import Folder
+
+Array = NDArray[Any]
+
+
+class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Intrinsic dimension by a latent Wasserstein GAN, with an encoder to it and a generator from it.
+
+    Args:
+        max_dimension: the largest rank considered; by default the number of columns, at most 10.
+        schedule: ``fast`` or ``paper``.
+        standardize: ``global``, ``per_column`` or ``none``; see `lwgan_dist.config`.
+        holdout_fraction: part of the rows that is not trained on.
+        settings: further fields of `lwgan_dist.config.RunConfig` by dotted name, for example
+            ``{"schedule.matching_iterations": 3000, "precision": "bfloat16"}``.
+        workers: 0 trains in this process, 1 or more under Ray Train.
+        run_dir: keep the run folder there, and go on with it if it is unfinished; by default it is temporary.
+        random_state: seed (an integer), or a NumPy RandomState from which one is drawn.
+
+    Attributes:
+        dimension_: the estimated intrinsic dimension.
+        score_path_: penalised score, mean + lambda r, of every rank r = 1, 2, ..; its first minimum is the estimate.
+        result_: the `lwgan_dist.results.RunResult` with every component.
+        model_: the `lwgan_dist.model.FittedModel`.
+        n_features_in_, feature_names_in_: as in scikit-learn.
+
+    Source: arXiv:2409.18374.
+    """
+
+    def __init__(
+        self,
+        max_dimension: int | None = None,
+        *,
+        schedule: str = "fast",
+        standardize: str = "global",
+        holdout_fraction: float = 0.1,
+        settings: dict[str, Any] | None = None,
+        workers: int = 0,
+        run_dir: str | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.max_dimension = max_dimension
+        self.schedule = schedule
+        self.standardize = standardize
+        self.holdout_fraction = holdout_fraction
+        self.settings = settings
+        self.workers = workers
+        self.run_dir = run_dir
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train on the rows of X, shape (n, p): NumPy array, pandas data frame or torch tensor; y is ignored.
+
+        Raises:
+            ValueError: data that scikit-learn would not accept either.
+            ConfigError, DataError, NonFiniteLossError: see `lwgan_dist.errors`.
+        """
+        rows = validate_data(self, _as_array(X), dtype=[np.float64, np.float32], ensure_min_samples=4)
+        run = Run(self._config(), rows)
+        execution = ExecutionConfig(workers=self.workers)
+        if self.run_dir is not None:
+            folder = Folder.at(self.run_dir)
+            run.train(folder, execution)
+            return self._adopt(folder)
+        with tempfile.TemporaryDirectory(prefix="lwgan-") as temporary:
+            folder = Folder.at(temporary)
+            run.train(folder, execution)
+            return self._adopt(folder)
+
+    def _config(self) -> RunConfig:
+        seed = self.random_state
+        if seed is None or isinstance(seed, np.random.RandomState):
+            seed = int(check_random_state(seed).randint(2**31))
+        told: dict[str, Any] = {
+            "data": {
+                "source": "array",
+                "standardize": self.standardize,
+                "holdout_fraction": self.holdout_fraction,
+                "seed": int(seed),
+            },
+            "networks": {"latent_dim": self.max_dimension},
+            "schedule": {"name": self.schedule},
+            "seed": int(seed),
+        }
+        return build_config(RunConfig, told, self.settings or {})
+
+    def _adopt(self, folder: Folder) -> Self:
+        """Take model and result from a finished run folder."""
+        self.result_: RunResult = read_result(folder)
+        self.model_ = FittedModel.load(folder.sub("model"))
+        self.dimension_ = self.result_.dimension
+        penalty = self.result_.penalty
+        self.score_path_ = np.array([row.score + penalty * row.rank for row in self.result_.rank_scores])
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float64]:
+        """Codes Q_r(x) at the estimated rank, shape (n, dimension_)."""
+        check_is_fitted(self)
+        return self.model_.encode(validate_data(self, _as_array(X), dtype=[np.float64, np.float32], reset=False))
+
+    def inverse_transform(self, codes: Any) -> NDArray[np.float64]:
+        """Rows G(z) in the units of the data, shape (n, p), for codes of shape (n, r), r <= max_dimension."""
+        check_is_fitted(self)
+        return self.model_.decode(np.asarray(_as_array(codes)))
+
+    def generate(self, n: int, rank: int | None = None, seed: int = 0) -> NDArray[np.float64]:
+        """n new rows G(z_r), shape (n, p), at a rank (by default the estimated one)."""
+        check_is_fitted(self)
+        return self.model_.generate(n, rank, seed)
+
+    def save(self, folder: str | Path) -> None:
+        """Write model and result into a folder."""
+        check_is_fitted(self)
+        target = Folder.at(str(folder))
+        self.model_.save(target.sub("model"))
+        target.write(RESULT_FILE, self.result_.model_dump_json(indent=1).encode())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """An estimator fitted by a run, from its run folder or from what `save` wrote.
+
+        Raises:
+            ConfigError: there is no finished run in the folder.
+        """
+        source = Folder.at(str(folder))
+        result = read_result(source)
+        model = FittedModel.load(source.sub("model"))
+        data = model.config.data
+        estimator = cls(
+            result.max_dimension,
+            schedule=result.schedule,
+            standardize=data.standardize,
+            holdout_fraction=data.holdout_fraction,
+            random_state=result.seed,
+        )._adopt(source)
+        estimator.n_features_in_ = result.ambient_dim
+        return estimator
+
+
+def _as_array(X: Any) -> Any:
+    """A torch tensor as a NumPy array, anything else as it is."""
+    if type(X).__module__.partition(".")[0] == "torch":
+        return X.detach().cpu().numpy()
+    return X

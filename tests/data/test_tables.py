@@ -1,0 +1,621 @@
+"""Laws of reading a user's table: equal in every format, and every rejection is one line that says where."""
+
+import decimal
+import gzip
+import io
+import json
+import logging
+import os
+import random
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lwgan_dist.data.checks import check_rows
+from lwgan_dist.data.tables import READERS, Table, read_table
+from lwgan_dist.errors import DataError
+
+ROWS = np.random.default_rng(7).normal(size=(40, 3))
+NAMES = ("a", "b", "c")
+
+
+def arrow_table(rows: np.ndarray = ROWS) -> pa.Table:
+    return pa.table({name: rows[:, i] for i, name in enumerate(NAMES)})
+
+
+def ipc(table: pa.Table, new: Callable[..., Any] = pa.ipc.new_file) -> bytes:
+    sink = io.BytesIO()
+    with new(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=7)
+    return sink.getvalue()
+
+
+def parquet(table: pa.Table, row_group_size: int = 16, **options: Any) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, row_group_size, write_page_checksum=True, **options)
+    return sink.getvalue()
+
+
+def npy(array: np.ndarray) -> bytes:
+    sink = io.BytesIO()
+    np.save(sink, array)
+    return sink.getvalue()
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    sink = io.BytesIO()
+    np.savez_compressed(sink, **arrays)
+    return sink.getvalue()
+
+
+def text(rows: np.ndarray = ROWS, delimiter: str = ",", header: bool = True) -> bytes:
+    lines = [delimiter.join(NAMES)] * header + [delimiter.join(map(str, row)) for row in rows.tolist()]
+    return ("\n".join(lines) + "\n").encode()
+
+
+CONTENT: dict[str, Callable[[np.ndarray], bytes]] = {
+    ".parquet": lambda rows: parquet(arrow_table(rows)),
+    ".pq": lambda rows: parquet(arrow_table(rows), compression="zstd"),
+    ".arrow": lambda rows: ipc(arrow_table(rows)),
+    ".feather": lambda rows: ipc(arrow_table(rows), pa.ipc.new_file),
+    ".ipc": lambda rows: ipc(arrow_table(rows), pa.ipc.new_stream),
+    ".npy": npy,
+    ".npz": lambda rows: npz(rows=rows),
+    ".csv": text,
+    ".csv.gz": lambda rows: gzip.compress(text(rows)),
+    ".tsv": lambda rows: text(rows, "\t"),
+    ".tsv.gz": lambda rows: gzip.compress(text(rows, "\t")),
+}
+ARROW: dict[str, Callable[[pa.Table], bytes]] = {
+    ".parquet": parquet,
+    ".arrow": ipc,
+    ".ipc": lambda table: ipc(table, pa.ipc.new_stream),
+}
+FORMATS = sorted(CONTENT)
+NUMPY = (".npy", ".npz")
+KEEPS_FLOAT32 = [suffix for suffix in FORMATS if "sv" not in suffix]
+
+
+def written(folder: Path, name: str, content: bytes) -> str:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return str(path)
+
+
+def same(table: Table, rows: np.ndarray, columns: tuple[str, ...]) -> bool:
+    assert table.rows.flags.c_contiguous
+    return table.columns == columns and table.rows.dtype == rows.dtype and np.array_equal(table.rows, rows)
+
+
+# ---------------------------------------------------------------------------------------------------------- formats
+
+
+def test_every_format_is_tested() -> None:
+    assert set(CONTENT) == set(READERS)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_every_format_gives_the_rows_that_were_written(tmp_path: Path, suffix: str) -> None:
+    table = read_table(written(tmp_path, f"t{suffix}", CONTENT[suffix](ROWS)))
+    assert same(table, ROWS, ("x1", "x2", "x3") if suffix in NUMPY else NAMES)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_case_of_the_suffix_does_not_matter(tmp_path: Path, suffix: str) -> None:
+    assert np.array_equal(read_table(written(tmp_path, f"T{suffix.upper()}", CONTENT[suffix](ROWS))).rows, ROWS)
+
+
+@pytest.mark.parametrize("suffix", KEEPS_FLOAT32)
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_narrow_floats_become_float32(tmp_path: Path, suffix: str, dtype: type[np.floating[Any]]) -> None:
+    rows = ROWS.astype(dtype)
+    table = read_table(written(tmp_path, f"t{suffix}", CONTENT[suffix](rows)))
+    assert same(table, rows.astype(np.float32), table.columns)
+
+
+@pytest.mark.parametrize("suffix", KEEPS_FLOAT32)
+@pytest.mark.parametrize("dtype", [np.int8, np.uint64, np.int64, bool])
+def test_integers_and_booleans_become_float64(tmp_path: Path, suffix: str, dtype: type[np.generic]) -> None:
+    rows = (ROWS > 0).astype(dtype)
+    table = read_table(written(tmp_path, f"t{suffix}", CONTENT[suffix](rows)))
+    assert same(table, rows.astype(np.float64), table.columns)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_columns_selects_and_orders(tmp_path: Path, suffix: str) -> None:
+    names = ["x3", "x1"] if suffix in NUMPY else ["c", "a"]
+    table = read_table(written(tmp_path, f"t{suffix}", CONTENT[suffix](ROWS)), columns=names)
+    assert same(table, ROWS[:, [2, 0]], tuple(names))
+
+
+@pytest.mark.parametrize("suffix", ARROW)
+def test_columns_that_are_not_chosen_may_be_anything(tmp_path: Path, suffix: str) -> None:
+    table = arrow_table().append_column("name", pa.array(["x"] * len(ROWS))).append_column("c", pa.nulls(len(ROWS)))
+    path = written(tmp_path, f"t{suffix}", ARROW[suffix](table))
+    assert same(read_table(path, columns=["b", "a"]), ROWS[:, [1, 0]], ("b", "a"))
+
+
+def test_unchosen_columns_of_a_csv_may_be_anything(tmp_path: Path) -> None:
+    content = 'x,name,"a",x\n1,"Ann, ""A""",2,\n3,"two\nlines",5,z\n'.encode()
+    assert same(read_table(written(tmp_path, "t.csv", content), columns=["a"]), np.array([[2.0], [5.0]]), ("a",))
+
+
+def test_decimals_become_float64(tmp_path: Path) -> None:
+    values = pa.array([decimal.Decimal("1.25"), decimal.Decimal("-3.50")])
+    path = written(tmp_path, "t.pq", parquet(pa.table({"d": values})))
+    assert same(read_table(path), np.array([[1.25], [-3.5]]), ("d",))
+
+
+def test_float32_beside_integers_becomes_float64(tmp_path: Path) -> None:
+    table = pa.table({"a": np.float32([1, 2]), "b": [3, 5]})
+    assert same(read_table(written(tmp_path, "t.pq", parquet(table))), np.array([[1.0, 3.0], [2.0, 5.0]]), ("a", "b"))
+
+
+@pytest.mark.parametrize("suffix", ARROW)
+@pytest.mark.parametrize("kind", ["tensor", "list"])
+def test_a_tensor_column_is_flattened(tmp_path: Path, suffix: str, kind: str) -> None:
+    rows = ROWS[:, :2].astype(np.float32).reshape(20, 2, 2)
+    tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(rows)
+    column = tensors if kind == "tensor" else tensors.storage
+    table = pa.table({"label": ["x"] * 20, "image": column})
+    names = tuple(f"image_{i}" for i in range(4))
+    path = written(tmp_path, f"t{suffix}", ARROW[suffix](table))
+    assert same(read_table(path, columns=["image"]), rows.reshape(20, 4), names)
+
+
+def test_arrays_of_more_axes_are_flattened_row_by_row(tmp_path: Path) -> None:
+    images = np.asfortranarray(np.random.default_rng(0).normal(size=(5, 2, 3)))
+    table = read_table(written(tmp_path, "t.npy", npy(images)))
+    assert same(table, images.reshape(5, 6), tuple(f"x{i}" for i in range(1, 7)))
+
+
+def test_an_array_of_one_axis_is_one_column(tmp_path: Path) -> None:
+    assert same(read_table(written(tmp_path, "t.npy", npy(np.arange(4)))), np.arange(4.0)[:, None], ("x1",))
+
+
+def test_byte_order_does_not_matter(tmp_path: Path) -> None:
+    assert same(read_table(written(tmp_path, "t.npy", npy(ROWS.astype(">f4")))), ROWS.astype("f4"), ("x1", "x2", "x3"))
+
+
+def test_an_array_of_an_npz_is_chosen_by_name(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.npz", npz(train=ROWS, test=ROWS + 1))
+    assert np.array_equal(read_table(path, array="test").rows, ROWS + 1)
+
+
+def test_a_folder_of_parquet_files_is_read_in_the_order_of_names(tmp_path: Path) -> None:
+    for name, part in [("b.parquet", slice(10, 20)), ("a.PARQUET", slice(0, 10)), ("sub/c.pq", slice(20, 40))]:
+        written(tmp_path, f"t/{name}", parquet(arrow_table(ROWS[part])))
+    for name in ("_metadata.parquet", ".hidden.parquet", "README.txt", "_tmp/d.parquet"):
+        written(tmp_path, f"t/{name}", b"left out")
+    assert same(read_table(str(tmp_path / "t")), ROWS, NAMES)
+
+
+def test_files_of_a_folder_may_differ_in_order_of_columns_and_metadata(tmp_path: Path) -> None:
+    written(tmp_path, "t/a.parquet", parquet(arrow_table(ROWS[:20])))
+    other = arrow_table(ROWS[20:]).select(["c", "a", "b"]).replace_schema_metadata({"written by": "another"})
+    written(tmp_path, "t/b.parquet", parquet(other))
+    assert same(read_table(str(tmp_path / "t")), ROWS, NAMES)
+
+
+def test_names_of_folders_are_not_columns(tmp_path: Path) -> None:
+    path = written(tmp_path, "label=3/t.parquet", parquet(arrow_table()))
+    assert same(read_table(path), ROWS, NAMES)
+    assert same(read_table(str(tmp_path)), ROWS, NAMES)
+
+
+def test_a_pandas_index_is_a_column_only_if_chosen(tmp_path: Path) -> None:
+    metadata = {"pandas": json.dumps({"index_columns": ["a"], "columns": []})}
+    path = written(tmp_path, "t.parquet", parquet(arrow_table().replace_schema_metadata(metadata)))
+    assert same(read_table(path), ROWS[:, 1:], ("b", "c"))
+    assert same(read_table(path, columns=["a", "b"]), ROWS[:, :2], ("a", "b"))
+
+
+# -------------------------------------------------------------------------------------------------------------- CSV
+
+
+@pytest.mark.parametrize("first", ["1,2e3,-.5", "nan,1,2", "inf,1,2", "NA,1,2"])
+def test_a_first_line_of_numbers_is_not_a_header(tmp_path: Path, first: str) -> None:
+    path = written(tmp_path, "t.csv", f"{first}\n4,5,7\n".encode())
+    if first.startswith("1"):
+        assert same(read_table(path), np.array([[1, 2e3, -0.5], [4, 5, 7]]), ("x1", "x2", "x3"))
+    else:  # not lost as a header, but found to be missing
+        with pytest.raises(DataError, match="column 'x1', row 1"):
+            read_table(path)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_newlines_and_empty_lines_do_not_matter(tmp_path: Path, newline: str) -> None:
+    lines = ["", "a, b", "", "1,2", "", " 3,+4", ""]
+    path = written(tmp_path, "t.csv", b"\xef\xbb\xbf" + newline.join(lines).encode())
+    assert same(read_table(path), np.array([[1.0, 2.0], [3.0, 4.0]]), ("a", "b"))
+
+
+def test_a_column_of_true_and_false_is_boolean(tmp_path: Path) -> None:
+    path = written(tmp_path, "t.csv", b"a,b\nTrue,1\nFalse,3\n")
+    assert same(read_table(path), np.array([[1.0, 1.0], [0.0, 3.0]]), ("a", "b"))
+
+
+def test_integers_may_turn_into_fractions_anywhere(tmp_path: Path) -> None:
+    count = 700_000  # the first block that pyarrow would infer types from holds nothing but integers
+    content = b"a,b\n" + b"10,200\n" * count + b"0.5,1\n"
+    assert len(content) > 1 << 22
+    table = read_table(written(tmp_path, "t.csv", content))
+    assert table.rows.shape == (count + 1, 2) and table.rows[-1].tolist() == [0.5, 1.0]
+
+
+def test_a_line_may_be_longer_than_a_block(tmp_path: Path) -> None:
+    width = 3000  # lines of 2 MB: fields of 700 digits
+    content = "\n".join(",".join(f"{row}.{i:0700d}" for i in range(width)) for row in range(1, 4))
+    assert read_table(written(tmp_path, "t.csv", content.encode())).rows.shape == (3, width)
+
+
+# -------------------------------------------------------------------------------------------------------- rejections
+
+
+def spoiled(row: int, column: int, value: float, dtype: str = "f8") -> np.ndarray:
+    rows = ROWS.astype(dtype)
+    rows[row, column] = value
+    return rows
+
+
+def with_nulls(*missing: int) -> pa.Table:
+    values = [None if i in missing else float(i) for i in range(len(ROWS))]
+    return arrow_table().append_column("d", pa.array(values, pa.float64()))
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize(("value", "word"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf")])
+def test_numbers_that_are_not_finite_are_named(tmp_path: Path, suffix: str, value: float, word: str) -> None:
+    path = written(tmp_path, f"t{suffix}", CONTENT[suffix](spoiled(16, 1, value)))
+    column = "x2" if suffix in NUMPY else "b"
+    line = " (line 18)" if "sv" in suffix else ""
+    with pytest.raises(DataError) as caught:
+        read_table(path)
+    assert str(caught.value) == f"{path}: column '{column}', row 17{line}: not a finite number (got {word})"
+    assert caught.value.exit_code == 4
+
+
+TWO_TENSORS = pa.FixedShapeTensorArray.from_numpy_ndarray(np.arange(12.0).reshape(3, 2, 2))
+NULL_IN_LIST = pa.array([[1.0, 2.0], [3.0, None]], pa.list_(pa.float32(), 2))
+NULL_TENSOR = pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2))
+NAMED = arrow_table().append_column("name", pa.array(["7", "Ann"] * 20))
+NO_TABLE = pa.table({"name": ["a", "b"], "when": pa.array([1, 2], pa.timestamp("us"))})
+OBJECTS = np.array([[1, "x"], [None, 2]], dtype=object)
+STRUCTURED = np.zeros(3, [("a", "f8"), ("b", "f8")])
+
+BAD: dict[str, tuple[str, bytes, dict[str, Any], list[str]]] = {
+    "unknown suffix": ("t.xlsx", b"x", {}, ["unknown suffix", ".parquet", ".csv.gz", ".npz", "folders"]),
+    "no suffix": ("t", b"x", {}, ["unknown suffix"]),
+    "array of a table that has none": ("t.csv", text(), {"array": "x"}, ["array", ".npz", ".csv"]),
+    "missing column": ("t.pq", parquet(arrow_table()), {"columns": ["a", "bb"]}, ["'bb'", "mean 'b'?", "'a', 'b', 'c'"]),
+    "missing column of csv": ("t.csv", text(), {"columns": ["z"]}, ["no column 'z'", "'a', 'b', 'c'"]),
+    "missing column of npy": ("t.npy", npy(ROWS), {"columns": ["x4"]}, ["no column 'x4'", "'x1', 'x2', 'x3'"]),
+    "empty list of columns": ("t.pq", parquet(arrow_table()), {"columns": []}, ["empty list of columns"]),
+    "column chosen twice": ("t.pq", parquet(arrow_table()), {"columns": ["a", "a"]}, ["'a'", "more than once"]),
+    "duplicate names": ("t.arrow", ipc(arrow_table().append_column("a", [ROWS[:, 0]])), {}, ["'a'", "more than once"]),
+    "duplicate names in csv": ("t.csv", b"a,b,a\n1,2,3\n4,5,6\n", {}, ["'a'", "more than once"]),
+    "chosen name is duplicate": ("t.csv", b"a,b,a\n1,2,3\n4,5,6\n", {"columns": ["a"]}, ["'a'", "more than once"]),
+    "unnamed index in csv": ("t.csv", b",a,b\n0,2,3\n1,5,6\n", {}, ["no name for column 1", "line 1", "columns=["]),
+    "text": ("t.pq", parquet(NAMED), {}, ["column 'name', row 2", "'Ann'", "data.columns", "columns=[...]"]),
+    "text in csv": ("t.csv", b"a,n\n1,2\n2,x y\n3,z\n", {}, ["column 'n', row 2 (line 3)", "'x y'", "data.columns"]),
+    "text in first row of csv": ("t.csv", b"n,a\nAnn,2\nBob,3\n", {}, ["column 'n', row 1 (line 2)", "'Ann'"]),
+    "text after an empty line": ("t.csv", b"a,n\n\n1,2\n\n2,x\n", {}, ["column 'n', row 2 (line 5)", "'x'"]),
+    "number with a unit": ("t.tsv", b"a\tb\n1\t2\n1\t3kg\n", {}, ["column 'b', row 2 (line 3)", "'3kg'"]),
+    "complex in csv": ("t.csv", b"a,b\n1,2\n1,3+2j\n", {}, ["column 'b', row 2 (line 3)", "'3+2j'"]),
+    "text in boolean column": ("t.csv", b"a,b\n1,true\n1,maybe\n", {}, ["column 'b', row 2 (line 3)", "'maybe'"]),
+    "no numeric column": ("t.pq", parquet(NO_TABLE), {}, ["no numeric column", "'name' (string)", "'when' (timestamp"]),
+    "no numeric column in csv": ("t.csv", b"a,b\nx,y\nz,u\n", {}, ["no numeric column", "'a', 'b'", "'x'"]),
+    "time": ("t.ipc", ipc(NO_TABLE.append_column("a", [[1, 2]])), {"columns": ["a", "when"]}, ["'when' is timestamp"]),
+    "null": ("t.pq", parquet(with_nulls(3, 30)), {}, ["column 'd', row 4: missing value (2 in this column)"]),
+    "null in arrow": ("t.arrow", ipc(with_nulls(20)), {}, ["column 'd', row 21: missing value"]),
+    "nothing but nulls": ("t.pq", parquet(arrow_table().append_column("z", pa.nulls(40))), {}, ["'z', row 1: missing"]),
+    "empty field": ("t.csv", b"a,b\n1,2\n3,\n", {}, ["column 'b', row 2 (line 3): missing value"]),
+    "NA": ("t.csv", b"a,b\n1,2\n3,4\nNA,\n", {}, ["column 'a', row 3 (line 4): missing value"]),
+    "blank field": ("t.csv", b"a,b\n1,2\n3,  \n", {}, ["column 'b', row 2 (line 3): missing value"]),
+    "null tensor": ("t.arrow", ipc(pa.table({"v": NULL_TENSOR})), {}, ["column 'v', row 2: missing value"]),
+    "null in tensor": ("t.arrow", ipc(pa.table({"v": NULL_IN_LIST})), {}, ["column 'v_1', row 2: missing value"]),
+    "nan in tensor": ("t.arrow", ipc(pa.table({"v": pa.array([[1, 2], [3, np.nan]], pa.list_(pa.float32(), 2))})), {},
+                      ["column 'v_1', row 2: not a finite number"]),
+    "two tensors": ("t.pq", parquet(pa.table({"u": TWO_TENSORS, "v": TWO_TENSORS})), {}, ["'u' holds tensors", "alone"]),
+    "tensor beside numbers": ("t.pq", parquet(pa.table({"n": [1, 2, 3], "v": TWO_TENSORS})), {}, ["'v' holds tensors"]),
+    "ragged": ("t.csv", b"a,b\n1,2\n3,4,5\n", {}, ["row 2 (line 3): 3 fields, 2 are expected"]),
+    "ragged and short": ("t.csv.gz", gzip.compress(b"a,b\n1,2\n\n3\n"), {}, ["row 2 (line 4): 1 fields"]),
+    "ragged at the first row": ("t.csv", b"# written by hand\n1,2\n3,4\n", {}, ["row 1 (line 2): 2 fields, 1"]),
+    "header only": ("t.csv", b"a,b\n", {}, ["no rows"]),
+    "empty lines only": ("t.csv", b"\n\n\r\n", {}, ["no rows"]),
+    "nothing compressed": ("t.csv.gz", gzip.compress(b""), {}, ["no rows"]),
+    "zero rows": ("t.pq", parquet(arrow_table(ROWS[:0])), {}, ["no rows"]),
+    "zero rows with text": ("t.arrow", ipc(NAMED.slice(0, 0)), {}, ["no rows"]),
+    "zero rows of npy": ("t.npy", npy(ROWS[:0]), {}, ["no rows"]),
+    "zero columns of npy": ("t.npy", npy(ROWS[:, :0]), {}, ["no columns"]),
+    "zero columns": ("t.pq", parquet(pa.table({})), {}, ["no columns"]),
+    "one row": ("t.csv", b"a,b\n1,2\n", {}, ["at least 2 rows", "got 1"]),
+    "one row of npz": ("t.npz", npz(x=ROWS[:1]), {}, ["at least 2 rows", "got 1"]),
+    "a number": ("t.npy", npy(np.float64(3)), {}, ["a single number"]),
+    "complex": ("t.npy", npy(ROWS * 1j), {}, ["complex numbers"]),
+    "objects": ("t.npy", npy(OBJECTS), {}, ["Python objects"]),
+    "objects in npz": ("t.npz", npz(x=OBJECTS), {}, ["Python objects"]),
+    "structured": ("t.npy", npy(STRUCTURED), {}, ["not an array of numbers"]),
+    "text of numpy": ("t.npy", npy(np.array([["a", "b"]])), {}, ["not an array of numbers", "<U1"]),
+    "two arrays in npy": ("t.npy", npy(ROWS) + npy(ROWS), {}, ["NPY", "bytes"]),
+    "several arrays": ("t.npz", npz(u=ROWS, v=ROWS), {}, ["several arrays", "'u', 'v'"]),
+    "no such array": ("t.npz", npz(u=ROWS, v=ROWS), {"array": "w"}, ["no array 'w'", "'u', 'v'"]),
+    "no array": ("t.npz", npz(), {}, ["no array"]),
+    "constant": ("t.csv", b"a,b\n1,2\n1,2\n1,2\n", {}, ["every column is constant"]),
+    "csv under parquet": ("t.parquet", text(), {}, ["not a readable Parquet file"]),
+    "parquet under csv": ("t.csv", parquet(arrow_table()), {}, ["t.csv: "]),
+    "utf-16": ("t.csv", text().decode().encode("utf-16"), {}, ["line 1: not UTF-8"]),
+    "latin-1 value": ("t.csv", "a,b\n1,2\n3,4µ\n".encode("latin-1"), {}, ["column 'b', row 2 (line 3)", r"'4\udcb5'"]),
+    "not compressed": ("t.csv.gz", text(), {}, ["not a readable CSV file"]),
+    "truncated gzip": ("t.csv.gz", gzip.compress(text())[:-20], {}, ["not a readable CSV file"]),
+    "hostile name": ("t.csv", b'"a\nb",c\n1,2\n,3\n', {}, [r"column 'a\nb', row 2 (line 4)"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_cannot_be_estimated_from_is_rejected_in_one_line_that_says_where(tmp_path: Path, case: str) -> None:
+    name, content, options, parts = BAD[case]
+    path = written(tmp_path, name, content)
+    with pytest.raises(DataError) as caught:
+        read_table(path, **options)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    assert [part for part in parts if part not in message] == [], message
+
+
+def test_no_traceback_of_a_library_hangs_on_a_rejection(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        read_table(written(tmp_path, "t.parquet", b"PAR1 nothing"))
+    assert caught.value.__suppress_context__ and caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "folder/", "file.csv/below.csv"])
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    written(tmp_path, "file.csv", text())
+    with pytest.raises(DataError, match=f"{name}: no such file or folder"):
+        read_table(f"{tmp_path}/{name}")
+
+
+def test_a_path_that_cannot_be_is_rejected() -> None:
+    with pytest.raises(DataError, match="cannot be opened"):
+        read_table("a\0b.csv")
+
+
+def test_what_is_neither_file_nor_folder_is_rejected(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(DataError, match=r"t\.csv: neither a file nor a folder"):
+        read_table(str(tmp_path / "t.csv"))
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_an_empty_file_is_rejected(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(DataError, match="empty file"):
+        read_table(written(tmp_path, f"t{suffix}", b""))
+
+
+def test_a_folder_without_parquet_files_is_rejected(tmp_path: Path) -> None:
+    written(tmp_path, "t/_a.parquet", parquet(arrow_table()))
+    with pytest.raises(DataError, match="t: a folder without Parquet files"):
+        read_table(str(tmp_path / "t"))
+
+
+@pytest.mark.parametrize(("other", "law"), [
+    (arrow_table(ROWS.astype("f4")), "b.parquet: column 'a' is float, but double in .*a.parquet"),
+    (arrow_table().drop_columns(["b"]), "b.parquet: column 'b' is missing, but double"),
+    (NAMED, "b.parquet: column 'name' is string, but missing"),
+])  # fmt: skip
+def test_a_folder_of_differing_schemas_is_rejected(tmp_path: Path, other: pa.Table, law: str) -> None:
+    written(tmp_path, "a.parquet", parquet(arrow_table()))
+    written(tmp_path, "b.parquet", parquet(other))
+    with pytest.raises(DataError, match=law):
+        read_table(str(tmp_path))
+
+
+def test_a_row_of_a_folder_is_named_in_its_file(tmp_path: Path) -> None:
+    for name, rows in [("a", ROWS[:15]), ("b", ROWS[:0]), ("c", spoiled(4, 2, np.nan))]:
+        written(tmp_path, f"{name}.parquet", parquet(arrow_table(rows)))
+    with pytest.raises(DataError, match=r"column 'c', row 20 \(row 5 of .*c\.parquet\): not a finite"):
+        read_table(str(tmp_path))
+
+
+def test_a_damaged_file_of_a_folder_is_named(tmp_path: Path) -> None:
+    written(tmp_path, "a.parquet", parquet(arrow_table()))
+    written(tmp_path, "b.parquet", b"")
+    with pytest.raises(DataError, match=r"b\.parquet: not a readable Parquet file"):
+        read_table(str(tmp_path))
+
+
+def test_a_flipped_bit_in_a_parquet_page_is_found(tmp_path: Path) -> None:
+    content = bytearray(parquet(arrow_table(), compression="none", use_dictionary=False, row_group_size=64))
+    values = content.index(ROWS[:, 1].tobytes())
+    content[values + 3] ^= 1
+    with pytest.raises(DataError, match="checksum"):
+        read_table(written(tmp_path, "t.parquet", bytes(content)))
+
+
+def test_a_flipped_bit_in_an_npz_is_found(tmp_path: Path) -> None:
+    sink = io.BytesIO()
+    np.savez(sink, ROWS)
+    content = bytearray(sink.getvalue())
+    content[content.index(ROWS.tobytes()) + 3] ^= 1
+    with pytest.raises(DataError, match="CRC"):
+        read_table(written(tmp_path, "t.npz", bytes(content)))
+
+
+@pytest.mark.parametrize("shape", [(10**13, 3), (2, -1)])
+def test_an_npy_that_promises_more_than_it_holds_takes_no_memory(tmp_path: Path, shape: tuple[int, int]) -> None:
+    header = npy(ROWS)[:128].replace(b"(40, 3)", str(shape).encode())
+    with pytest.raises(DataError, match="does not have"):
+        read_table(written(tmp_path, "t.npy", header[:127].ljust(127) + b"\n" + ROWS.tobytes()))
+
+
+def test_an_encrypted_npz_is_rejected(tmp_path: Path) -> None:
+    content = bytearray(npz(x=ROWS))
+    for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(magic) + offset] |= 1  # the flag "encrypted"
+    with pytest.raises(DataError, match="NPZ"):
+        read_table(written(tmp_path, "t.npz", bytes(content)))
+
+
+def test_a_pickle_is_never_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pickle.load", lambda *_args, **_options: pytest.fail("unpickled"))
+    for name, content in [("t.npy", npy(OBJECTS)), ("u.npy", OBJECTS.dumps()), ("t.npz", npz(x=OBJECTS))]:
+        with pytest.raises(DataError):
+            read_table(written(tmp_path, name, content))
+
+
+def damaged(rng: random.Random, good: bytes) -> bytes:
+    """Noise, a truncated file, or a file with a few bytes changed, more often near its ends."""
+    how = rng.randrange(4)
+    if how == 0:
+        return rng.randbytes(rng.randint(1, 2000))
+    if how == 1:
+        return good[: rng.randint(1, len(good) - 1)]
+    content = bytearray(good)
+    for _ in range(rng.choice([1, 3, 30])):
+        i = rng.choice([rng.randrange(min(len(good), 160)), rng.randrange(len(good)), -rng.randint(1, 160)])
+        content[i] = rng.choice([rng.randrange(256), 0, 255, ord("-"), content[i] ^ 1 << rng.randrange(8)])
+    return bytes(content)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_nothing_but_a_data_error_escapes_from_damaged_files(tmp_path: Path, suffix: str) -> None:
+    rejected = 0
+    for seed in range(120):
+        path = written(tmp_path, f"t{suffix}", damaged(random.Random(seed), CONTENT[suffix](ROWS)))
+        try:
+            table = read_table(path)
+        except DataError as error:
+            rejected += 1
+            assert str(error).startswith(path) and "\n" not in str(error)
+        else:  # damage that no format can see: a changed digit
+            assert np.isfinite(table.rows).all()
+    assert rejected > 60
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_noise_is_rejected_under_every_suffix(tmp_path: Path, suffix: str) -> None:
+    for seed in range(30):
+        path = written(tmp_path, f"t{suffix}", random.Random(seed).randbytes(1 + 50 * seed))
+        with pytest.raises(DataError):
+            read_table(path)
+
+
+@pytest.mark.filterwarnings("ignore::SyntaxWarning")
+def test_a_garbled_npy_header_is_rejected(tmp_path: Path) -> None:
+    """numpy lets errors of Python's tokenizer through here."""
+    for header in (b"{'descr': '<f8', (", b"{'descr': 0or 1", b"'''", b"((((", b"{}", b"[]"):
+        with pytest.raises(DataError, match="NPY"):
+            read_table(written(tmp_path, "t.npy", npy(ROWS)[:10] + header.ljust(117) + b"\n" + ROWS.tobytes()))
+
+
+def test_a_zip_that_is_no_npz_is_rejected(tmp_path: Path) -> None:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(DataError, match="NPZ|NPY"):
+        read_table(written(tmp_path, "t.npz", sink.getvalue()))
+
+
+# ------------------------------------------------------------------------------------------------- rows in memory
+
+
+@pytest.mark.parametrize(("rows", "law"), [
+    (ROWS[0], r"X: rows and columns are expected, the shape is \(3,\)"),
+    (ROWS[:0], "X: no rows"),
+    (ROWS[:1], r"X: at least 2 rows are needed \(got 1\)"),
+    (ROWS[:, :0], "X: no columns"),
+    (ROWS * 1j, "X: complex numbers"),
+    (OBJECTS, r"X: not numbers \(dtype object\)"),
+    (np.array([["a"], ["b"]]), "X: not numbers"),
+    (np.ones((5, 3)), "X: every column is constant"),
+    (spoiled(2, 1, np.nan), r"X: column 'b', row 3: not a finite number \(got nan\)"),
+    (spoiled(2, 1, np.inf, "f4"), r"X: column 'b', row 3: not a finite number \(got inf\)"),
+])  # fmt: skip
+def test_rows_in_memory_are_checked_by_the_same_laws(rows: np.ndarray, law: str) -> None:
+    with pytest.raises(DataError, match=law):
+        check_rows(rows, NAMES[: rows.shape[-1]], "X")
+
+
+def test_the_first_of_several_bad_numbers_is_named_across_blocks() -> None:
+    rows = np.random.default_rng(0).normal(size=(800_000, 3)).astype(np.float32)
+    rows[700_001, 2] = rows[700_001, 1] = rows[700_002, 0] = np.nan
+    with pytest.raises(DataError, match="column 'b', row 700002:"):
+        check_rows(rows, NAMES, "X")
+
+
+def test_equal_names_of_columns_in_memory_are_rejected() -> None:
+    with pytest.raises(DataError, match="X: the column name 'a' occurs more than once"):
+        check_rows(ROWS, ("a", "b", "a"), "X")
+
+
+# ---------------------------------------------------------------------------------------------------------- warnings
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture, rows: np.ndarray, names: tuple[str, ...] | None = None) -> list[str]:
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "lwgan_dist"):
+        check_rows(rows, names or tuple(f"x{i + 1}" for i in range(rows.shape[1])), "X")
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_good_rows_give_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert warnings_of(caplog, ROWS) == []
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i8"])
+def test_constant_columns_are_warned_of_and_five_are_named(caplog: pytest.LogCaptureFixture, dtype: str) -> None:
+    rows = np.hstack([1000 * ROWS, np.full((40, 7), 3.0)]).astype(dtype)
+    assert warnings_of(caplog, rows) == ["X: 7 of 10 columns are constant: 'x4', 'x5', 'x6', 'x7', 'x8' and 2 more"]
+
+
+def test_neighbours_beyond_float64_are_not_constant(caplog: pytest.LogCaptureFixture) -> None:
+    rows = np.array([[2**53, 0], [2**53 + 1, 1]], dtype=np.int64)
+    assert not any("constant" in message for message in warnings_of(caplog, rows))
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i4", "?"])
+def test_repeated_rows_are_counted_exactly(caplog: pytest.LogCaptureFixture, dtype: str) -> None:
+    rows = np.random.default_rng(1).integers(0, 2 if dtype == "?" else 9, size=(500, 3)).astype(dtype)
+    repeated = 500 - len(np.unique(rows, axis=0))
+    assert f"X: {repeated} of 500 rows repeat an earlier row exactly" in warnings_of(caplog, rows)
+
+
+def test_repeated_rows_are_found_across_blocks_and_layouts(caplog: pytest.LogCaptureFixture) -> None:
+    rows = np.random.default_rng(1).normal(size=(600_000, 2))
+    rows[-1] = rows[0]
+    law = ["X: 1 of 600000 rows repeat an earlier row exactly"]
+    assert warnings_of(caplog, rows) == law
+    assert warnings_of(caplog, np.asfortranarray(rows)) == law
+
+
+def test_the_two_zeros_are_equal(caplog: pytest.LogCaptureFixture) -> None:
+    rows = np.array([[0.0, 1.0], [-0.0, 1.0], [2.0, 3.0]])
+    assert warnings_of(caplog, rows) == ["X: 1 of 3 rows repeat an earlier row exactly"]
+
+
+@pytest.mark.parametrize("value", [2e15, -2e15])
+def test_large_values_are_warned_of(caplog: pytest.LogCaptureFixture, value: float) -> None:
+    (message,) = warnings_of(caplog, spoiled(3, 1, value))
+    assert message.startswith("X: values above 1e+15") and "1 of 3 columns: 'x2' (largest 2e+15)" in message
+
+
+def test_values_up_to_the_limit_are_not_large(caplog: pytest.LogCaptureFixture) -> None:
+    assert warnings_of(caplog, spoiled(3, 1, 1e15)) == []
+
+
+def test_warnings_of_a_file_name_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = written(tmp_path, "t.csv", b"a,b\n1,2\n1,3\n1,3\n")
+    read_table(path)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: 1 of 2 columns are constant: 'a'",
+        f"{path}: 1 of 3 rows repeat an earlier row exactly",
+    ]
