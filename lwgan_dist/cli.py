@@ -1,7 +1,11 @@
 """The command line. Heavy imports (torch, Ray, matplotlib) happen inside the commands, so that ``--help`` is quick."""
 
+import difflib
+import errno
 import json
 import logging
+import os
+import re
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -10,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lwgan_dist.errors import ConfigError, UserError
+from lwgan_dist.errors import ConfigError, DataError, RunFailedError, UserError
 
 if TYPE_CHECKING:
     from lwgan_dist.config import ExecutionConfig, RunConfig
@@ -18,7 +22,10 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 
-
+UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
+"""A folder or file that was named and cannot be used; the person can name another."""
+BROKEN = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.ESTALE}
+"""A disk that is full or fails under a run."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -48,13 +55,23 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except UserError as error:
-            click.echo(f"error: {error}", err=True)
+            _report(str(error))
             sys.exit(error.exit_code)
+        except OSError as error:
+            if error.errno not in UNUSABLE | BROKEN:
+                raise
+            _report(f"{error.filename or 'input or output'}: {error.strerror or error}")
+            sys.exit(ConfigError.exit_code if error.errno in UNUSABLE else RunFailedError.exit_code)
         except KeyboardInterrupt:
             click.echo("interrupted: the same command goes on from the last checkpoint", err=True)
             sys.exit(INTERRUPTED)
 
     return guarded
+
+
+def _report(message: str) -> None:
+    for line in message.splitlines():
+        click.echo(f"error: {line}", err=True)
 
 
 _overrides = click.argument("changes", nargs=-1, metavar="[key=value ...]")
@@ -69,7 +86,9 @@ _verbose = click.option("-v", "--verbose", is_flag=True, help="Show what Ray say
 @main.command(short_help="Estimate the intrinsic dimension of a table.")
 @click.argument("data")
 @_overrides
-@click.option("--max-dimension", type=click.IntRange(1), help="The largest rank considered.  [default: columns, at most 10]")
+@click.option(
+    "--max-dimension", type=click.IntRange(1), help="The largest rank considered.  [default: columns, at most 10]"
+)
 @click.option("--schedule", type=click.Choice(["fast", "paper"]), default="fast", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the run.")
 @click.option("--out", metavar="DIR", help="The run folder.  [default: runs/<data>-<fingerprint>]")
@@ -88,12 +107,10 @@ def estimate(
     manifold of known dimension (s_curve, hyperplane, sphere, ...). Any field of the configuration can be set by
     key=value, for example data.columns=[a,b] schedule.matching_iterations=3000 precision=bfloat16.
     """
-    from typing import get_args
+    from lwgan_dist.config import TrainConfig
+    from lwgan_dist.configfile import build_config, located, parse_overrides
 
-    from lwgan_dist.config import ManifoldName, TrainConfig
-    from lwgan_dist.configfile import build_config, parse_overrides
-
-    is_manifold = data in get_args(ManifoldName) and not Path(data).exists()
+    is_manifold = _is_manifold(data)
     told: dict[str, Any] = {
         "data": {"source": "manifold", "name": data} if is_manifold else {"source": "table", "path": data},
         "schedule": {"name": schedule},
@@ -104,7 +121,28 @@ def estimate(
         told["networks"] = {"latent_dim": max_dimension}
     config = build_config(TrainConfig, told, parse_overrides(changes))
     name = data if is_manifold else Path(data).name.split(".")[0] or "table"
-    _carry_out(config.run(), config.execution, name, out, dry_run, as_json, verbose)
+    with located(None, changes):
+        _carry_out(config.run(), config.execution, name, out, dry_run, as_json, verbose)
+
+
+def _is_manifold(data: str) -> bool:
+    """Whether DATA names a manifold and no file.
+
+    Raises:
+        DataError: neither, but it looks like the name of one.
+    """
+    from typing import get_args
+
+    from lwgan_dist.config import ManifoldName
+
+    names = get_args(ManifoldName)
+    if os.path.exists(data):
+        return False
+    if data not in names and re.fullmatch(r"[\w-]+", data):
+        close = difflib.get_close_matches(data.lower().replace("-", "_"), names, n=1)
+        hint = f"did you mean the manifold {close[0]}?" if close else f"manifolds are {', '.join(names)}"
+        raise DataError(f"{data}: no such file or folder; {hint}")
+    return data in names
 
 
 @main.command(short_help="Carry out a run as a file says.")
@@ -124,19 +162,20 @@ def train(
     """Carry out the run that CONFIG.yaml describes. The same command goes on with a run that was interrupted, and
     answers at once for one that is finished.
     """
-    import re
-
     from lwgan_dist.config import NAME_PATTERN, TrainConfig
-    from lwgan_dist.configfile import read_config
+    from lwgan_dist.configfile import located, read_config
 
-    if name is not None and not re.match(NAME_PATTERN, name):
-        raise ConfigError(f"--name {name!r}: a name has letters, digits, '.', '_', '-', starts with a letter or digit")
+    if name is not None and not re.fullmatch(NAME_PATTERN.rstrip("$"), name):
+        raise ConfigError(
+            f"--name {name!r}: a name has at most 64 letters, digits, '.', '_', '-', and starts with a letter or digit"
+        )
     config = read_config(TrainConfig, config_file, changes)
     execution = config.execution
     if workers is not None:
         execution = execution.model_copy(update={"workers": workers})
     out = f"{storage}/{name}" if name else None
-    _carry_out(config.run(), execution, Path(config_file).stem, out, dry_run, as_json, verbose, storage)
+    with located(config_file, changes):
+        _carry_out(config.run(), execution, Path(config_file).stem, out, dry_run, as_json, verbose, storage)
 
 
 def _carry_out(
@@ -144,13 +183,15 @@ def _carry_out(
     dry_run: bool, as_json: bool, verbose: bool, storage: str = "runs",
 ) -> None:  # fmt: skip
     """Train a run in its folder and show the result."""
+    _check_manifold(config)
+    _check_device(execution)
     from lwgan_dist.configfile import to_yaml
     from lwgan_dist.reporting.terminal import ProgressLine
     from lwgan_dist.runs import Run
     from lwgan_dist.storage import Folder
 
     run = Run(config)
-    folder = Folder.at(out or f"{storage}/{name[:40]}-{run.fingerprint}")
+    folder = Folder.at(out or f"{storage}/{re.sub('[^A-Za-z0-9._-]+', '-', name)[:40]}-{run.fingerprint}")
     if dry_run:
         iterations = sum(stage.iterations for stage in run.stages)
         click.echo(f"run folder: {folder.location}\niterations: {iterations}\n", err=True)
@@ -159,6 +200,22 @@ def _carry_out(
     with ProgressLine(name) as line:
         result = run.train(folder, execution, on_progress=line.update, verbose=verbose)
     _show_result(result, folder.location, as_json)
+
+
+def _check_manifold(config: "RunConfig") -> None:
+    """Reject a manifold that cannot be (data.dim, data.ambient_dim) before torch is imported."""
+    from lwgan_dist.data.manifolds import ManifoldSampler
+
+    if config.data.source == "manifold":
+        ManifoldSampler(config.data)
+
+
+def _check_device(execution: "ExecutionConfig") -> None:
+    """Reject a GPU that is not there; for workers under Ray, the cluster decides."""
+    import torch
+
+    if execution.use_gpu and execution.workers == 0 and not torch.cuda.is_available():
+        raise ConfigError("execution.use_gpu: PyTorch sees no GPU on this machine")
 
 
 @main.command()
@@ -208,7 +265,7 @@ def show(run_dir: str, as_json: bool) -> None:
             click.echo(f"not finished: {told['iteration']} of {told['iterations']} iterations ({told['stage']})")
         return
     result = read_result(folder)
-    if not as_json:
+    if not as_json and folder.has(CONFIG_FILE):
         click.echo(folder.read(CONFIG_FILE).decode())
     _show_result(result, folder.location, as_json)
 
@@ -231,12 +288,14 @@ def _show_result(result: "RunResult", location: str, as_json: bool) -> None:
 def validate(config_file: str | None, schema: bool) -> None:
     """Check a configuration for ``lwgan-dist train`` without starting anything."""
     from lwgan_dist.config import TrainConfig
-    from lwgan_dist.configfile import json_schema, read_config
+    from lwgan_dist.configfile import json_schema, located, read_config
 
     if schema:
         click.echo(json_schema(TrainConfig))
         return
     if config_file is None:
         raise ConfigError("validate needs a CONFIG.yaml, or --schema")
-    read_config(TrainConfig, config_file)
+    config = read_config(TrainConfig, config_file)
+    with located(config_file, ()):
+        _check_manifold(config)
     click.echo(f"{config_file}: ok")

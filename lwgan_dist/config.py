@@ -5,11 +5,13 @@ Pure data: this module imports neither torch nor Ray. Reading from YAML, with er
 `lwgan_dist.configfile`.
 """
 
+import copy
 import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 SCHEMA_VERSION = 1
 """Written into run folders; a change of meaning of any field raises it."""
@@ -38,6 +40,11 @@ class Frozen(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
     )
+
+
+def _clash(key: str, message: str) -> PydanticCustomError:
+    """The error about a key whose value is at odds with another one's."""
+    return PydanticCustomError("clash", "{message}", {"key": key, "message": message})
 
 
 class _Sample(Frozen):
@@ -245,11 +252,11 @@ class RunConfig(Frozen):
     def _stream_has_no_rows(self) -> Self:
         if isinstance(self.data, ManifoldData) and self.data.rows == "stream":
             if self.score.penalty == "rate":
-                raise ValueError("penalty 'rate' needs the number of rows n, and rows 'stream' has none")
+                raise _clash("score.penalty", "'rate' needs the number of rows n, and data.rows 'stream' has none")
             if self.score.score_on == "holdout":
-                raise ValueError("score_on 'holdout' needs rows set apart, and rows 'stream' has none")
+                raise _clash("score.score_on", "'holdout' needs rows set apart, and data.rows 'stream' has none")
         elif self.score.score_on == "holdout" and self.data.holdout_fraction == 0:
-            raise ValueError("score_on 'holdout' needs data.holdout_fraction > 0 (got 0)")
+            raise _clash("score.score_on", "'holdout' needs data.holdout_fraction > 0 (got 0)")
         return self
 
     def resolved(self, *, train_rows: int | None, ambient_dim: int) -> Self:
@@ -335,29 +342,42 @@ class TrainConfig(RunConfig):
     execution: ExecutionConfig = ExecutionConfig()
     """Where and how it is carried out; changes no number."""
 
+    @model_validator(mode="after")
+    def _data_can_be_named(self) -> Self:
+        if isinstance(self.data, ArrayData):
+            raise _clash("data.source", "'array' is for the Python class LWGAN; a file names a manifold or a table")
+        return self
+
     def run(self) -> RunConfig:
         """The run alone."""
         return RunConfig(**{name: getattr(self, name) for name in RunConfig.model_fields})
+
+
+_MEMBER_OF = {"data.source": None, "schedule.name": "fast"}
+"""The fields that choose a member of a union, and the member that is meant where none is named."""
 
 
 def override(told: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """A copy of a nested dictionary with values set at dotted paths: ``{"schedule.iterations": 100}``.
 
     Choosing another member of a union (``schedule.name``, ``data.source``) drops the fields of the member before it,
-    except those set in the same call. The result is plain data and is validated by whoever builds a model from it.
+    except those set in the same call; a section comes before what is in it, whatever their order. The result is plain
+    data and is validated by whoever builds a model from it.
 
     Raises:
         ValueError: a path runs through something that is not a section.
     """
-    result: dict[str, Any] = json.loads(json.dumps(told))
-    for path in sorted(changes, key=lambda path: not path.endswith((".name", ".source"))):
+    result = copy.deepcopy(told)
+    for path in sorted(changes, key=lambda path: (path.count("."), path not in _MEMBER_OF)):
         *sections, field = path.split(".")
         place = result
         for section in sections:
-            place = place.setdefault(section, {})
+            if place.get(section) is None:
+                place[section] = {}
+            place = place[section]
             if not isinstance(place, dict):
                 raise ValueError(f"{path}: {section} is a value, not a section")
-        if path in ("schedule.name", "data.source") and place.get(field, changes[path]) != changes[path]:
+        if path in _MEMBER_OF and place.get(field, _MEMBER_OF[path] or changes[path]) != changes[path]:
             place.clear()
-        place[field] = changes[path]
+        place[field] = copy.deepcopy(changes[path])
     return result

@@ -120,7 +120,7 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self.model_.decode(np.asarray(_as_array(codes)))
 
     def generate(self, n: int, rank: int | None = None, seed: int = 0) -> NDArray[np.float64]:
-        """n new rows G(z_r), shape (n, p), at a rank (by default the estimated one)."""
+        """N new rows G(z_r), shape (n, p), at a rank (by default the estimated one)."""
         check_is_fitted(self)
         return self.model_.generate(n, rank, seed)
 

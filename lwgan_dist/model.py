@@ -64,7 +64,7 @@ class FittedModel:
         return self.standardizer.undo(self._map(self.networks.generator, z))
 
     def generate(self, n: int, rank: int | None = None, seed: int = 0) -> NDArray[np.float64]:
-        """n draws G(z_r) with z_r from the latent distribution of rank r, shape (n, p), in the units of the data."""
+        """N draws G(z_r) with z_r from the latent distribution of rank r, shape (n, p), in the units of the data."""
         codes = generator(seed, "generate").standard_normal((n, self.latent_dim))[:, : self._rank(rank)]
         return self.decode(codes)
 
@@ -98,7 +98,9 @@ class FittedModel:
             raise ConfigError(f"{folder.location}: holds no fitted model ({_DESCRIPTION} and {_TENSORS})")
         description = json.loads(folder.read(_DESCRIPTION))
         if description["schema"] != _SCHEMA:
-            raise ConfigError(f"{folder.location}: model of schema {description['schema']}, this program reads {_SCHEMA}")
+            raise ConfigError(
+                f"{folder.location}: model of schema {description['schema']}, this program reads {_SCHEMA}"
+            )
         config = RunConfig.model_validate(description["config"])
         networks = networks_of(config, description["ambient_dim"], load(folder.read(_TENSORS)))
         standardizer = Standardizer(np.array(description["shift"]), np.array(description["scale"]))
@@ -124,7 +126,8 @@ class FittedModel:
 def networks_of(config: RunConfig, ambient_dim: int, tensors: dict[str, Tensor]) -> Networks:
     """Networks of a resolved configuration with the parameters of a checkpoint or a saved model."""
     settings = config.networks
-    assert settings.latent_dim and settings.encoder_activation  # resolved
+    assert settings.latent_dim is not None  # resolved
+    assert settings.encoder_activation is not None
     networks = build_networks(
         ambient_dim, settings.latent_dim, settings.width, settings.encoder_activation, precision=config.precision
     )

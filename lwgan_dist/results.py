@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
@@ -107,7 +108,8 @@ class Judgement(BaseModel):
             rows: n, for the rule ``rate``.
         """
         table = tables[score.score_on]
-        scores = rank_scores(*(table[:, :, i] for i in range(len(COMPONENTS))), mmd_weight=objective.mmd_weight)
+        critic, reconstruction, gradient_penalty, mmd = np.moveaxis(table, 2, 0)
+        scores = rank_scores(critic, reconstruction, gradient_penalty, mmd, objective.mmd_weight)
         choice = choose_rank(
             scores, score.penalty, exponent=score.penalty_exponent, constant=score.penalty_constant, rows=rows
         )
@@ -145,7 +147,8 @@ def scores_from_parquet(content: bytes) -> ScoreTables:
     arrow = pq.read_table(io.BytesIO(content), page_checksum_verification=True)
     tables: ScoreTables = {}
     for split in arrow["split"].unique().to_pylist():
-        part = arrow.filter(pa.compute.equal(arrow["split"], split)).sort_by([("evaluation", "ascending"), ("rank", "ascending")])
+        part = arrow.filter(pc.equal(arrow["split"], split))
+        part = part.sort_by([("evaluation", "ascending"), ("rank", "ascending")])
         ranks = max(part["rank"].to_pylist())
         tables[split] = np.stack([part[name].to_numpy().reshape(-1, ranks) for name in COMPONENTS], axis=2)
     return tables

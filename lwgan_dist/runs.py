@@ -30,9 +30,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lwgan_dist.config import ExecutionConfig, RunConfig, WorkerRange
-from lwgan_dist.configfile import build_config, to_yaml
-from lwgan_dist.data.sample import Sample, load_sample
+from lwgan_dist.config import ExecutionConfig, RunConfig
+from lwgan_dist.configfile import to_yaml
+from lwgan_dist.data.sample import load_sample
 from lwgan_dist.errors import ConfigError, DataError
 from lwgan_dist.model import FittedModel, networks_of
 from lwgan_dist.reporting.figures import png, rank_score_figure, sample_figure
@@ -43,7 +43,7 @@ from lwgan_dist.storage import Folder, exclusive
 from lwgan_dist.training.checkpoint import Checkpoints
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.loop import train_worker
-from lwgan_dist.training.stages import stages_of
+from lwgan_dist.training.stages import rank_parts, stages_of
 from lwgan_dist.training.trainer import TrainingState
 
 CONFIG_FILE, ENVIRONMENT_FILE, RESULT_FILE = "config.yaml", "env.json", "result.json"
@@ -67,7 +67,7 @@ class Run:
         fingerprint: identity of both.
 
     Raises:
-        DataError: data that cannot be estimated from, or fewer rows than a batch.
+        DataError: data that cannot be estimated from, or too few rows for a batch.
         ConfigError: a configuration that does not fit the data.
     """
 
@@ -80,10 +80,30 @@ class Run:
         batch_size = self.config.schedule.batch_size
         if train_rows is not None and batch_size is not None and train_rows < batch_size:
             raise DataError(
-                f"{train_rows} training rows are fewer than a batch of schedule.batch_size = {batch_size}: "
-                "give more rows or a smaller batch"
+                f"{self._source()}{train_rows} training rows are fewer than a batch of schedule.batch_size = "
+                f"{batch_size}: give more rows or a smaller batch"
             )
         self.stages = stages_of(self.config)
+        self._check_batches(chosen=bool(config.schedule.batch_size or config.networks.latent_dim))
+
+    def _check_batches(self, chosen: bool) -> None:
+        """Every batch holds every rank; if it does not though neither size was chosen, the rows are too few."""
+        latent_dim = self.config.networks.latent_dim
+        assert latent_dim  # resolved
+        try:
+            for stage in self.stages:
+                rank_parts(stage, latent_dim)
+        except ConfigError:
+            if chosen:
+                raise
+            raise DataError(
+                f"{self._source()}{len(self.sample.train)} training rows are too few for {latent_dim} ranks, of which "
+                "a batch holds at least 2 rows each: give more rows or a smaller networks.latent_dim (--max-dimension)"
+            ) from None
+
+    def _source(self) -> str:
+        """The table's path, to begin a message with."""
+        return f"{self.config.data.path}: " if self.config.data.source == "table" else ""
 
     def train(
         self,
@@ -170,7 +190,8 @@ class Run:
     def _finish(self, folder: Folder, execution: ExecutionConfig) -> RunResult:
         """Write everything that is drawn from the final state; ``result.json`` comes last."""
         state = Checkpoints(folder.sub("checkpoints")).newest()
-        assert state is not None and state.meta["iteration"] == sum(stage.iterations for stage in self.stages)
+        assert state is not None  # the last checkpoint is written when training ends
+        assert state.meta["iteration"] == sum(stage.iterations for stage in self.stages)
         tables = {split: np.array(table) for split, table in state.meta["components"].items()}
         result = self._result(folder, state, tables, execution)
         model = FittedModel(

@@ -3,16 +3,25 @@
 import os
 from collections.abc import Iterator
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from lwgan_dist.data.loading import (
-    CHOOSE_HINT, Array, Loaded, Place, choose_columns, damage_rejected, quoted, row_number, shortened,
-)  # fmt: skip
+    CHOOSE_HINT,
+    Array,
+    Loaded,
+    Place,
+    choose_columns,
+    damage_rejected,
+    quoted,
+    row_number,
+    shortened,
+)
 from lwgan_dist.errors import DataError
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -35,14 +44,15 @@ def read_parquet(path: str, columns: list[str] | None) -> Loaded:
     Raises:
         DataError: damaged, differing schemas, or columns that do not exist or are not numeric.
     """
-    files = sorted(_parquet_files(path)) if os.path.isdir(path) else [path]
+    is_folder = Path(path).is_dir()
+    files = sorted(_parquet_files(path)) if is_folder else [path]
     if not files:
         raise DataError(f"{path}: a folder without Parquet files ({', '.join(PARQUET_SUFFIXES)})")
     schemas = [_read_schema(file) for file in files]
     _require_equal(schemas, files)
     names = _choose(schemas[0], columns, path)
     tables = [_read_parquet_file(file, names) for file in files]
-    place = _place_in_files(files, tables) if os.path.isdir(path) else row_number
+    place = _place_in_files(files, tables) if is_folder else row_number
     return to_rows(pa.concat_tables(tables), path, place)
 
 
@@ -95,7 +105,7 @@ def _parquet_files(folder: str) -> Iterator[str]:
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
         for name in files:
             if name.lower().endswith(PARQUET_SUFFIXES) and not name.startswith((".", "_")):
-                yield os.path.join(parent, name)
+                yield str(Path(parent, name))
 
 
 def _read_schema(path: str) -> pa.Schema:

@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from lwgan_dist.data.arrow_files import to_rows
 from lwgan_dist.data.loading import (
-    CHOOSE_HINT, Loaded, choose_columns, damage_rejected, listed, numbered_columns, quoted,
-)  # fmt: skip
+    CHOOSE_HINT,
+    Loaded,
+    choose_columns,
+    damage_rejected,
+    listed,
+    numbered_columns,
+    quoted,
+)
 from lwgan_dist.errors import DataError
 
 _MISSING = ("", "NA", "N/A", "n/a", "#N/A", "#NA", "NULL", "null", "None")
@@ -53,8 +59,8 @@ class _Layout:
 
     def place(self, row: int) -> str:
         """The line of a row, found by reading the file up to it."""
-        line, _ = list(islice(_records(self.path, self.delimiter, self.header_lines), row, row + 1))[0]
-        return f"row {row + 1} (line {line})"
+        record = next(islice(_records(self.path, self.delimiter, self.header_lines), row, None), None)
+        return f"row {row + 1}" + (f" (line {record[0]})" if record else "")
 
 
 def read_csv(path: str, columns: list[str] | None, delimiter: str) -> Loaded:
@@ -164,11 +170,11 @@ def _fault(layout: _Layout, chosen: list[int]) -> DataError | None:
         if len(fields) != len(layout.names):
             return DataError(f"{layout.path}: {where}: {len(fields)} fields, {len(layout.names)} are expected")
         for i in chosen:
-            at = f"{layout.path}: column {quoted(layout.names[i])}, {where}"
             if fields[i].strip() in _MISSING:
-                return DataError(f"{at}: missing value")
+                return DataError(f"{layout.path}: column {quoted(layout.names[i])}, {where}: missing value")
             if _is_text(fields[i], boolean=i in booleans):
-                return DataError(f"{at}: text, not a number (got {quoted(fields[i])}); {CHOOSE_HINT}")
+                what = f"text, not a number (got {quoted(fields[i])}); {CHOOSE_HINT}"
+                return DataError(f"{layout.path}: column {quoted(layout.names[i])}, {where}: {what}")
     return None
 
 

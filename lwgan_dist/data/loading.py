@@ -1,14 +1,13 @@
 """What the readers of all file formats share: what they return, how columns are chosen, how a rejection is worded."""
 
 import difflib
-import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from lwgan_dist.errors import DataError
@@ -21,8 +20,8 @@ Place = Callable[[int], str]
 CHOOSE_HINT = "choose the numeric columns with data.columns or columns=[...]"
 
 _DAMAGE = (
-    pa.ArrowException, OSError, EOFError, ValueError, MemoryError, NotImplementedError, RuntimeError,
-    zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError,
+    pa.ArrowException, OSError, EOFError, ValueError, TypeError, SyntaxError, MemoryError, RuntimeError,
+    zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What pyarrow, numpy, gzip and zipfile raise at files that are not what their suffix says (found by fuzzing)."""
 

@@ -93,7 +93,7 @@ def helix(rng: np.random.Generator, n: int, _dim: int) -> Array:
 
 
 def moebius(rng: np.random.Generator, n: int, _dim: int) -> Array:
-    """((1 + (w/2) cos(a/2)) cos a, (1 + (w/2) cos(a/2)) sin a, (w/2) sin(a/2)), a ~ U(0, 2 pi), w ~ U(-1, 1) (2 in R^3)."""
+    """(r cos a, r sin a, (w/2) sin(a/2)), r = 1 + (w/2) cos(a/2), a ~ U(0, 2 pi), w ~ U(-1, 1) (2 in R^3)."""
     a, w = rng.uniform(0.0, 2.0 * np.pi, n), rng.uniform(-1.0, 1.0, n)
     radius = 1.0 + 0.5 * w * np.cos(0.5 * a)
     return np.column_stack([radius * np.cos(a), radius * np.sin(a), 0.5 * w * np.sin(0.5 * a)])
@@ -161,13 +161,15 @@ class ManifoldSampler:
         least = self._manifold.ambient_dim(self.intrinsic_dim)
         self.ambient_dim = config.ambient_dim or least
         if self.ambient_dim < least:
-            raise ConfigError(f"data.ambient_dim: {config.name} needs at least {least} columns (got {self.ambient_dim})")
+            raise ConfigError(
+                f"data.ambient_dim: {config.name} needs at least {least} columns (got {self.ambient_dim})"
+            )
         self._rotation: Array | None = None
         if config.rotate or self._manifold.always_rotated:
             self._rotation = _random_rotation(self.ambient_dim, generator(config.seed, "rotation"))
 
     def draw(self, rng: np.random.Generator, n: int) -> Array:
-        """n independent rows, shape (n, ambient_dim)."""
+        """N independent rows, shape (n, ambient_dim)."""
         x = self._manifold.sample(rng, n, self.intrinsic_dim)
         x = np.pad(x, ((0, 0), (0, self.ambient_dim - x.shape[1])))
         if self._rotation is not None:

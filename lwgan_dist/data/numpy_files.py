@@ -1,14 +1,22 @@
 """NPY and NPZ files. Nothing is unpickled, and no more memory is taken than the file has bytes for."""
 
+import ast
 import math
-import os
+import re
 import zipfile
+from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from lwgan_dist.data.loading import Array, Loaded, choose_columns, damage_rejected, listed, numbered_columns, quoted
 from lwgan_dist.errors import DataError
+
+_PLAIN_DTYPE = re.compile(r"[<>=|]?[?a-zA-Z][0-9]*")
+"""What numpy writes for numbers; also for objects (O) and text (U5), which are rejected by their kind."""
+
+_MAX_HEADER = 10_000
+"""Bytes; numpy's own limit."""
 
 
 def read_npy(path: str, columns: list[str] | None) -> Loaded:
@@ -21,8 +29,8 @@ def read_npy(path: str, columns: list[str] | None) -> Loaded:
     Raises:
         DataError: damaged, or not an array of real numbers, or columns that do not exist.
     """
-    with damage_rejected(path, "NPY"), open(path, "rb") as stream:
-        array = _read_array(stream, os.path.getsize(path), path)
+    with damage_rejected(path, "NPY"), Path(path).open("rb") as stream:
+        array = _read_array(stream, Path(path).stat().st_size, path)
     return _loaded(array, columns, path)
 
 
@@ -57,15 +65,26 @@ def _choose_array(names: list[str], wanted: str | None, source: str) -> str:
 
 def _read_array(stream: IO[bytes], size: int, source: str) -> Array:
     """The array in a stream of ``size`` bytes."""
+    _require_plain_dtype(stream, source)
+    stream.seek(0)
     shape, dtype = _read_header(stream)
     _check_dtype(dtype, source)
-    if min(shape, default=0) < 0 or stream.tell() + math.prod(shape) * dtype.itemsize != size:
+    if stream.tell() + math.prod(shape) * dtype.itemsize != size:
         raise ValueError(f"an array of shape {shape} and dtype {dtype} does not have {size} bytes")
     stream.seek(0)
-    array = np.lib.format.read_array(stream, allow_pickle=False)
-    if stream.read(1):  # reading to the end is also what makes zipfile compare the checksum
-        raise ValueError("bytes after the end of the array")
-    return array
+    return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+
+
+def _require_plain_dtype(stream: IO[bytes], source: str) -> None:
+    """Looks at the dtype before numpy does: its parser ends the process at some, for example ``M8[25s/0]``."""
+    version = np.lib.format.read_magic(stream)
+    length = int.from_bytes(stream.read(2 if version == (1, 0) else 4), "little")
+    header = ast.literal_eval(stream.read(min(length, _MAX_HEADER)).decode("latin-1"))
+    if not isinstance(header, dict) or "descr" not in header:
+        raise ValueError("the header has no dtype")
+    dtype = header["descr"]
+    if not (isinstance(dtype, str) and _PLAIN_DTYPE.fullmatch(dtype)):
+        raise DataError(f"{source}: not an array of numbers (dtype {quoted(str(dtype))})")
 
 
 def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:

@@ -47,7 +47,7 @@ class Sample:
 
     @property
     def ambient_dim(self) -> int:
-        """p."""
+        """P."""
         return len(self.columns)
 
     def draw(self, rng: np.random.Generator, count: int, split: Split = "train") -> Array:
@@ -88,9 +88,7 @@ def load_sample(config: DataConfig, array: Array | None = None) -> Sample:
             def stream(rng: np.random.Generator, count: int) -> Array:
                 return standardizer.apply(sampler.draw(rng, count))
 
-            return Sample(
-                empty, empty, standardizer, table.columns, _digest(rows), sampler.intrinsic_dim, stream
-            )
+            return Sample(empty, empty, standardizer, table.columns, _digest(rows), sampler.intrinsic_dim, stream)
         return _split(table, config, sampler.intrinsic_dim)
     if isinstance(config, ArrayData):
         if array is None:

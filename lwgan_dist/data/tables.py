@@ -5,6 +5,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -93,7 +94,7 @@ def _suffix(path: str) -> str:
 
 def _status(path: str) -> os.stat_result:
     try:
-        return os.stat(path)
+        return Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: no such file or folder") from None
     except (OSError, ValueError) as error:

@@ -85,7 +85,7 @@ def _kernel_sum(
 
 
 def _inverse_multiquadrics(distances: Tensor, latent_dim: int, with_slope: bool) -> tuple[Tensor, Tensor]:
-    """k and dk/d(squared distance), elementwise; the derivative of C / (C + d) is -(C / (C + d))^2 / C."""
+    """K and dk/d(squared distance), elementwise; the derivative of C / (C + d) is -(C / (C + d))^2 / C."""
     kernel, slope = torch.zeros_like(distances), torch.zeros_like(distances)
     term = torch.empty_like(distances)
     for scale in SCALES:

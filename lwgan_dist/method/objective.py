@@ -29,7 +29,8 @@ def reconstruction_errors(x: Tensor, x_reconstructed: Tensor) -> Tensor:
     Returns:
         Shape (rows,).
     """
-    return torch.linalg.vector_norm((x - x_reconstructed).flatten(1), dim=1)
+    errors: Tensor = torch.linalg.vector_norm((x - x_reconstructed).flatten(1), dim=1)
+    return errors
 
 
 def mix(alpha: Tensor, x_reconstructed: Tensor, x_fake: Tensor) -> Tensor:
@@ -64,4 +65,5 @@ def gradient_penalties(gradient: Tensor) -> Tensor:
     Returns:
         Shape (rows,).
     """
-    return (torch.linalg.vector_norm(gradient.flatten(1), dim=1) - 1.0).square()
+    norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    return (norms - 1.0).square()

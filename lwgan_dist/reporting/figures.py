@@ -84,7 +84,7 @@ def _scatter(axes: Axes, rows: Array, colour: str) -> None:
     if rows.shape[1] == 1:
         axes.hist(rows[:, 0], bins=60, color=colour)
     else:
-        axes.scatter(*rows.T, s=4, alpha=0.5, color=colour, linewidths=0)
+        axes.scatter(*rows.T, s=4, alpha=0.5, color=colour, linewidths=0)  # type: ignore[misc]
 
 
 def png(figure: Figure) -> bytes:

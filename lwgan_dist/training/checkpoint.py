@@ -1,7 +1,7 @@
 """Checkpoints: the state of a run on disk, found again only if it is whole.
 
-A checkpoint is a folder ``iteration-<number>`` with the tensors (safetensors), the rest of the state (JSON) and, written
-last, a manifest with size and SHA-256 of both. Neither safetensors nor JSON notices a flipped bit by itself.
+A checkpoint is a folder ``iteration-<number>`` with the tensors (safetensors), the rest of the state (JSON) and,
+written last, a manifest with size and SHA-256 of both. Neither safetensors nor JSON notices a flipped bit by itself.
 """
 
 import hashlib
@@ -70,7 +70,9 @@ class Checkpoints:
             manifest = json.loads(folder.read(_MANIFEST))
             entries = dict(manifest["files"])
             if manifest["schema"] != _SCHEMA:
-                raise DamagedCheckpointError(f"{_MANIFEST} has schema {manifest['schema']}, this program reads {_SCHEMA}")
+                raise DamagedCheckpointError(
+                    f"{_MANIFEST} has schema {manifest['schema']}, this program reads {_SCHEMA}"
+                )
         except FileNotFoundError:
             raise DamagedCheckpointError(f"no {_MANIFEST}") from None
         except (ValueError, KeyError, TypeError):

@@ -5,7 +5,7 @@ no result. The models' gradients are averaged by DDP; what is not a mean over ro
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
@@ -25,7 +25,7 @@ class World:
 
     worker_index: int = 0
     num_workers: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def is_main(self) -> bool:
@@ -120,4 +120,4 @@ def replicas_differ(world: World, tensors: dict[str, Tensor]) -> list[str]:
     differs = torch.stack([(part != flat) for part in world.collect(flat)]).any(0).to(torch.int64)
     dist.all_reduce(differs)
     sizes = [tensor.numel() for tensor in tensors.values()]
-    return [name for name, part in zip(tensors, differs.split(sizes), strict=True) if part.any()]
+    return [name for name, part in zip(tensors, torch.split(differs, sizes), strict=True) if part.any()]

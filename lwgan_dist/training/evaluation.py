@@ -9,10 +9,8 @@ from lwgan_dist.method.latent import mask_to_rank
 from lwgan_dist.method.mmd import mmd_squared
 from lwgan_dist.method.objective import gradient_penalties, mix, reconstruction_errors
 from lwgan_dist.networks import Networks
+from lwgan_dist.results import COMPONENTS
 from lwgan_dist.training.distributed import World
-
-COMPONENTS = ("critic", "reconstruction", "gradient_penalty", "mmd")
-"""Columns of the table: C, R, P (without weight), M."""
 
 
 @torch.no_grad()

@@ -74,4 +74,3 @@ def _resume(trainer: Trainer, checkpoints: Checkpoints, world: World) -> None:
         state = checkpoints.read(f"iteration-{iteration:012d}")
     if state:
         trainer.load(state)
-

@@ -174,6 +174,7 @@ class Phase:
         for network in self._frozen:
             network.requires_grad_(False)
         self.optimizer.zero_grad(set_to_none=True)
+        terms: Terms
         loss, terms = self._loss(*args)
         loss.backward()
         for network in self._frozen:

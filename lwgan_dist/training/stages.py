@@ -1,11 +1,15 @@
 """A schedule as data: a list of stages, each saying which updates an iteration consists of and with which weights.
-The trainer has one loop, and it reads this."""
+The trainer has one loop, and it reads this.
+"""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from lwgan_dist.config import FastSchedule, PaperSchedule, RunConfig
+from lwgan_dist.errors import ConfigError
 
 Curve = Callable[[float], float]
 """A value as a function of the fraction of the stage that is done, in [0, 1)."""
@@ -217,3 +221,26 @@ def _fast(config: RunConfig, schedule: FastSchedule) -> list[Stage]:
         evaluate_after=0,
     )
     return [stage for stage in (reconstruction, matching, critic, joint, scoring) if stage.iterations]
+
+
+def rank_parts(stage: Stage, latent_dim: int) -> list[tuple[int, slice]] | None:
+    """The rows of each rank in a batch of mixed ranks: proportional to r^-exponent, at least 2, exact in sum.
+
+    None for a stage whose batches are of one rank.
+
+    Raises:
+        ConfigError: a batch that cannot hold two rows of every rank.
+    """
+    if stage.rank_share_exponent is None:
+        return None
+    if stage.batch_size < 2 * latent_dim:
+        raise ConfigError(
+            f"schedule.batch_size: a batch holds at least 2 rows of each of the {latent_dim} ranks, so at least "
+            f"{2 * latent_dim} rows (got {stage.batch_size}); choose a smaller networks.latent_dim "
+            "(--max-dimension) or a larger batch"
+        )
+    share = np.arange(1, latent_dim + 1, dtype=float) ** -stage.rank_share_exponent
+    free = stage.batch_size - 2 * latent_dim
+    ends = np.rint(np.cumsum(share) / share.sum() * free).astype(int) + 2 * np.arange(1, latent_dim + 1)
+    starts = np.concatenate([[0], ends[:-1]])
+    return [(rank, slice(int(a), int(b))) for rank, (a, b) in enumerate(zip(starts, ends, strict=True), 1)]

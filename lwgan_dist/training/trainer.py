@@ -1,5 +1,6 @@
 """The alternation. One loop carries out the stages of any schedule; every random number of it is derived from
-(seed, stage, purpose, iteration), so its state is the networks, the optimizers and a counter."""
+(seed, stage, purpose, iteration), so its state is the networks, the optimizers and a counter.
+"""
 
 import time
 from collections.abc import Iterator
@@ -13,10 +14,10 @@ from torch import Tensor
 
 from lwgan_dist.config import RunConfig, Split
 from lwgan_dist.data.sample import Sample
-from lwgan_dist.errors import ConfigError, NonFiniteLossError
+from lwgan_dist.errors import NonFiniteLossError
 from lwgan_dist.method.latent import mask_to_rank
 from lwgan_dist.method.objective import mix
-from lwgan_dist.networks import Networks, build_networks
+from lwgan_dist.networks import build_networks
 from lwgan_dist.seeding import generator
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.evaluation import score_components
@@ -29,7 +30,7 @@ from lwgan_dist.training.phases import (
     Terms,
     Weights,
 )
-from lwgan_dist.training.stages import Stage, stages_of
+from lwgan_dist.training.stages import Adam, Stage, rank_parts, stages_of
 
 LOG_POINTS = 500
 """Records of the losses kept over a run, at equal distances."""
@@ -95,7 +96,8 @@ class Trainer:
         self.components: dict[str, list[list[list[float]]]] = {}
         self.seconds = {"cpu": 0.0, "wall": 0.0}
         self._clock = self._read_clock()
-        assert config.networks.latent_dim and config.networks.encoder_activation  # resolved
+        assert config.networks.latent_dim is not None  # resolved
+        assert config.networks.encoder_activation is not None
         self.latent_dim = config.networks.latent_dim
         self._dtype = torch.float64 if config.precision == "float64" else torch.float32
         self.networks = build_networks(
@@ -115,7 +117,7 @@ class Trainer:
             "encoder-generator", EncoderGeneratorLoss(self.networks, self.world), [self.networks.critic], self.world
         )
         self._last_terms: dict[str, Terms] = {}
-        self._batch_parts = {stage.name: self._parts(stage) for stage in self.stages}
+        self._batch_parts = {stage.name: rank_parts(stage, self.latent_dim) for stage in self.stages}
 
     # the loop ---------------------------------------------------------------------------------------------------------
 
@@ -141,7 +143,7 @@ class Trainer:
                 yield self._progress(stage, recorded=self._record())
             start += stage.iterations
 
-    def _phases(self, stage: Stage) -> list[tuple[Phase, Any]]:
+    def _phases(self, stage: Stage) -> list[tuple[Phase, Adam]]:
         return [(self._critic, stage.critic), (self._encoder_generator, stage.encoder_generator)]
 
     def _iterate(self, stage: Stage, iteration: int) -> None:
@@ -149,8 +151,8 @@ class Trainer:
         for phase, adam in self._phases(stage):
             phase.tune(adam, done)
         ranks, parts = self._ranks(stage, iteration)
-        for batch in self._critic_batches(stage, iteration, ranks):
-            self._last_terms["critic"] = self._critic.step(batch)
+        for critic_batch in self._critic_batches(stage, iteration, ranks):
+            self._last_terms["critic"] = self._critic.step(critic_batch)
         weights = Weights(float(stage.critic_term), stage.mmd_weight(done), stage.moment_weight)
         for update in range(stage.encoder_generator_updates):
             matching = bool(weights.mmd or weights.moments)
@@ -158,22 +160,6 @@ class Trainer:
             self._last_terms["encoder_generator"] = self._encoder_generator.step(batch, weights)
 
     # batches ----------------------------------------------------------------------------------------------------------
-
-    def _parts(self, stage: Stage) -> list[tuple[int, slice]] | None:
-        """The rows of each rank in a batch of mixed ranks: proportional to r^-exponent, at least 2, exact in sum."""
-        if stage.rank_share_exponent is None:
-            return None
-        if stage.batch_size < 2 * self.latent_dim:
-            raise ConfigError(
-                f"schedule.batch_size: a batch holds at least 2 rows of each of the {self.latent_dim} ranks, so at least "
-                f"{2 * self.latent_dim} rows (got {stage.batch_size}); choose a smaller networks.latent_dim "
-                "(--max-dimension) or a larger batch"
-            )
-        share = np.arange(1, self.latent_dim + 1, dtype=float) ** -stage.rank_share_exponent
-        free = stage.batch_size - 2 * self.latent_dim
-        ends = np.rint(np.cumsum(share) / share.sum() * free).astype(int) + 2 * np.arange(1, self.latent_dim + 1)
-        starts = np.concatenate([[0], ends[:-1]])
-        return [(rank, slice(int(a), int(b))) for rank, (a, b) in enumerate(zip(starts, ends, strict=True), 1)]
 
     def _ranks(self, stage: Stage, iteration: int) -> tuple[Tensor, list[tuple[int, slice]]]:
         """Ranks of the rows of a batch, shape () or (rows,), and the rows of each rank."""

@@ -143,7 +143,7 @@ def test_columns_that_are_not_chosen_may_be_anything(tmp_path: Path, suffix: str
 
 
 def test_unchosen_columns_of_a_csv_may_be_anything(tmp_path: Path) -> None:
-    content = 'x,name,"a",x\n1,"Ann, ""A""",2,\n3,"two\nlines",5,z\n'.encode()
+    content = b'x,name,"a",x\n1,"Ann, ""A""",2,\n3,"two\nlines",5,z\n'
     assert same(read_table(written(tmp_path, "t.csv", content), columns=["a"]), np.array([[2.0], [5.0]]), ("a",))
 
 
@@ -247,7 +247,16 @@ def test_integers_may_turn_into_fractions_anywhere(tmp_path: Path) -> None:
     content = b"a,b\n" + b"10,200\n" * count + b"0.5,1\n"
     assert len(content) > 1 << 22
     table = read_table(written(tmp_path, "t.csv", content))
-    assert table.rows.shape == (count + 1, 2) and table.rows[-1].tolist() == [0.5, 1.0]
+    assert table.rows.shape == (count + 1, 2)
+    assert table.rows[-1].tolist() == [0.5, 1.0]
+
+
+def test_quoted_newlines_may_stand_anywhere(tmp_path: Path) -> None:
+    count = 3000  # records of 2 kB with a newline every 100 bytes: some block ends inside one
+    note = "\n".join(["2,3," * 25] * 20)
+    content = "a,note\n" + "".join(f'{i},"{note}"\n' for i in range(count))
+    table = read_table(written(tmp_path, "t.csv", content.encode()), columns=["a"])
+    assert same(table, np.arange(float(count))[:, None], ("a",))
 
 
 def test_a_line_may_be_longer_than_a_block(tmp_path: Path) -> None:
@@ -294,11 +303,12 @@ BAD: dict[str, tuple[str, bytes, dict[str, Any], list[str]]] = {
     "unknown suffix": ("t.xlsx", b"x", {}, ["unknown suffix", ".parquet", ".csv.gz", ".npz", "folders"]),
     "no suffix": ("t", b"x", {}, ["unknown suffix"]),
     "array of a table that has none": ("t.csv", text(), {"array": "x"}, ["array", ".npz", ".csv"]),
-    "missing column": ("t.pq", parquet(arrow_table()), {"columns": ["a", "bb"]}, ["'bb'", "mean 'b'?", "'a', 'b', 'c'"]),
+    "missing column": ("t.pq", parquet(arrow_table()), {"columns": ["bb"]}, ["'bb'", "mean 'b'?", "'a', 'b', 'c'"]),
     "missing column of csv": ("t.csv", text(), {"columns": ["z"]}, ["no column 'z'", "'a', 'b', 'c'"]),
     "missing column of npy": ("t.npy", npy(ROWS), {"columns": ["x4"]}, ["no column 'x4'", "'x1', 'x2', 'x3'"]),
     "empty list of columns": ("t.pq", parquet(arrow_table()), {"columns": []}, ["empty list of columns"]),
     "column chosen twice": ("t.pq", parquet(arrow_table()), {"columns": ["a", "a"]}, ["'a'", "more than once"]),
+    "column chosen twice in csv": ("t.csv", text(), {"columns": ["a", "a"]}, ["'a'", "more than once"]),
     "duplicate names": ("t.arrow", ipc(arrow_table().append_column("a", [ROWS[:, 0]])), {}, ["'a'", "more than once"]),
     "duplicate names in csv": ("t.csv", b"a,b,a\n1,2,3\n4,5,6\n", {}, ["'a'", "more than once"]),
     "chosen name is duplicate": ("t.csv", b"a,b,a\n1,2,3\n4,5,6\n", {"columns": ["a"]}, ["'a'", "more than once"]),
@@ -323,7 +333,7 @@ BAD: dict[str, tuple[str, bytes, dict[str, Any], list[str]]] = {
     "null in tensor": ("t.arrow", ipc(pa.table({"v": NULL_IN_LIST})), {}, ["column 'v_1', row 2: missing value"]),
     "nan in tensor": ("t.arrow", ipc(pa.table({"v": pa.array([[1, 2], [3, np.nan]], pa.list_(pa.float32(), 2))})), {},
                       ["column 'v_1', row 2: not a finite number"]),
-    "two tensors": ("t.pq", parquet(pa.table({"u": TWO_TENSORS, "v": TWO_TENSORS})), {}, ["'u' holds tensors", "alone"]),
+    "two tensors": ("t.pq", parquet(pa.table({"u": TWO_TENSORS, "v": TWO_TENSORS})), {}, ["'u' holds tensors"]),
     "tensor beside numbers": ("t.pq", parquet(pa.table({"n": [1, 2, 3], "v": TWO_TENSORS})), {}, ["'v' holds tensors"]),
     "ragged": ("t.csv", b"a,b\n1,2\n3,4,5\n", {}, ["row 2 (line 3): 3 fields, 2 are expected"]),
     "ragged and short": ("t.csv.gz", gzip.compress(b"a,b\n1,2\n\n3\n"), {}, ["row 2 (line 4): 1 fields"]),
@@ -374,7 +384,8 @@ def test_what_cannot_be_estimated_from_is_rejected_in_one_line_that_says_where(t
 def test_no_traceback_of_a_library_hangs_on_a_rejection(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_table(written(tmp_path, "t.parquet", b"PAR1 nothing"))
-    assert caught.value.__suppress_context__ and caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+    assert caught.value.__cause__ is None
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet", "folder/", "file.csv/below.csv"])
@@ -450,10 +461,17 @@ def test_a_flipped_bit_in_an_npz_is_found(tmp_path: Path) -> None:
         read_table(written(tmp_path, "t.npz", bytes(content)))
 
 
-@pytest.mark.parametrize("shape", [(10**13, 3), (2, -1)])
+def test_the_checksum_of_a_compressed_npz_is_compared(tmp_path: Path) -> None:
+    content = bytearray(npz(x=ROWS))
+    content[content.rindex(b"PK\x01\x02") + 16] ^= 1
+    with pytest.raises(DataError, match="CRC"):
+        read_table(written(tmp_path, "t.npz", bytes(content)))
+
+
+@pytest.mark.parametrize("shape", [(10**13, 3), (-40, -3), (39, 3), (2**32, 2**32)])
 def test_an_npy_that_promises_more_than_it_holds_takes_no_memory(tmp_path: Path, shape: tuple[int, int]) -> None:
     header = npy(ROWS)[:128].replace(b"(40, 3)", str(shape).encode())
-    with pytest.raises(DataError, match="does not have"):
+    with pytest.raises(DataError, match="not a readable NPY file"):
         read_table(written(tmp_path, "t.npy", header[:127].ljust(127) + b"\n" + ROWS.tobytes()))
 
 
@@ -488,17 +506,17 @@ def damaged(rng: random.Random, good: bytes) -> bytes:
 
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_nothing_but_a_data_error_escapes_from_damaged_files(tmp_path: Path, suffix: str) -> None:
-    rejected = 0
+    messages = []
     for seed in range(120):
         path = written(tmp_path, f"t{suffix}", damaged(random.Random(seed), CONTENT[suffix](ROWS)))
         try:
             table = read_table(path)
         except DataError as error:
-            rejected += 1
-            assert str(error).startswith(path) and "\n" not in str(error)
+            messages.append(str(error))
         else:  # damage that no format can see: a changed digit
             assert np.isfinite(table.rows).all()
-    assert rejected > 60
+    assert len(messages) > 60
+    assert [message for message in messages if "\n" in message or not message.startswith(path)] == []
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -509,19 +527,37 @@ def test_noise_is_rejected_under_every_suffix(tmp_path: Path, suffix: str) -> No
             read_table(path)
 
 
-@pytest.mark.filterwarnings("ignore::SyntaxWarning")
-def test_a_garbled_npy_header_is_rejected(tmp_path: Path) -> None:
-    """numpy lets errors of Python's tokenizer through here."""
-    for header in (b"{'descr': '<f8', (", b"{'descr': 0or 1", b"'''", b"((((", b"{}", b"[]"):
-        with pytest.raises(DataError, match="NPY"):
-            read_table(written(tmp_path, "t.npy", npy(ROWS)[:10] + header.ljust(117) + b"\n" + ROWS.tobytes()))
+GARBLED = [
+    b"{'descr': '<f8', (", b"'''", b"{0or 1}", b"{}", b"[]", b"{[]: 1}", b"\0", b"-" * 9000 + b"1", b"(" * 9000,
+    b"9" * 9000, b" " * 60_000, b"{'descr': '<f8', 1: 2}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("header", GARBLED, ids=[str(header[:8]) for header in GARBLED])
+def test_a_garbled_npy_header_is_rejected(tmp_path: Path, header: bytes) -> None:
+    """The header is a Python expression, and errors of Python's tokenizer and parser come through numpy."""
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + ROWS.tobytes()
+    with pytest.raises(DataError, match="NPY"):
+        read_table(written(tmp_path, "t.npy", content))
+
+
+DTYPES = ["", "M8[25s/0]", "M8[s]", "m8", "f99", "V" + "9" * 30, "S9999999999", "(0or 1)f8", "f8,f8", "O", "c16", "U3"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", ["(2, 2)", "(2, 1e3)", "'ab'", "(True, 2)"])
+def test_other_dtypes_and_shapes_are_rejected_and_end_no_process(tmp_path: Path, dtype: str, shape: str) -> None:
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}".encode()
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + ROWS.tobytes()
+    with pytest.raises(DataError):
+        read_table(written(tmp_path, "t.npy", content))
 
 
 def test_a_zip_that_is_no_npz_is_rejected(tmp_path: Path) -> None:
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with pytest.raises(DataError, match="NPZ|NPY"):
+    with pytest.raises(DataError, match="not a readable NPZ file"):
         read_table(written(tmp_path, "t.npz", sink.getvalue()))
 
 
@@ -605,7 +641,8 @@ def test_the_two_zeros_are_equal(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("value", [2e15, -2e15])
 def test_large_values_are_warned_of(caplog: pytest.LogCaptureFixture, value: float) -> None:
     (message,) = warnings_of(caplog, spoiled(3, 1, value))
-    assert message.startswith("X: values above 1e+15") and "1 of 3 columns: 'x2' (largest 2e+15)" in message
+    assert message.startswith("X: values above 1e+15")
+    assert "1 of 3 columns: 'x2' (largest 2e+15)" in message
 
 
 def test_values_up_to_the_limit_are_not_large(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,61 @@
+"""Runs small enough for tests: seconds, not minutes. Every stage of both schedules occurs in them."""
+
+from lwgan_dist.config import RunConfig, override
+from lwgan_dist.data.sample import load_sample
+from lwgan_dist.training.distributed import World
+from lwgan_dist.training.trainer import Trainer
+
+_SHARED = {
+    "data": {"source": "manifold", "name": "s_curve", "n": 200},
+    "networks": {"latent_dim": 3, "width": 4},
+    "score": {"evaluations": 2},
+    "precision": "float64",
+}
+PAPER = override(
+    _SHARED,
+    {
+        "schedule.name": "paper",
+        "schedule.iterations": 18,
+        "schedule.batch_size": 30,
+        "schedule.critic_updates": 2,
+        "schedule.encoder_generator_updates": 2,
+        "schedule.burst_updates": 3,
+        "schedule.burst_first": 2,
+        "schedule.burst_every": 5,
+    },
+)
+FAST = override(
+    _SHARED,
+    {
+        "schedule.name": "fast",
+        "schedule.batch_size": 30,
+        "schedule.reconstruction_iterations": 6,
+        "schedule.matching_iterations": 5,
+        "schedule.critic_iterations": 40,
+        "schedule.joint_iterations": 5,
+        "schedule.joint_critic_updates": 3,
+        "schedule.scoring_interval": 2,
+    },
+)
+CONFIGS = {"paper": PAPER, "fast": FAST}
+
+
+def make_trainer(told: dict, world: World | None = None) -> Trainer:
+    """A trainer as a run would make it."""
+    config = RunConfig.model_validate(told)
+    sample = load_sample(config.data)
+    rows = None if sample.stream else len(sample.train)
+    return Trainer(config.resolved(train_rows=rows, ambient_dim=sample.ambient_dim), sample, world)
+
+
+def trajectory(trainer: Trainer, iterations: int = 20) -> dict:
+    """Recorded losses, score components and the mean of every parameter after some iterations, as plain lists."""
+    for progress in trainer.run():
+        if progress.iteration >= iterations:
+            break
+    parameters = trainer.state().tensors
+    return {
+        "losses": trainer.losses,
+        "components": trainer.components,
+        "parameters": {name: t.double().mean().item() for name, t in sorted(parameters.items()) if "network/" in name},
+    }

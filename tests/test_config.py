@@ -1,0 +1,297 @@
+"""Laws of the configuration models, checked on every field of every model, so that a new field is under them too."""
+
+import copy
+import math
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+from pydantic import ValidationError
+
+from lwgan_dist import config as module
+from lwgan_dist.config import (
+    ArrayData, ExecutionConfig, FastSchedule, Frozen, ManifoldName, RunConfig, TrainConfig, WorkerRange, override,
+)  # fmt: skip
+from lwgan_dist.data.manifolds import MANIFOLDS
+
+MANIFOLD = {"data": {"source": "manifold", "name": "s_curve"}}
+TABLE = {"data": {"source": "table", "path": "a.csv"}, "schedule": {"name": "paper"}}
+ARRAY = {"data": {"source": "array"}}
+TOLD = [MANIFOLD, TABLE, ARRAY]
+"""Together they hold every member of every union."""
+
+MODELS = [
+    model
+    for model in vars(module).values()
+    if isinstance(model, type) and issubclass(model, Frozen) and model is not Frozen and not model.__name__[0] == "_"
+]
+CANDIDATES: list[Any] = [
+    True, False, 2, 3, 7, 0.25, 0.5, 0.75, "other", ["x1"], [0.5],
+    *get_args(module.Standardization), *get_args(module.Split), *get_args(module.Precision), *get_args(ManifoldName),
+    "stream", "relu", "silu", "fixed", "rate",
+]  # fmt: skip
+"""Values of which every field that is not a section or a union's name accepts at least two."""
+
+
+def leaves(config: Frozen, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted path and value of every field that is not a section."""
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, Frozen):
+            yield from leaves(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
+
+
+def run_config(told: dict[str, Any], **changes: Any) -> RunConfig:
+    return RunConfig.model_validate(override(told, {key.replace("__", "."): value for key, value in changes.items()}))
+
+
+FIELDS = [
+    pytest.param(told, path, id=f"{i}-{path}")
+    for i, told in enumerate(TOLD)
+    for path, _ in leaves(RunConfig.model_validate(told))
+    if path not in ("data.source", "schedule.name", "networks.name")
+]
+
+
+def changed(told: dict[str, Any], path: str) -> RunConfig:
+    """The configuration with another, valid, value at the path."""
+    before = RunConfig.model_validate(told).model_dump()
+    for value in CANDIDATES:
+        try:
+            after = RunConfig.model_validate(override(told, {path: value}))
+        except ValidationError:
+            continue
+        if after.model_dump() != before:
+            return after
+    raise AssertionError(f"no value of CANDIDATES fits {path}")
+
+
+# the models -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("told", TOLD)
+def test_no_field_can_be_assigned(told):
+    config = RunConfig.model_validate(told)
+    for name in RunConfig.model_fields:
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(config, name, getattr(config, name))
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_model_is_frozen_and_refuses_unknown_keys_and_infinities(model):
+    kept = {key: model.model_config.get(key) for key in ("frozen", "extra", "allow_inf_nan", "validate_default")}
+    assert kept == {"frozen": True, "extra": "forbid", "allow_inf_nan": False, "validate_default": True}
+
+
+@pytest.mark.parametrize("section", ["", "data.", "networks.", "objective.", "schedule.", "score.", "execution."])
+def test_an_unknown_key_is_refused_in_every_section(section):
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        TrainConfig.model_validate(override(MANIFOLD, {f"{section}unknown": 1}))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf], ids=str)
+def test_no_number_may_be_nan_or_infinite(bad):
+    for told in (MANIFOLD, TABLE):
+        for path, value in leaves(TrainConfig.model_validate(told)):
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                with pytest.raises(ValidationError):
+                    TrainConfig.model_validate(override(told, {path: bad}))
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_field_is_documented(model):
+    undocumented = {name for name, field in model.model_fields.items() if not field.description}
+    assert undocumented <= {"source", "name"}  # the names of a union's members
+
+
+def test_a_schedule_without_a_name_is_the_default_schedule():
+    config = run_config(MANIFOLD, schedule={"matching_iterations": 7})
+    assert isinstance(config.schedule, FastSchedule) and config.schedule.matching_iterations == 7
+
+
+def test_data_has_no_default_source():
+    with pytest.raises(ValidationError, match="source"):
+        RunConfig.model_validate({"data": {"name": "s_curve"}})
+
+
+@pytest.mark.parametrize(
+    ("key", "changes"),
+    [
+        ("score.penalty", {"data.rows": "stream", "score.penalty": "rate"}),
+        ("score.score_on", {"data.rows": "stream", "score.score_on": "holdout"}),
+        ("score.score_on", {"data.holdout_fraction": 0, "score.score_on": "holdout"}),
+    ],
+)
+def test_fields_at_odds_are_refused_and_one_of_them_is_named(key, changes):
+    with pytest.raises(ValidationError) as caught:
+        RunConfig.model_validate(override(MANIFOLD, changes))
+    (error,) = caught.value.errors()
+    assert error["ctx"]["key"] == key
+
+
+def test_a_range_of_workers_is_in_order():
+    assert WorkerRange(min=2, max=2).max == 2
+    with pytest.raises(ValidationError, match="min=3, max=2"):
+        WorkerRange(min=3, max=2)
+
+
+def test_every_manifold_of_the_configuration_can_be_drawn_and_conversely():
+    assert set(get_args(ManifoldName)) == set(MANIFOLDS)
+
+
+# override -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("told", "path"), FIELDS)
+def test_what_is_set_is_read(told, path):
+    value = override(told, {path: 17})
+    for part in path.split("."):
+        value = value[part]
+    assert value == 17
+
+
+def test_override_leaves_its_input_alone():
+    told, changes = copy.deepcopy(TABLE), {"schedule": {"name": "fast"}, "schedule.batch_size": 7, "data.columns": ["a"]}
+    told_before, changes_before = copy.deepcopy(told), copy.deepcopy(changes)
+    result = override(told, changes)
+    result["data"]["columns"].append("b")
+    assert (told, changes) == (told_before, changes_before)
+
+
+def test_override_leaves_everything_else_as_it_was():
+    assert override(TABLE, {"schedule.iterations": 5}) == {
+        "data": TABLE["data"],
+        "schedule": {"name": "paper", "iterations": 5},
+    }
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_another_schedule_drops_the_fields_of_the_one_before_but_those_set_with_it(first):
+    told = {**MANIFOLD, "schedule": {"name": "fast", "matching_iterations": 5, "batch_size": 9}}
+    set_with_it = {"schedule.iterations": 3}
+    changes = {"schedule.name": "paper", **set_with_it} if first else {**set_with_it, "schedule.name": "paper"}
+    assert override(told, changes)["schedule"] == {"name": "paper", "iterations": 3}
+
+
+def test_another_schedule_drops_the_fields_of_the_default_schedule():
+    told = {**MANIFOLD, "schedule": {"matching_iterations": 5}}
+    assert override(told, {"schedule.name": "paper"})["schedule"] == {"name": "paper"}
+
+
+def test_the_same_schedule_keeps_its_fields():
+    for told in ({"name": "fast", "matching_iterations": 5}, {"matching_iterations": 5}):
+        assert override({"schedule": told}, {"schedule.name": "fast"})["schedule"] == {
+            "name": "fast",
+            "matching_iterations": 5,
+        }
+
+
+def test_another_source_of_data_drops_the_fields_of_the_one_before():
+    told = {"data": {"source": "manifold", "name": "sphere", "dim": 3}}
+    changes = {"data.path": "a.csv", "data.source": "table"}
+    assert override(told, changes)["data"] == {"source": "table", "path": "a.csv"}
+
+
+def test_a_section_comes_before_what_is_in_it():
+    changes = {"schedule.iterations": 3, "schedule": {"name": "paper", "batch_size": 8}}
+    assert override(MANIFOLD, changes)["schedule"] == {"name": "paper", "batch_size": 8, "iterations": 3}
+
+
+def test_an_empty_section_can_be_filled():
+    assert override({"schedule": None}, {"schedule.batch_size": 8}) == {"schedule": {"batch_size": 8}}
+
+
+@pytest.mark.parametrize("path", ["data.name.x", "data.name.x.y", "data.n.x"])
+def test_a_path_through_a_value_is_refused(path):
+    with pytest.raises(ValueError, match=rf"^{path}: \w+ is a value, not a section$"):
+        override({"data": {"name": "s_curve", "n": 5}}, {path: 1})
+
+
+# defaults that depend on the data -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("told", TOLD)
+@pytest.mark.parametrize(("rows", "columns"), [(None, 3), (100, 3), (10_000, 40)])
+def test_resolved_leaves_no_default_open_and_is_idempotent(told, rows, columns):
+    resolved = RunConfig.model_validate(told).resolved(train_rows=rows, ambient_dim=columns)
+    still_open = {path for path, value in leaves(resolved) if value is None}
+    assert still_open <= {"data.dim", "data.ambient_dim", "data.columns", "data.array", "data.n"}  # None means: all
+    assert resolved.resolved(train_rows=rows, ambient_dim=columns) == resolved
+    assert type(resolved).model_validate(resolved.model_dump()) == resolved
+
+
+@pytest.mark.parametrize(("rows", "batch_size"), [(None, 512), (100, 100), (512, 512), (9_000, 512)])
+def test_a_batch_is_512_rows_or_all_there_are(rows, batch_size):
+    resolved = RunConfig.model_validate(MANIFOLD).resolved(train_rows=rows, ambient_dim=3)
+    assert (resolved.schedule.batch_size, resolved.score.batch_size) == (batch_size, batch_size)
+
+
+@pytest.mark.parametrize(("columns", "latent_dim"), [(1, 1), (10, 10), (784, 10)])
+def test_the_largest_rank_is_the_number_of_columns_up_to_ten(columns, latent_dim):
+    assert RunConfig.model_validate(MANIFOLD).resolved(train_rows=9, ambient_dim=columns).networks.latent_dim == latent_dim
+
+
+@pytest.mark.parametrize(("told", "activation"), [(MANIFOLD, "silu"), (TABLE, "relu")])
+def test_the_activation_is_that_of_the_schedule(told, activation):
+    assert RunConfig.model_validate(told).resolved(train_rows=9, ambient_dim=3).networks.encoder_activation == activation
+
+
+def test_resolved_changes_nothing_that_is_given():
+    given = {"networks.latent_dim": 4, "networks.encoder_activation": "relu", "schedule.batch_size": 64,
+             "score.batch_size": 32}  # fmt: skip
+    resolved = RunConfig.model_validate(override(MANIFOLD, given)).resolved(train_rows=1000, ambient_dim=20)
+    assert {path: value for path, value in leaves(resolved) if path in given} == given
+
+
+# identity -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("told", "path"), [field for field in FIELDS if field.values[1] != "data.path"])
+def test_the_fingerprint_depends_on_every_field(told, path):
+    assert changed(told, path).fingerprint("digest") != RunConfig.model_validate(told).fingerprint("digest")
+
+
+def test_the_fingerprint_depends_on_the_data():
+    config = RunConfig.model_validate(TABLE)
+    assert config.fingerprint("a") != config.fingerprint("b")
+
+
+def test_the_fingerprint_does_not_depend_on_where_a_table_lies():
+    assert run_config(TABLE, data__path="/elsewhere/b.parquet").fingerprint("a") == run_config(TABLE).fingerprint("a")
+
+
+def test_the_fingerprint_does_not_depend_on_whether_a_default_is_written_out():
+    told = RunConfig.model_validate(MANIFOLD).resolved(train_rows=900, ambient_dim=3)
+    written = RunConfig.model_validate(told.model_dump(mode="json"))
+    assert written.fingerprint("a") == told.fingerprint("a")
+
+
+def test_the_fingerprint_does_not_depend_on_how_a_number_is_written():
+    assert run_config(MANIFOLD, objective__mmd_weight=1).fingerprint("a") == run_config(
+        MANIFOLD, objective__mmd_weight=1.0
+    ).fingerprint("a")
+
+
+def test_the_fingerprint_is_twelve_hexadecimal_digits():
+    text = RunConfig.model_validate(MANIFOLD).fingerprint("a")
+    assert len(text) == 12 and set(text) <= set("0123456789abcdef")
+
+
+def test_a_train_config_runs_without_its_execution():
+    config = TrainConfig.model_validate({**MANIFOLD, "seed": 3, "execution": {"workers": {"min": 2, "max": 4}}})
+    run = config.run()
+    assert type(run) is RunConfig and run == run_config(MANIFOLD, seed=3)
+    assert set(TrainConfig.model_fields) - set(RunConfig.model_fields) == {"execution"}
+
+
+def test_a_file_cannot_ask_for_an_array_in_memory():
+    assert isinstance(RunConfig.model_validate(ARRAY).data, ArrayData)
+    with pytest.raises(ValidationError, match="LWGAN"):
+        TrainConfig.model_validate(ARRAY)
+
+
+def test_an_execution_keeps_two_checkpoints_or_more():
+    with pytest.raises(ValidationError):
+        ExecutionConfig(checkpoints_kept=1)
