@@ -43,7 +43,7 @@ def main() -> None:
     \b
     Exit codes: 0 ok, 2 usage or configuration, 3 a run failed, 4 data rejected,
     5 cluster unreachable or refused, 130 interrupted.
-    """
+    """  # noqa: D301  (click wants the character)
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
@@ -212,9 +212,11 @@ def _check_manifold(config: "RunConfig") -> None:
 
 def _check_device(execution: "ExecutionConfig") -> None:
     """Reject a GPU that is not there; for workers under Ray, the cluster decides."""
+    if not execution.use_gpu or execution.workers != 0:
+        return
     import torch
 
-    if execution.use_gpu and execution.workers == 0 and not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         raise ConfigError("execution.use_gpu: PyTorch sees no GPU on this machine")
 
 

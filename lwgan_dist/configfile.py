@@ -131,10 +131,12 @@ def to_yaml(config: BaseModel) -> str:
 def json_schema(model: type[BaseModel]) -> str:
     """JSON Schema of a configuration file, for editors that complete and check YAML."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
-    for name in schema["properties"]:
-        union = schema["properties"][name]
-        if "oneOf" in union:  # a section that does not name its member may fit several
-            union["anyOf"] = union.pop("oneOf")
+    for union in schema["properties"].values():
+        named = union.get("discriminator", {"mapping": {}})
+        for member, reference in named["mapping"].items():
+            if member != union.get("default", {}).get(named["propertyName"]):  # only the default need not be named
+                required = _follow(schema, {"$ref": reference}).setdefault("required", [])
+                required.append(named["propertyName"])
     return json.dumps(schema, indent=2)
 
 

@@ -10,8 +10,16 @@ from pydantic import ValidationError
 
 from lwgan_dist import config as module
 from lwgan_dist.config import (
-    ArrayData, ExecutionConfig, FastSchedule, Frozen, ManifoldName, RunConfig, TrainConfig, WorkerRange, override,
-)  # fmt: skip
+    ArrayData,
+    ExecutionConfig,
+    FastSchedule,
+    Frozen,
+    ManifoldName,
+    RunConfig,
+    TrainConfig,
+    WorkerRange,
+    override,
+)
 from lwgan_dist.data.manifolds import MANIFOLDS
 
 MANIFOLD = {"data": {"source": "manifold", "name": "s_curve"}}
@@ -23,7 +31,7 @@ TOLD = [MANIFOLD, TABLE, ARRAY]
 MODELS = [
     model
     for model in vars(module).values()
-    if isinstance(model, type) and issubclass(model, Frozen) and model is not Frozen and not model.__name__[0] == "_"
+    if isinstance(model, type) and issubclass(model, Frozen) and model is not Frozen and model.__name__[0] != "_"
 ]
 CANDIDATES: list[Any] = [
     True, False, 2, 3, 7, 0.25, 0.5, 0.75, "other", ["x1"], [0.5],
@@ -108,7 +116,8 @@ def test_every_field_is_documented(model):
 
 def test_a_schedule_without_a_name_is_the_default_schedule():
     config = run_config(MANIFOLD, schedule={"matching_iterations": 7})
-    assert isinstance(config.schedule, FastSchedule) and config.schedule.matching_iterations == 7
+    assert isinstance(config.schedule, FastSchedule)
+    assert config.schedule.matching_iterations == 7
 
 
 def test_data_has_no_default_source():
@@ -153,7 +162,8 @@ def test_what_is_set_is_read(told, path):
 
 
 def test_override_leaves_its_input_alone():
-    told, changes = copy.deepcopy(TABLE), {"schedule": {"name": "fast"}, "schedule.batch_size": 7, "data.columns": ["a"]}
+    told = copy.deepcopy(TABLE)
+    changes = {"schedule": {"name": "fast"}, "schedule.batch_size": 7, "data.columns": ["a"]}
     told_before, changes_before = copy.deepcopy(told), copy.deepcopy(changes)
     result = override(told, changes)
     result["data"]["columns"].append("b")
@@ -230,12 +240,14 @@ def test_a_batch_is_512_rows_or_all_there_are(rows, batch_size):
 
 @pytest.mark.parametrize(("columns", "latent_dim"), [(1, 1), (10, 10), (784, 10)])
 def test_the_largest_rank_is_the_number_of_columns_up_to_ten(columns, latent_dim):
-    assert RunConfig.model_validate(MANIFOLD).resolved(train_rows=9, ambient_dim=columns).networks.latent_dim == latent_dim
+    resolved = RunConfig.model_validate(MANIFOLD).resolved(train_rows=9, ambient_dim=columns)
+    assert resolved.networks.latent_dim == latent_dim
 
 
 @pytest.mark.parametrize(("told", "activation"), [(MANIFOLD, "silu"), (TABLE, "relu")])
 def test_the_activation_is_that_of_the_schedule(told, activation):
-    assert RunConfig.model_validate(told).resolved(train_rows=9, ambient_dim=3).networks.encoder_activation == activation
+    resolved = RunConfig.model_validate(told).resolved(train_rows=9, ambient_dim=3)
+    assert resolved.networks.encoder_activation == activation
 
 
 def test_resolved_changes_nothing_that_is_given():
@@ -269,20 +281,21 @@ def test_the_fingerprint_does_not_depend_on_whether_a_default_is_written_out():
 
 
 def test_the_fingerprint_does_not_depend_on_how_a_number_is_written():
-    assert run_config(MANIFOLD, objective__mmd_weight=1).fingerprint("a") == run_config(
-        MANIFOLD, objective__mmd_weight=1.0
-    ).fingerprint("a")
+    whole, real = (run_config(MANIFOLD, objective__mmd_weight=weight) for weight in (1, 1.0))
+    assert whole.fingerprint("a") == real.fingerprint("a")
 
 
 def test_the_fingerprint_is_twelve_hexadecimal_digits():
     text = RunConfig.model_validate(MANIFOLD).fingerprint("a")
-    assert len(text) == 12 and set(text) <= set("0123456789abcdef")
+    assert len(text) == 12
+    assert set(text) <= set("0123456789abcdef")
 
 
 def test_a_train_config_runs_without_its_execution():
     config = TrainConfig.model_validate({**MANIFOLD, "seed": 3, "execution": {"workers": {"min": 2, "max": 4}}})
     run = config.run()
-    assert type(run) is RunConfig and run == run_config(MANIFOLD, seed=3)
+    assert type(run) is RunConfig
+    assert run == run_config(MANIFOLD, seed=3)
     assert set(TrainConfig.model_fields) - set(RunConfig.model_fields) == {"execution"}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwgan_dist.config import ArrayData, DataConfig, ManifoldData, Split
+from lwgan_dist.data.checks import check_rows
 from lwgan_dist.data.manifolds import ManifoldSampler
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.data.tables import Table, read_table
@@ -47,7 +48,7 @@ class Sample:
 
     @property
     def ambient_dim(self) -> int:
-        """P."""
+        """Number of columns p."""
         return len(self.columns)
 
     def draw(self, rng: np.random.Generator, count: int, split: Split = "train") -> Array:
@@ -93,33 +94,34 @@ def load_sample(config: DataConfig, array: Array | None = None) -> Sample:
     if isinstance(config, ArrayData):
         if array is None:
             raise ValueError("a run on an array needs the array")
-        return _split(Table(array, tuple(f"x{i + 1}" for i in range(array.shape[1]))), config, None)
+        rows = np.asarray(array, dtype=np.float32 if array.dtype == np.float32 else np.float64)
+        table = Table(rows, tuple(f"x{i + 1}" for i in range(rows.shape[-1])))
+        check_rows(table.rows, table.columns, "X")
+        return _split(table, config, None)
     table = read_table(config.path, columns=config.columns, array=config.array)
     if config.n is not None:
         if config.n > len(table.rows):
             raise DataError(f"{config.path}: data.n = {config.n} rows were asked for, but there are {len(table.rows)}")
         chosen = generator(config.seed, "subsample").choice(len(table.rows), config.n, replace=False)
         table = Table(table.rows[np.sort(chosen)], table.columns)
+        check_rows(table.rows, table.columns, f"{config.path}, {config.n} rows of it")
     return _split(table, config, None)
 
 
 def _split(table: Table, config: DataConfig, intrinsic_dim: int | None) -> Sample:
     n = len(table.rows)
-    held = round(config.holdout_fraction * n)
+    held = min(round(config.holdout_fraction * n), n - 2)
     order = generator(config.seed, "split").permutation(n)
     train, holdout = table.rows[np.sort(order[held:])], table.rows[np.sort(order[:held])]
     standardizer = Standardizer.fit(train, config.standardize)
     return Sample(
-        _apply(standardizer, train), _apply(standardizer, holdout),
+        standardizer.apply(train), standardizer.apply(holdout),
         standardizer, table.columns, _digest(table.rows), intrinsic_dim,
     )  # fmt: skip
 
 
-def _apply(standardizer: Standardizer, rows: Array) -> Array:
-    """Standardised rows in the width of the input: float32 tables stay float32."""
-    return standardizer.apply(rows).astype(rows.dtype, copy=False)
-
-
 def _digest(rows: Array) -> str:
     rows = np.ascontiguousarray(rows)
-    return hashlib.sha256(f"{rows.shape}{rows.dtype}".encode() + rows.tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{rows.shape}{rows.dtype}".encode())
+    digest.update(rows.data)
+    return digest.hexdigest()

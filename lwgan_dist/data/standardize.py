@@ -11,6 +11,8 @@ from lwgan_dist import config
 _ROWS_FOR_SCALE = 20_000
 """Rows from which the common scale is computed, evenly spaced, so that its cost does not grow with the sample."""
 
+_ROWS_AT_ONCE = 65_536
+
 
 @dataclass(frozen=True)
 class Standardizer:
@@ -38,16 +40,22 @@ class Standardizer:
         if how == "per_column":
             deviation = rows.std(axis=0, dtype=np.float64)
             return cls(shift, np.where(deviation > 0, deviation, 1.0))
-        thinned = rows[:: max(1, len(rows) // _ROWS_FOR_SCALE)]
-        centred = thinned.astype(np.float64) - shift
+        centred = rows[:: max(1, len(rows) // _ROWS_FOR_SCALE)].astype(np.float64) - shift
+        largest = np.abs(centred).max()
+        if not largest > 0:
+            return cls(shift, np.ones(p))
+        centred /= largest  # squares of squares neither overflow nor vanish
         gram = centred.T @ centred if p <= len(centred) else centred @ centred.T
-        variance = np.trace(gram)
-        scale = np.sqrt(np.square(gram).sum() / variance / len(centred)) if variance > 0 else 1.0
+        scale = largest * np.sqrt(np.square(gram).sum() / np.trace(gram) / len(centred))
         return cls(shift, np.full(p, scale))
 
-    def apply(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        """Standardised rows, shape (n, p)."""
-        return np.asarray((rows - self.shift) / self.scale)
+    def apply(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Standardised rows, shape (n, p); float32 stays float32, everything else becomes float64."""
+        dtype = np.float32 if rows.dtype == np.float32 else np.float64
+        result = np.empty(rows.shape, dtype)
+        for i in range(0, len(rows), _ROWS_AT_ONCE):  # in float64, a bounded number at once
+            result[i : i + _ROWS_AT_ONCE] = (rows[i : i + _ROWS_AT_ONCE] - self.shift) / self.scale
+        return result
 
     def undo(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Rows in the units of the data, shape (n, p)."""

@@ -85,7 +85,7 @@ def literal_contenders(shape: Shape, sample: Sample) -> list[Contender]:
 
     def update(adam: torch.optim.Adam, loss: torch.Tensor) -> None:
         adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         adam.step()
 
     def draw_rank() -> int:
@@ -184,7 +184,7 @@ class WithoutModules(nullcontext[None]):
 def megaflops(contender: Contender) -> float:
     """Of the matrix products of an update (a product and a sum count as two)."""
     counter = FlopCounterMode(display=False)
-    counter.mod_tracker = WithoutModules()  # type: ignore[assignment]
+    counter.mod_tracker = WithoutModules()
     with counter:
         contender.turn()
     return float(counter.get_total_flops()) / contender.updates / 1e6

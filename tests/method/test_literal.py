@@ -33,6 +33,8 @@ ALPHA = torch.rand(ROWS, 1, dtype=torch.float64, generator=torch.Generator().man
 @pytest.fixture(params=["relu", "silu"])
 def models(request):
     networks = build_networks(AMBIENT_DIM, LATENT_DIM, WIDTH, request.param, seed=6, precision="float64")
+    for parameter in (p for network in networks.named().values() for p in network.parameters()):
+        parameter.data.mul_(3.0)  # as initialised, networks this small are nearly constant
     literal = LiteralLwgan(AMBIENT_DIM, LATENT_DIM, WIDTH, request.param).double()
     copy_parameters(networks, literal)
     return networks, literal
@@ -44,13 +46,14 @@ def second(request):
     return (X, Z) if request.param == "shared" else (X_SECOND, Z_SECOND)
 
 
+@torch.no_grad()
+def frozen(networks, ranks, x, z):
+    return networks.generator(networks.encoder(x, ranks)), networks.generator(mask_to_rank(z, ranks))
+
+
 def critic_loss(networks, ranks, x_second, z_second):
-    with torch.no_grad():
-        first, second = (
-            (networks.generator(networks.encoder(x, ranks)), networks.generator(mask_to_rank(z, ranks)))
-            for x, z in ((X, Z), (x_second, z_second))
-        )
-    batch = CriticBatch(ROWS, ranks, *first, mix(ALPHA, *second))
+    x_mixed = mix(ALPHA, *frozen(networks, ranks, x_second, z_second))
+    batch = CriticBatch(ROWS, ranks, *frozen(networks, ranks, X, Z), x_mixed)
     return CriticLoss(networks, World(), PENALTY_WEIGHT)(batch)[0]
 
 
@@ -74,6 +77,14 @@ def assert_equal(ours, literal, models, trained):
         code_gradient = None if layer.code_weight is None else layer.code_weight.grad
         close(joined(layer.weight.grad, code_gradient), reference.weight.grad)
         close(layer.bias.grad, reference.bias.grad)
+
+
+@pytest.mark.parametrize("rank", RANKS)
+def test_the_critic_of_these_tests_has_a_gradient_that_varies_over_the_mixed_points(models, second, rank):
+    critic, ranks = models[0].critic, torch.tensor(rank)
+    gradient = critic.input_gradient(mix(ALPHA, *frozen(models[0], ranks, *second)), ranks)
+    assert gradient.norm(dim=1).min() > 0
+    assert len(torch.unique(gradient.round(decimals=8), dim=0)) > 2
 
 
 @pytest.mark.parametrize("rank", RANKS)

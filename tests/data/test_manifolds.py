@@ -1,0 +1,81 @@
+"""Every manifold has the dimension that it claims: counted independently, from the local spread of a dense sample."""
+
+import numpy as np
+import pytest
+
+from lwgan_dist.config import ManifoldData
+from lwgan_dist.data.manifolds import MANIFOLDS, ManifoldSampler
+from lwgan_dist.errors import ConfigError
+from lwgan_dist.seeding import generator
+
+
+def draw(n=1000, **told):
+    return ManifoldSampler(ManifoldData(**told)).draw(generator(0, "test"), n)
+
+
+@pytest.mark.parametrize("name", MANIFOLDS)
+def test_local_principal_components_count_the_dimension(name):
+    """Among the 30 nearest of 60,000 points, directions with over 1 % of the variance: 1 in a line, 2 in a surface.
+
+    A median over 40 places, since a place may lie at an edge or a bend."""
+    sampler = ManifoldSampler(ManifoldData(name=name))
+    x = sampler.draw(generator(1, "test"), 60_000)
+    counts = []
+    for centre in x[:40]:
+        nearest = x[np.argsort(np.square(x - centre).sum(1))[:30]]
+        variance = np.linalg.svd(nearest - nearest.mean(0), compute_uv=False) ** 2
+        counts.append((variance > 0.01 * variance.sum()).sum())
+    assert np.median(counts) == sampler.intrinsic_dim
+    assert x.shape[1] == sampler.ambient_dim
+
+
+@pytest.mark.parametrize("name", MANIFOLDS)
+def test_a_draw_depends_on_its_generator_alone(name):
+    assert np.array_equal(draw(name=name, n=20), draw(name=name, n=20))
+
+
+def test_sphere_ball_and_torus_lie_where_their_equations_say():
+    np.testing.assert_allclose(np.linalg.norm(draw(name="sphere", dim=4), axis=1), 1.0, rtol=1e-12)
+    radius = np.linalg.norm(draw(name="ball", dim=3, n=4000), axis=1)
+    assert radius.max() <= 1.0
+    assert np.mean(radius < 0.5 ** (1 / 3)) == pytest.approx(0.5, abs=0.04)  # five standard deviations
+    x, y, z = draw(name="torus").T
+    np.testing.assert_allclose((np.hypot(x, y) - 2.0) ** 2 + z**2, 1.0, rtol=1e-9)
+
+
+def test_points_are_uniform_on_the_surface_of_the_torus():
+    """The outer half, cos b > 0, has the share (pi R + 2) / (2 pi R) of the area, for R = 2."""
+    x, y, _ = draw(name="torus", n=20_000).T
+    share = (np.pi * 2.0 + 2.0) / (2.0 * np.pi * 2.0)
+    assert np.mean(np.hypot(x, y) > 2.0) == pytest.approx(share, abs=0.017)  # five standard deviations
+
+
+def test_padding_and_rotation_keep_distances_and_the_manifold():
+    plain = draw(name="s_curve", n=50)
+    turned = draw(name="s_curve", n=50, ambient_dim=10, rotate=True)
+    assert turned.shape == (50, 10)
+    assert np.abs(turned).min() > 0
+    distances = [np.linalg.norm(x[:, None] - x, axis=2) for x in (plain, turned)]
+    np.testing.assert_allclose(*distances, atol=1e-12)
+    one, other = (ManifoldSampler(ManifoldData(name="affine", dim=2, seed=seed)) for seed in (0, 1))
+    x = np.concatenate([one.draw(generator(i, "test"), 100) for i in (0, 1)])
+    assert np.linalg.matrix_rank(x) == 2
+    assert np.linalg.matrix_rank(np.concatenate([x, other.draw(generator(0, "test"), 100)])) == 4
+
+
+def test_noise_has_the_standard_deviation_asked_for_in_every_column():
+    noisy = draw(name="affine", dim=1, ambient_dim=3, noise=0.1, n=20_000)
+    clean = draw(name="affine", dim=1, ambient_dim=3, n=20_000)
+    assert (noisy - clean).std(axis=0) == pytest.approx([0.1] * 3, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"name": "s_curve", "dim": 3}, "data.dim: s_curve has dimension 2"),
+        ({"name": "sphere", "dim": 5, "ambient_dim": 5}, "needs at least 6 columns"),
+    ],
+)
+def test_a_manifold_that_cannot_be_is_refused(told, message):
+    with pytest.raises(ConfigError, match=message):
+        ManifoldSampler(ManifoldData(**told))
