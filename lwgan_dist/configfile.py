@@ -4,6 +4,7 @@ writing back; the JSON Schema for editors.
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -391,6 +392,9 @@ def _follow(schema: Any, place: Any) -> Any:
 
 
 def _given(value: Any) -> str:
+    """The value of an override as one could type it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value).replace("nan", ".nan").replace("inf", ".inf")
     return _one_line(value if isinstance(value, str) else json.dumps(value, default=str))
 
 

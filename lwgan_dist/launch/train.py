@@ -28,7 +28,7 @@ from lwgan_dist.storage import Folder
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.loop import PROGRESS_FILE, train_worker
 
-REPORTS = 20
+REPORTS = 5
 """Reports to Ray Train over a run. Each is a barrier of all workers and may wait for the controller's next poll."""
 
 _ENVIRONMENT = {

@@ -10,7 +10,7 @@ from torch import Tensor
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """The multiples s of the base scale 2 q: those of the authors' experiments (and of Tolstikhin et al. 2018)."""
 
-_BLOCK_ELEMENTS = 1 << 15
+_BLOCK_ELEMENTS = 1 << 16
 """Elements of one block of the kernel matrix: with its two companions it stays in a core's second-level cache."""
 
 

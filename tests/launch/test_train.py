@@ -1,0 +1,185 @@
+"""Runs under Ray Train on this machine, through the command that a user types."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+pytestmark = pytest.mark.ray
+
+TINY = [
+    "data.n=300", "networks.width=4", "networks.latent_dim=3", "score.evaluations=4", "schedule.batch_size=32",
+    "schedule.reconstruction_iterations=40", "schedule.matching_iterations=20", "schedule.critic_iterations=40",
+    "schedule.scoring_interval=2", "precision=float64", "execution.cpus_per_worker=0.5",
+    "execution.checkpoint_seconds=0",
+]  # fmt: skip
+ITERATIONS = 40 + 20 + 2 + 4
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "run.yaml"
+    path.write_text("data: {source: manifold, name: s_curve}\n")
+    return path
+
+
+def command(config, storage, *extra):
+    changed = {change.partition("=")[0] for change in extra}
+    settings = [setting for setting in TINY if setting.partition("=")[0] not in changed]
+    settings += ["--storage", str(storage), "--name", "run", "--json"]
+    return [sys.executable, "-m", "lwgan_dist", "train", str(config), *settings, *extra]
+
+
+def train(config, storage, *extra):
+    return subprocess.run(command(config, storage, *extra), capture_output=True, text=True, timeout=500, check=False)
+
+
+def final_tensors(run):
+    return load_file(run / "checkpoints" / f"iteration-{ITERATIONS:012d}" / "tensors.safetensors")
+
+
+@pytest.fixture(scope="module")
+def alone(config, tmp_path_factory):
+    storage = tmp_path_factory.mktemp("alone")
+    done = train(config, storage, "--workers", "0")
+    assert done.returncode == 0, done.stderr
+    return storage / "run"
+
+
+@pytest.fixture(scope="module")
+def two_workers(config, tmp_path_factory):
+    storage = tmp_path_factory.mktemp("two")
+    done = train(config, storage, "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    return storage / "run", done
+
+
+def test_two_workers_under_ray_give_the_result_of_this_process(alone, two_workers):
+    """float64; 1e-8 after 66 iterations, where sums over two shards round differently."""
+    run, done = two_workers
+    result, expected = json.loads(done.stdout), json.loads((alone / "result.json").read_text())
+    assert result["workers"] == 2
+    assert result["dimension"] == expected["dimension"]
+    for ours, theirs in zip(result["rank_scores"], expected["rank_scores"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-8, abs=1e-10)
+
+
+def test_one_json_object_on_standard_output_and_quiet_progress_beside_it(two_workers):
+    _, done = two_workers
+    assert len(done.stdout.splitlines()) == 1
+    lines = done.stderr.splitlines()
+    assert any(f"{ITERATIONS}/{ITERATIONS}" in line for line in lines)
+    assert [line for line in lines if not line.startswith("run  ")] == []
+
+
+def test_ray_leaves_nothing_in_the_run_folder(alone, two_workers):
+    run, _ = two_workers
+    assert {path.name for path in run.iterdir()} == {path.name for path in alone.iterdir()}
+
+
+def test_a_finished_run_is_answered_without_ray(config, two_workers):
+    run, done = two_workers
+    again = train(config, run.parent, "--workers", "2", "execution.address=nowhere:1")
+    assert json.loads(again.stdout) == json.loads(done.stdout)
+
+
+def workers_of(driver):
+    """Process ids of the Ray workers that descend from a process: those that hold torch's threads of training."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
+    family, found = {driver}, []
+    for _ in range(6):
+        family |= {int(pid) for pid, parent, _ in rows if int(parent) in family}
+    for pid, _, args in rows:
+        if int(pid) in family and "RayTrainWorker" in args:
+            found.append(int(pid))
+    return found
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError("it did not happen in time")
+
+
+def iteration_of(run):
+    try:
+        return json.loads((run / "progress.json").read_text())["iteration"]
+    except (OSError, ValueError):
+        return 0
+
+
+SLOWER = ["schedule.reconstruction_iterations=1500"]
+SLOWER_ITERATIONS = ITERATIONS + 1460
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(config, tmp_path_factory):
+    storage = tmp_path_factory.mktemp("uninterrupted")
+    done = train(config, storage, *SLOWER, "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    return load_file(storage / "run" / "checkpoints" / f"iteration-{SLOWER_ITERATIONS:012d}" / "tensors.safetensors")
+
+
+def test_a_killed_worker_is_replaced_and_the_result_is_bit_equal(config, uninterrupted, tmp_path):
+    driver = subprocess.Popen(
+        command(config, tmp_path, *SLOWER, "--workers", "2"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    run = tmp_path / "run"
+    wait_for(lambda: iteration_of(run) > 50)
+    victim = wait_for(lambda: workers_of(driver.pid))[-1]
+    at = iteration_of(run)
+    os.kill(victim, signal.SIGKILL)
+    stdout, stderr = driver.communicate(timeout=400)
+    assert driver.returncode == 0, stderr
+    assert at < SLOWER_ITERATIONS
+    print(f"worker {victim} killed at iteration {at}")
+    tensors = load_file(run / "checkpoints" / f"iteration-{SLOWER_ITERATIONS:012d}" / "tensors.safetensors")
+    assert all(np.array_equal(tensors[name], uninterrupted[name]) for name in uninterrupted)
+
+
+def test_a_killed_driver_started_again_gives_the_same_bits(config, uninterrupted, tmp_path):
+    arguments = command(config, tmp_path, *SLOWER, "--workers", "2")
+    driver = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = tmp_path / "run"
+    wait_for(lambda: iteration_of(run) > 50)
+    orphans = workers_of(driver.pid)
+    driver.kill()
+    driver.wait()
+    assert not (run / "result.json").exists()
+    wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in orphans))
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr
+    tensors = load_file(run / "checkpoints" / f"iteration-{SLOWER_ITERATIONS:012d}" / "tensors.safetensors")
+    assert all(np.array_equal(tensors[name], uninterrupted[name]) for name in uninterrupted)
+
+
+def test_a_diverging_run_ends_with_a_clear_error_and_is_not_retried(config, tmp_path):
+    done = train(config, tmp_path, "schedule.reconstruction_learning_rate=1e300", "--workers", "1")
+    assert done.returncode == 3
+    assert "loss is not finite" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_more_than_the_machine_has_is_refused_at_once(config, tmp_path):
+    done = train(config, tmp_path, "execution.cpus_per_worker=10000", "--workers", "1")
+    assert done.returncode == 5
+    assert "10000 CPU" in done.stderr
+
+
+def test_an_unreachable_cluster_is_said_to_be(config, tmp_path):
+    done = train(config, tmp_path, "execution.address=127.0.0.1:1", "--workers", "1")
+    assert done.returncode == 5
+    assert "127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr

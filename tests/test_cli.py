@@ -1,0 +1,367 @@
+"""The commands, from what is typed to what is printed and written, on a run of 11 iterations."""
+
+import errno
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from lwgan_dist import runs
+from lwgan_dist.cli import main
+from lwgan_dist.config import RunConfig, TrainConfig
+from lwgan_dist.configfile import read_config
+from lwgan_dist.errors import ClusterError, RunFailedError
+from lwgan_dist.results import scores_from_parquet
+from lwgan_dist.storage import Folder, exclusive
+
+TINY = ["data.n=200", "schedule.reconstruction_iterations=5", "schedule.matching_iterations=3",
+        "schedule.critic_iterations=20", "schedule.scoring_interval=1", "score.evaluations=2", "networks.width=4",
+        "--max-dimension", "3"]  # fmt: skip
+ESTIMATE = ["estimate", "s_curve", *TINY]
+KEYS = {
+    *("dimension", "max_dimension", "rank_scores", "penalty", "score_on", "rows", "ambient_dim", "intrinsic_dim"),
+    *("seed", "schedule", "workers", "iterations", "cpu_seconds", "wall_seconds", "fingerprint", "run_dir", "notes"),
+}
+RANK_KEYS = {"rank", "score", "se", "critic", "reconstruction", "gradient_penalty", "mmd"}
+FILES = {"config.yaml", "env.json", "progress.json", "result.json", "scores.parquet", "rank_scores.png", "samples.png"}
+FOLDERS = {"checkpoints", "model", "tb"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def succeeded(*arguments: str) -> Result:
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def rejected(*arguments: str) -> str:
+    """The only line of a command that ends with 2."""
+    result = call(*arguments)
+    assert (result.exit_code, result.stdout) == (2, ""), result.output
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def told(result: Result) -> dict:
+    """The JSON object that is all of standard output."""
+    (line,) = result.stdout.splitlines()
+    return json.loads(line)
+
+
+def contents(folder: Path) -> dict[str, int]:
+    """Every file with the time of its last change."""
+    return {
+        str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, Result]:
+    """A finished run, not to be changed, and what the command gave."""
+    run_dir = tmp_path_factory.mktemp("finished") / "run"
+    return run_dir, succeeded(*ESTIMATE, "--out", str(run_dir), "--json")
+
+
+@pytest.fixture
+def run_dir(finished, tmp_path) -> Path:
+    """A copy of the finished run."""
+    shutil.copytree(finished[0], tmp_path / "run")
+    return tmp_path / "run"
+
+
+# estimate -------------------------------------------------------------------------------------------------------------
+
+
+def test_json_is_one_object_with_the_estimate_the_evidence_and_the_cost(finished):
+    run_dir, result = finished
+    said = told(result)
+    assert set(said) == KEYS
+    assert [set(row) for row in said["rank_scores"]] == [RANK_KEYS] * 3
+    assert [row["rank"] for row in said["rank_scores"]] == [1, 2, 3]
+    facts = {"max_dimension": 3, "rows": 200, "ambient_dim": 3, "intrinsic_dim": 2, "seed": 0, "workers": 1,
+             "schedule": "fast", "iterations": 5 + 3 + 1 + 2, "run_dir": str(run_dir)}  # fmt: skip
+    assert {key: said[key] for key in facts} == facts
+    assert said["cpu_seconds"] > 0
+    assert said["wall_seconds"] > 0
+
+
+def test_the_estimate_is_the_rank_of_the_least_penalised_score(finished):
+    said = told(finished[1])
+    penalised = [row["score"] + said["penalty"] * row["rank"] for row in said["rank_scores"]]
+    assert said["dimension"] == 1 + int(np.argmin(penalised))
+
+
+def test_progress_goes_to_standard_error(finished):
+    assert "11/11" in finished[1].stderr
+
+
+def test_the_run_folder_holds_what_a_reader_needs(finished):
+    run_dir, result = finished
+    assert {path.name for path in run_dir.iterdir() if path.name[0] != "."} == FILES | FOLDERS
+    assert all((run_dir / name).read_bytes().startswith(b"\x89PNG") for name in ("rank_scores.png", "samples.png"))
+    assert {path.name for path in (run_dir / "model").iterdir()} == {"model.json", "model.safetensors"}
+    assert any(path.name.startswith("events.out.tfevents") for path in (run_dir / "tb").iterdir())
+    assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["iteration-000000000011"]
+    assert json.loads((run_dir / "result.json").read_text()) == told(result)
+    assert json.loads((run_dir / "env.json").read_text())["run"]["fingerprint"] == told(result)["fingerprint"]
+
+
+def test_the_score_components_are_kept_by_split_evaluation_and_rank(finished):
+    tables = scores_from_parquet((finished[0] / "scores.parquet").read_bytes())
+    assert {split: table.shape for split, table in tables.items()} == {"train": (2, 3, 4), "holdout": (2, 3, 4)}
+    row = told(finished[1])["rank_scores"][0]
+    means = [row["critic"], row["reconstruction"], row["gradient_penalty"], row["mmd"]]
+    assert tables["train"][:, 0].mean(axis=0).tolist() == means
+
+
+def test_without_json_the_table_the_estimate_and_the_files_are_printed(run_dir):
+    result = succeeded(*ESTIMATE, "--out", str(run_dir))
+    said = told(succeeded(*ESTIMATE, "--out", str(run_dir), "--json"))
+    assert f"estimated intrinsic dimension: {said['dimension']} (true dimension: 2), of at most 3" in result.stdout
+    assert f"{said['rank_scores'][2]['score']:.4f}" in result.stdout
+    assert f"{run_dir}/rank_scores.png" in result.stdout
+
+
+def test_the_same_command_again_answers_from_the_folder_without_training(run_dir, finished, monkeypatch):
+    monkeypatch.setattr(runs, "train_worker", None)  # calling it would fail
+    before = contents(run_dir)
+    said = told(succeeded(*ESTIMATE, "--out", str(run_dir), "--json"))
+    assert said == {**told(finished[1]), "run_dir": str(run_dir)}
+    assert contents(run_dir) == before
+
+
+@pytest.mark.parametrize("change", ["score.evaluations=3", "seed=1", "data.seed=1", "precision=float64"])
+def test_another_configuration_in_the_same_folder_is_refused(run_dir, change):
+    arguments = [argument for argument in ESTIMATE if argument.partition("=")[0] != change.partition("=")[0]]
+    before = contents(run_dir)
+    line = rejected(*arguments, change, "--out", str(run_dir))
+    assert line.startswith(f"error: {run_dir}: holds another run: ")
+    assert contents(run_dir) == before
+
+
+def test_changed_data_in_the_same_folder_are_refused(folder):
+    rows = np.random.default_rng(0).standard_normal((60, 2))
+    np.save("t.npy", rows)
+    arguments = ["estimate", "t.npy", *TINY[1:], "--out", "r"]
+    succeeded(*arguments)
+    rows[0] += 1.0
+    np.save("t.npy", rows)
+    assert (
+        rejected(*arguments)
+        == f"error: {folder}/r: holds another run: the data has changed since; choose another folder"
+    )
+
+
+def test_a_second_command_in_the_same_folder_at_the_same_time_is_refused(run_dir):
+    with exclusive(Folder.at(str(run_dir))):
+        line = rejected(*ESTIMATE, "--out", str(run_dir))
+    assert line == f"error: {run_dir}: another process is working in this run folder"
+
+
+def test_the_default_folder_is_named_after_data_and_fingerprint(folder):
+    np.save("my data.v2.npy", np.random.default_rng(0).standard_normal((60, 2)))
+    for data, stem in (("s_curve", "s_curve"), ("my data.v2.npy", "my-data")):
+        line = succeeded("estimate", data, "--dry-run").stderr.splitlines()[0]
+        path, _, fingerprint = line.removeprefix("run folder: ").rpartition("-")
+        assert path == f"{folder}/runs/{stem}"
+        assert len(fingerprint) == 12
+
+
+def test_options_are_short_for_fields_of_the_configuration():
+    options = succeeded(
+        "estimate", "s_curve", "--max-dimension", "2", "--schedule", "paper", "--seed", "3", "--dry-run"
+    )
+    fields = succeeded("estimate", "s_curve", "networks.latent_dim=2", "schedule.name=paper", "seed=3", "--dry-run")
+    assert options.output == fields.output
+
+
+def test_a_dry_run_writes_nothing_and_shows_the_configuration_of_the_run(folder, finished):
+    result = succeeded(*ESTIMATE, "--dry-run", "--out", "r")
+    assert result.stdout == (finished[0] / "config.yaml").read_text()
+    assert result.stderr.splitlines()[:2] == [f"run folder: {folder}/r", "iterations: 11"]
+    assert contents(folder) == {}
+
+
+# train ----------------------------------------------------------------------------------------------------------------
+
+
+def test_train_puts_a_run_into_storage_under_its_name_and_gives_what_estimate_gave(folder, finished):
+    shutil.copy(finished[0] / "config.yaml", "c.yaml")
+    said = told(succeeded("train", "c.yaml", "--name", "first", "--storage", "shelf", "--workers", "0", "--json"))
+    assert said["run_dir"] == f"{folder}/shelf/first"
+    assert {path.name for path in (folder / "shelf").iterdir()} == {"first"}
+    same = KEYS - {"run_dir", "cpu_seconds", "wall_seconds"}
+    assert {key: said[key] for key in same} == {key: told(finished[1])[key] for key in same}
+
+
+def test_the_resolved_configuration_is_a_configuration_of_the_same_run(run_dir, folder, finished):
+    said = told(succeeded("train", str(run_dir / "config.yaml"), "--storage", str(folder), "--name", "run", "--json"))
+    assert said == {**told(finished[1]), "run_dir": str(run_dir)}
+    assert succeeded("validate", str(run_dir / "config.yaml")).stdout == f"{run_dir}/config.yaml: ok\n"
+
+
+def test_the_resolved_configuration_of_a_table_is_a_configuration_of_the_same_run(folder):
+    np.save("t.npy", np.random.default_rng(0).standard_normal((60, 2)))
+    first = succeeded("estimate", "t.npy", "--schedule", "paper", "schedule.batch_size=16", "--dry-run", "--out", "r")
+    Path("c.yaml").write_text(first.stdout)
+    assert succeeded("train", "c.yaml", "--dry-run", "--storage", ".", "--name", "r").output == first.output
+
+
+def test_an_override_of_the_command_line_wins_over_the_file(finished):
+    config = str(finished[0] / "config.yaml")
+    changes = ["seed=7", "schedule.name=paper", "schedule.batch_size=16"]
+    Path("c.yaml").write_text(succeeded("train", config, *changes, "--dry-run").stdout)
+    run = read_config(TrainConfig, "c.yaml")
+    assert (run.seed, run.schedule.name, run.networks.width) == (7, "paper", 4)
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_workers_of_the_command_line_win_over_the_file_and_change_no_fingerprint(finished, monkeypatch, workers):
+    seen = {}
+
+    def train(run, folder, execution, **_options):
+        seen.update(workers=execution.workers, fingerprint=run.fingerprint)
+        raise RunFailedError("enough")
+
+    monkeypatch.setattr(runs.Run, "train", train)
+    call("train", str(finished[0] / "config.yaml"), "execution.workers=2", "--workers", str(workers))
+    assert seen == {"workers": workers, "fingerprint": told(finished[1])["fingerprint"]}
+
+
+# generate -------------------------------------------------------------------------------------------------------------
+
+
+def generated(run_dir: Path, *arguments: str) -> np.ndarray:
+    succeeded("generate", str(run_dir), "--out", "g.parquet", *arguments)
+    table = pq.read_table("g.parquet")
+    assert table.column_names == ["x1", "x2", "x3"]
+    return np.column_stack([column.to_numpy() for column in table.columns])
+
+
+def test_generate_writes_rows_with_the_columns_of_the_data(finished):
+    rows = generated(finished[0], "--num", "50")
+    assert rows.shape == (50, 3)
+    assert np.isfinite(rows).all()
+
+
+def test_generated_rows_depend_on_the_seed_and_on_nothing_else(finished):
+    first, again, other = (generated(finished[0], "--num", "9", "--seed", seed) for seed in ("1", "1", "2"))
+    assert np.array_equal(first, again)
+    assert not np.isclose(first, other).any()
+
+
+def test_rows_are_generated_at_the_estimated_rank_unless_another_is_given(finished):
+    estimated = told(finished[1])["dimension"]
+    by_rank = {rank: generated(finished[0], "--num", "9", "--rank", str(rank)) for rank in (1, 2, 3)}
+    assert np.array_equal(generated(finished[0], "--num", "9"), by_rank[estimated])
+    assert not np.array_equal(by_rank[1], by_rank[3])
+
+
+def test_a_rank_above_the_largest_is_refused(finished, folder):
+    line = rejected("generate", str(finished[0]), "--num", "9", "--rank", "4", "--out", "g.parquet")
+    assert line == "error: the rank must be in 1..3 (got 4)"
+    assert contents(folder) == {}
+
+
+@pytest.mark.parametrize("out", ["g.csv", "absent/g.parquet"])
+def test_generated_rows_go_into_a_parquet_file_that_can_be_written(finished, folder, out):
+    assert rejected("generate", str(finished[0]), "--num", "9", "--out", out).startswith(f"error: --out {out}: ")
+    assert contents(folder) == {}
+
+
+# show -----------------------------------------------------------------------------------------------------------------
+
+
+def test_show_prints_configuration_and_result_of_a_finished_run(finished):
+    run_dir, result = finished
+    shown = succeeded("show", str(run_dir)).stdout
+    assert (run_dir / "config.yaml").read_text() in shown
+    assert f"estimated intrinsic dimension: {told(result)['dimension']}" in shown
+    assert told(succeeded("show", str(run_dir), "--json")) == told(result)
+
+
+def test_show_tells_where_a_run_under_way_stands(run_dir):
+    (run_dir / "result.json").unlink()
+    progress = {"iteration": 7, "iterations": 11, "stage": "matching", "losses": {}, "scores": 0, "recorded": True}
+    (run_dir / "progress.json").write_text(json.dumps(progress))
+    shown = succeeded("show", str(run_dir)).stdout
+    assert (run_dir / "config.yaml").read_text() in shown
+    assert "not finished: 7 of 11 iterations (matching)" in shown
+    assert told(succeeded("show", str(run_dir), "--json")) == progress
+
+
+def test_show_refuses_a_run_that_has_not_begun_and_a_folder_without_a_run(run_dir, folder):
+    (run_dir / "result.json").unlink()
+    (run_dir / "progress.json").unlink()
+    assert rejected("show", str(run_dir)) == f"error: {run_dir}: holds a run that is not finished (no result.json)"
+    assert rejected("show", "absent") == f"error: {folder}/absent: holds no run (no result.json)"
+
+
+def test_show_reads_what_the_python_class_saves(run_dir):
+    (run_dir / "config.yaml").unlink()
+    assert "estimated intrinsic dimension" in succeeded("show", str(run_dir)).stdout
+
+
+# the rest -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (RunFailedError("a worker was lost"), 3, "error: a worker was lost"),
+        (ClusterError("no cluster"), 5, "error: no cluster"),
+        (KeyboardInterrupt(), 130, "interrupted: the same command goes on from the last checkpoint"),
+        (OSError(errno.ENOSPC, "No space left on device", "/runs/a"), 3, "error: /runs/a: No space left on device"),
+        (PermissionError(errno.EACCES, "Permission denied", "/runs"), 2, "error: /runs: Permission denied"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_every_way_to_end_has_its_exit_code_and_one_line(monkeypatch, error, code, message):
+    def fail(*_arguments, **_options):
+        raise error
+
+    monkeypatch.setattr(runs.Run, "train", fail)
+    result = call(*ESTIMATE)
+    assert (result.exit_code, result.stdout, result.stderr.splitlines()) == (code, "", [message])
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("a defect"), FileNotFoundError(errno.ENOENT, "a defect")], ids=str)
+def test_a_defect_of_the_program_keeps_its_traceback(monkeypatch, error):
+    def fail(*_arguments, **_options):
+        raise error
+
+    monkeypatch.setattr(runs.Run, "train", fail)
+    assert call(*ESTIMATE).exception is error
+
+
+def test_validate_says_that_a_configuration_is_good(folder):
+    Path("c.yaml").write_text("data: {source: manifold, name: torus}\n")
+    assert succeeded("validate", "c.yaml").output == "c.yaml: ok\n"
+    assert set(contents(folder)) == {"c.yaml"}
+
+
+def test_validate_prints_the_schema():
+    schema = json.loads(succeeded("validate", "--schema").stdout)
+    assert set(RunConfig.model_fields) < set(schema["properties"])
+
+
+def test_help_names_every_command_and_exit_code():
+    shown = succeeded("--help").stdout
+    assert all(f"  {name} " in shown for name in main.commands)
+    assert all(f"{code} " in shown for code in (0, 2, 3, 4, 5, 130))
+    for name in main.commands:
+        assert succeeded(name, "-h").stdout.startswith(f"Usage: main {name} ")

@@ -1,0 +1,97 @@
+"""The scikit-learn face."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from lwgan_dist import LWGAN
+from lwgan_dist.errors import ConfigError
+from lwgan_dist.seeding import generator
+from lwgan_dist.data.manifolds import s_curve
+
+TINY = {
+    "networks.width": 2,
+    "schedule.reconstruction_iterations": 2,
+    "schedule.matching_iterations": 2,
+    "schedule.critic_iterations": 20,
+    "schedule.scoring_interval": 1,
+    "score.evaluations": 2,
+}
+
+
+def tiny(**told):
+    return LWGAN(told.pop("max_dimension", 2), settings=TINY, **told)
+
+
+@parametrize_with_checks([tiny()])
+def test_scikit_learn_accepts_the_estimator(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def x():
+    return s_curve(generator(0, "test"), 120, 2)
+
+
+@pytest.fixture(scope="module")
+def fitted(x):
+    return tiny(max_dimension=3).fit(x)
+
+
+def test_fit_learns_a_dimension_between_one_and_the_largest(fitted):
+    assert fitted.dimension_ in (1, 2, 3)
+    assert fitted.score_path_.shape == (3,)
+    assert fitted.dimension_ == 1 + fitted.score_path_.argmin()
+    assert fitted.n_features_in_ == 3
+
+
+def test_codes_rows_and_draws_have_their_shapes(fitted, x):
+    codes = fitted.transform(x)
+    assert codes.shape == (120, fitted.dimension_)
+    assert fitted.inverse_transform(codes).shape == x.shape
+    assert fitted.generate(7).shape == (7, 3)
+    assert fitted.generate(7, rank=1).shape == (7, 3)
+    with pytest.raises(ConfigError, match=r"rank must be in 1\.\.3"):
+        fitted.generate(7, rank=4)
+
+
+def test_draws_are_in_the_units_of_the_data(x):
+    shifted = tiny().fit(1000.0 + 0.01 * x)
+    assert np.abs(shifted.generate(50) - 1000.0).max() < 1.0
+
+
+def test_numpy_pandas_and_torch_give_the_same(fitted, x):
+    frame = tiny(max_dimension=3).fit(pd.DataFrame(x, columns=["a", "b", "c"]))
+    tensor = tiny(max_dimension=3).fit(torch.from_numpy(x))
+    assert list(frame.feature_names_in_) == ["a", "b", "c"]
+    for other in (frame, tensor):
+        np.testing.assert_array_equal(other.score_path_, fitted.score_path_)
+    np.testing.assert_array_equal(tensor.transform(torch.from_numpy(x)), fitted.transform(x))
+
+
+def test_the_seed_decides_and_an_unseeded_fit_differs(fitted, x):
+    again, other = tiny(max_dimension=3).fit(x), tiny(max_dimension=3, random_state=1).fit(x)
+    np.testing.assert_array_equal(again.score_path_, fitted.score_path_)
+    assert not np.array_equal(other.score_path_, fitted.score_path_)
+
+
+def test_saved_and_loaded_it_is_the_same(fitted, x, tmp_path):
+    fitted.save(tmp_path / "model")
+    loaded = LWGAN.load(tmp_path / "model")
+    assert loaded.dimension_ == fitted.dimension_
+    np.testing.assert_array_equal(loaded.transform(x), fitted.transform(x))
+    np.testing.assert_array_equal(loaded.generate(5, seed=3), fitted.generate(5, seed=3))
+    assert loaded.result_.rank_scores == fitted.result_.rank_scores
+
+
+def test_a_run_folder_is_kept_where_asked_and_loads(x, tmp_path):
+    kept = tiny(run_dir=str(tmp_path / "run")).fit(x)
+    assert (tmp_path / "run" / "result.json").exists()
+    np.testing.assert_array_equal(LWGAN.load(tmp_path / "run").score_path_, kept.score_path_)
+
+
+def test_loading_from_nowhere_says_so(tmp_path):
+    with pytest.raises(ConfigError, match="holds no run"):
+        LWGAN.load(tmp_path)
