@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup run test test-slow check format bench clean
+.PHONY: help setup run test check format bench estimates clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -22,10 +22,7 @@ run: setup  ## the main job: dimension of the handwritten digits and of a manifo
 	$(BIN)/lwgan-dist train tune_configs/train/quick.yaml
 
 test: setup  ## the tests, under 15 minutes on 2 cores
-	$(BIN)/python -m pytest -m "not slow"
-
-test-slow: setup  ## kill and resume at random points, estimates of known dimensions
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest
 
 check: setup  ## lint, types, import contracts
 	$(BIN)/ruff check .
@@ -40,6 +37,9 @@ format: setup  ## put the sources into the common format
 bench: setup  ## cost of the updates beside a literal implementation, peak memory
 	$(BIN)/python tests/benchmarks/bench_updates.py
 	$(BIN)/python tests/benchmarks/bench_memory.py
+
+estimates: setup  ## estimates of known dimensions with their cost, about 10 minutes
+	$(BIN)/python tests/benchmarks/bench_estimates.py
 
 clean:  ## remove the environment and the runs
 	rm -rf .venv runs

@@ -335,6 +335,11 @@ class ExecutionConfig(Frozen):
     collective_timeout_seconds: PositiveFloat = 300.0
     """How long a worker waits for the others before it counts them as lost."""
 
+    @property
+    def threads_per_worker(self) -> int:
+        """Threads of one worker's tensor operations; part of what makes a result reproducible bit by bit."""
+        return max(1, int(self.cpus_per_worker))
+
 
 class TrainConfig(RunConfig):
     """The content of a file for ``lwgan-dist train``: a run and how to carry it out."""

@@ -83,6 +83,11 @@ class Run:
                 f"{self._source()}{train_rows} training rows are fewer than a batch of schedule.batch_size = "
                 f"{batch_size}: give more rows or a smaller batch"
             )
+        if config.score.score_on == "holdout" and len(self.sample.holdout) < 2:
+            raise DataError(
+                f"{self._source()}score.score_on = holdout needs at least 2 hold-out rows, and "
+                f"data.holdout_fraction = {config.data.holdout_fraction} leaves {len(self.sample.holdout)}"
+            )
         self.stages = stages_of(self.config)
         self._check_batches(chosen=bool(config.schedule.batch_size or config.networks.latent_dim))
 
@@ -125,6 +130,7 @@ class Run:
             ConfigError: the folder holds another run, or is in use.
             RunFailedError, ClusterError: see `lwgan_dist.errors`.
         """
+        self._refuse_foreign(folder)
         with exclusive(folder):
             self._claim(folder, execution)
             if folder.has(RESULT_FILE):
@@ -139,8 +145,8 @@ class Run:
                 )
             return self._finish(folder, execution)
 
-    def _claim(self, folder: Folder, execution: ExecutionConfig) -> None:
-        """Mark the folder as this run's, or see that it is."""
+    def _refuse_foreign(self, folder: Folder) -> None:
+        """Leave a folder alone that is another run's, or no run's."""
         if folder.has(ENVIRONMENT_FILE):
             before = json.loads(folder.read(ENVIRONMENT_FILE))["run"]
             if before["fingerprint"] != self.fingerprint:
@@ -151,8 +157,14 @@ class Run:
                 )
                 raise ConfigError(f"{folder.location}: holds another run: {what}; choose another folder")
             return
-        if any(not name.startswith(".") for name in folder.names()):
+        if any(not name.startswith(".") and name != CONFIG_FILE for name in folder.names()):
             raise ConfigError(f"{folder.location}: is not empty and not a run folder; choose another folder")
+
+    def _claim(self, folder: Folder, execution: ExecutionConfig) -> None:
+        """Mark the folder as this run's, unless it is already; the second file makes the mark valid."""
+        if folder.has(ENVIRONMENT_FILE):
+            self._refuse_foreign(folder)  # it may have become another's while we waited for it
+            return
         folder.write(CONFIG_FILE, to_yaml(self.config).encode())
         folder.write(ENVIRONMENT_FILE, json.dumps(self._environment(execution), indent=1).encode())
 
@@ -162,7 +174,7 @@ class Run:
             "run": {"fingerprint": self.fingerprint, "data_sha256": self.sample.digest},
             "seeds": {"run": self.config.seed, "data": self.config.data.seed},
             "execution": execution.model_dump(mode="json"),
-            "threads": _threads(execution),
+            "threads": execution.threads_per_worker,
             "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
             "git": _git_commit(),
             "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
@@ -171,7 +183,7 @@ class Run:
 
     def _train_here(self, folder: Folder, execution: ExecutionConfig, on_progress: OnProgress) -> None:
         device = torch.device("cuda") if execution.use_gpu else torch.device("cpu")
-        with _torch_threads(_threads(execution)), LiveLosses(folder.local) as live:
+        with _torch_threads(execution.threads_per_worker), LiveLosses(folder.local) as live:
 
             def report(told: dict[str, Any]) -> None:
                 live(told)
@@ -279,10 +291,6 @@ def run_files(folder: Folder) -> dict[str, str]:
     """What a reader of a finished run may want to open, by what it is."""
     names = {"rank scores": RANK_SCORES_PNG, "samples": SAMPLES_PNG, "scores": SCORES_FILE, "model": "model"}
     return {what: f"{folder.location}/{name}" for what, name in names.items()}
-
-
-def _threads(execution: ExecutionConfig) -> int:
-    return max(1, int(execution.cpus_per_worker))
 
 
 @contextmanager

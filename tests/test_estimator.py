@@ -7,9 +7,9 @@ import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from lwgan_dist import LWGAN
+from lwgan_dist.data.manifolds import s_curve
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.seeding import generator
-from lwgan_dist.data.manifolds import s_curve
 
 TINY = {
     "networks.width": 2,

@@ -17,6 +17,7 @@ import numpy as np
 import ray
 import ray.train
 import ray.train.torch
+import torch
 from numpy.typing import NDArray
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError
 
@@ -97,7 +98,7 @@ def train_on_ray(
         failure = (result.return_value or {}).get("failure")
         if failure:
             raise NonFiniteLossError(failure)
-        if scratch.local is not None:
+        if ".ray" in folder.names():
             folder.remove(".ray")
 
 
@@ -106,6 +107,7 @@ def _worker(told: dict[str, Any]) -> dict[str, Any]:
     execution = ExecutionConfig.model_validate_json(told["execution"])
     config = RunConfig.model_validate_json(told["config"])
     array = None if told["array"] is None else ray.get(told["array"])
+    torch.set_num_threads(execution.threads_per_worker)
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
 

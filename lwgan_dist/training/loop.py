@@ -57,7 +57,7 @@ def train_worker(
                 saved = time.monotonic()
             folder.write(PROGRESS_FILE, json.dumps(progress.told()).encode())
         report(progress.told())
-    differing = replicas_differ(world, trainer.state().tensors)
+    differing = replicas_differ(world, trainer.parameters())
     if differing:
         raise RuntimeError(f"replicas differ between workers, a defect of the program: {', '.join(differing[:5])}")
     state = trainer.state()

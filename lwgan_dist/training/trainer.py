@@ -305,12 +305,17 @@ class Trainer:
         scores = len(self.components.get("train", []))
         return Progress(self.iteration, self.iterations, stage.name, losses, scores, recorded)
 
+    def parameters(self) -> dict[str, Tensor]:
+        """Parameters of all networks by name, where they are."""
+        return {
+            f"network/{name}/{key}": value
+            for name, network in self.networks.named().items()
+            for key, value in network.state_dict().items()
+        }
+
     def state(self) -> TrainingState:
         """The state after the last finished iteration."""
-        tensors: dict[str, Tensor] = {}
-        for name, network in self.networks.named().items():
-            for key, value in network.state_dict().items():
-                tensors[f"network/{name}/{key}"] = value
+        tensors = self.parameters()
         for phase in (self._critic, self._encoder_generator):
             for key, parameter in phase.parameters.items():
                 for moment, value in phase.optimizer.state.get(parameter, {}).items():
@@ -334,7 +339,7 @@ class Trainer:
             for key, parameter in phase.parameters.items():
                 moments = _under(state.tensors, f"adam/{phase.name}/{key}/")
                 phase.optimizer.state[parameter].update(
-                    {k: v.clone() if k == "step" else v.to(parameter.device, copy=True) for k, v in moments.items()}
+                    {k: v.to(parameter.device, copy=True) for k, v in moments.items()}
                 )
         self.iteration = state.meta["iteration"]
         self.losses = list(state.meta["losses"])
