@@ -7,6 +7,7 @@ begun under Ray and finished without, and Ray's bookkeeping is a folder that is 
 import json
 import logging
 import os
+import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -31,6 +32,9 @@ from lwgan_dist.training.loop import PROGRESS_FILE, train_worker
 
 REPORTS = 5
 """Reports to Ray Train over a run. Each is a barrier of all workers and may wait for the controller's next poll."""
+
+CONNECT_SECONDS = 10.0
+"""How long a cluster has to answer."""
 
 _ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # Ray's 2 s delay every report after the second by as much
@@ -155,6 +159,7 @@ def _ray(execution: ExecutionConfig, verbose: bool) -> Iterator[None]:
         return
     address = execution.address or os.environ.get("RAY_ADDRESS") or "local"
     local: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    _check_reachable(address)
     try:
         ray.init(
             address=address,
@@ -169,6 +174,17 @@ def _ray(execution: ExecutionConfig, verbose: bool) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Say at once that nobody listens at HOST:PORT or ray://HOST:PORT; Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ClusterError(f"no Ray cluster could be reached at {address}: {error}") from None
 
 
 def _check_resources(execution: ExecutionConfig, joined: bool) -> None:

@@ -1,6 +1,6 @@
 """Estimates of manifolds of known dimension: is the answer right, and what does it cost in CPU seconds?
 
-    python tests/benchmarks/bench_estimates.py [--seeds 3] [--n 5000] [--only s_curve] [--out runs/estimates] [key=value ...]
+    python tests/benchmarks/bench_estimates.py [--seeds 3] [--n 5000] [--only NAME] [--out FOLDER] [key=value ...]
 
 One run after another, in this process, on one thread. Runs are kept in the folder given by --out and are not repeated.
 Prints a Markdown table: a row for each manifold and seed.

@@ -62,7 +62,7 @@ def two_workers(config, tmp_path_factory):
 
 def test_two_workers_under_ray_give_the_result_of_this_process(alone, two_workers):
     """float64; 1e-8 after 66 iterations, where sums over two shards round differently."""
-    run, done = two_workers
+    _, done = two_workers
     result, expected = json.loads(done.stdout), json.loads((alone / "result.json").read_text())
     assert result["workers"] == 2
     assert result["dimension"] == expected["dimension"]
@@ -140,7 +140,7 @@ def test_a_killed_worker_is_replaced_and_the_result_is_bit_equal(config, uninter
     victim = wait_for(lambda: workers_of(driver.pid))[-1]
     at = iteration_of(run)
     os.kill(victim, signal.SIGKILL)
-    stdout, stderr = driver.communicate(timeout=400)
+    _, stderr = driver.communicate(timeout=400)
     assert driver.returncode == 0, stderr
     assert at < SLOWER_ITERATIONS
     print(f"worker {victim} killed at iteration {at}")
