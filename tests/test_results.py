@@ -1,0 +1,54 @@
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from lwgan_dist.config import ObjectiveConfig, ScoreConfig
+from lwgan_dist.results import COMPONENTS, Judgement, scores_from_parquet, scores_to_parquet
+
+
+@pytest.fixture
+def tables():
+    """The third rank is the first good one on the training rows; the hold-out rows prefer the second."""
+    rng = np.random.default_rng(0)
+    tables = {split: rng.normal(0, 1e-3, (50, 4, 4)) for split in ("train", "holdout")}
+    tables["train"][:, :2, 1] += 1.0
+    tables["holdout"][:, [0, 2, 3], 1] += 1.0
+    return tables
+
+
+def test_score_tables_survive_parquet(tables, tmp_path):
+    content = scores_to_parquet(tables, {"fingerprint": "abc"})
+    again = scores_from_parquet(content)
+    assert again.keys() == tables.keys()
+    for split in tables:
+        np.testing.assert_array_equal(again[split], tables[split])
+    path = tmp_path / "scores.parquet"
+    path.write_bytes(content)
+    table = pq.read_table(path)
+    assert table.column_names == ["split", "evaluation", "rank", *COMPONENTS]
+    assert table.num_rows == 2 * 50 * 4
+    assert table.schema.metadata[b"fingerprint"] == b"abc"
+
+
+def test_a_flipped_bit_in_the_scores_is_noticed(tables):
+    content = bytearray(scores_to_parquet(tables, {}))
+    content[len(content) // 3] ^= 1
+    with pytest.raises(OSError, match="CRC|checksum|Corrupt|corrupt"):
+        scores_from_parquet(bytes(content))
+
+
+def test_the_rows_that_are_scored_decide(tables):
+    choices = {
+        split: Judgement.of(tables, ObjectiveConfig(), ScoreConfig(score_on=split), rows=1000).dimension
+        for split in ("train", "holdout")
+    }
+    assert choices == {"train": 3, "holdout": 2}
+
+
+def test_a_rank_row_holds_the_means_and_the_score_is_their_sum(tables):
+    row = Judgement.of(tables, ObjectiveConfig(mmd_weight=2.0), ScoreConfig(), rows=None).rank_scores[1]
+    means = dict(zip(COMPONENTS, tables["train"][:, 1].mean(axis=0), strict=True))
+    assert {name: getattr(row, name) for name in COMPONENTS} == pytest.approx(means)
+    assert row.score == pytest.approx(
+        means["critic"] + means["reconstruction"] + means["gradient_penalty"] + 2 * means["mmd"]
+    )

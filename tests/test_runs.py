@@ -1,0 +1,163 @@
+"""A run from configuration to folder, in this process."""
+
+import json
+import logging
+
+import fsspec
+import numpy as np
+import pytest
+from pyarrow import fs
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny import FAST
+
+from lwgan_dist.config import ExecutionConfig, RunConfig, override
+from lwgan_dist.errors import ConfigError, DataError, NonFiniteLossError
+from lwgan_dist.model import FittedModel
+from lwgan_dist.results import scores_from_parquet
+from lwgan_dist.runs import Run, read_result
+from lwgan_dist.storage import Folder
+
+HERE = ExecutionConfig(workers=0, checkpoint_seconds=0)
+FILES = {
+    ".lock", "checkpoints", "config.yaml", "env.json", "model", "progress.json", "rank_scores.png", "result.json",
+    "samples.png", "scores.parquet", "tb",
+}  # fmt: skip
+
+
+def run_of(**changes):
+    return Run(RunConfig.model_validate(override(FAST, changes)))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = Folder.at(str(tmp_path_factory.mktemp("run") / "run"))
+    told = []
+    result = run_of().train(folder, HERE, on_progress=told.append)
+    return folder, result, told
+
+
+def test_the_folder_holds_what_is_promised(finished):
+    folder, _, _ = finished
+    assert set(folder.names()) == FILES
+    assert set(folder.sub("model").names()) == {"model.json", "model.safetensors"}
+
+
+def test_progress_is_told_to_the_last_iteration(finished):
+    _, result, told = finished
+    assert [record["iteration"] for record in told] == list(range(1, result.iterations + 1))
+    assert told[-1]["stage"] == "scoring"
+
+
+def test_result_scores_and_checkpoint_tell_the_same(finished):
+    folder, result, _ = finished
+    assert read_result(folder) == result
+    tables = scores_from_parquet(folder.read("scores.parquet"))
+    assert set(tables) == {"train", "holdout"}
+    mean = tables["train"].mean(axis=0)
+    assert [row.reconstruction for row in result.rank_scores] == pytest.approx(mean[:, 1])
+    assert result.cpu_seconds > 0
+
+
+def test_the_environment_says_what_a_repetition_needs(finished):
+    folder, result, _ = finished
+    told = json.loads(folder.read("env.json"))
+    assert told["run"]["fingerprint"] == result.fingerprint
+    assert told["seeds"] == {"run": 0, "data": 0}
+    assert told["threads"] == 1
+    assert {"python", "torch", "ray", "lwgan-dist"} <= told["versions"].keys()
+
+
+def test_tensorboard_shows_losses_scores_figures_and_hyperparameters(finished):
+    folder, result, told = finished
+    events = EventAccumulator(f"{folder.location}/tb", size_guidance={"scalars": 0})
+    events.Reload()
+    tags = events.Tags()
+    assert {"loss/encoder_generator/reconstruction", "rank/score", "rank/mmd"} <= set(tags["scalars"])
+    assert {"rank_scores", "samples"} <= set(tags["images"])
+    assert [point.step for point in events.Scalars("rank/score")] == [1, 2, 3]
+    assert [point.value for point in events.Scalars("rank/score")] == pytest.approx(
+        [row.score for row in result.rank_scores], rel=1e-6
+    )
+    steps = [point.step for point in events.Scalars("loss/encoder_generator/reconstruction")]
+    assert steps == [record["iteration"] for record in told]
+
+
+def test_the_saved_model_is_the_trained_one(finished):
+    folder, result, _ = finished
+    model = FittedModel.load(folder.sub("model"))
+    sample = run_of().sample
+    rows = sample.standardizer.undo(sample.train)
+    assert model.dimension == result.dimension
+    for rank in (1, 3):
+        errors = np.linalg.norm(rows - model.decode(model.encode(rows, rank)), axis=1) / sample.standardizer.scale[0]
+        assert errors.mean() == pytest.approx(result.rank_scores[rank - 1].reconstruction, rel=0.2)  # batches of 30
+
+
+def test_an_object_store_holds_the_same_run(finished, tmp_path):
+    store = fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory")))
+    folder = Folder(store, f"/{tmp_path.name}/run", f"memory://{tmp_path.name}/run")
+    result = run_of().train(folder, HERE)
+    assert set(folder.names()) == FILES - {".lock"}
+    assert result.rank_scores == finished[1].rank_scores
+    assert run_of().train(folder, HERE) == result
+
+
+def test_damage_of_the_newest_checkpoint_changes_no_result(finished, tmp_path, caplog):
+    folder = Folder.at(str(tmp_path / "run"))
+    run_of().train(folder, HERE)
+    (folder.local / "result.json").unlink()
+    newest = sorted((folder.local / "checkpoints").iterdir())[-1] / "tensors.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[-5] ^= 4
+    newest.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        again = run_of().train(folder, HERE)
+    assert newest.parent.name in caplog.text
+    assert again.rank_scores == finished[1].rank_scores
+
+
+def test_another_run_in_the_folder_is_refused_and_left_alone(finished):
+    folder, result, _ = finished
+    with pytest.raises(ConfigError, match="configuration differs"):
+        run_of(seed=1).train(folder, HERE)
+    with pytest.raises(ConfigError, match="data has changed"):
+        run_of(**{"data.n": 201}).train(folder, HERE)
+    assert read_result(folder) == result
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(ConfigError, match="not empty and not a run folder"):
+        run_of().train(Folder.at(str(tmp_path)), HERE)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_a_run_killed_while_it_claimed_its_folder_can_start_again(finished, tmp_path):
+    folder = Folder.at(str(tmp_path / "run"))
+    folder.write("config.yaml", b"half")
+    assert run_of().train(folder, HERE).rank_scores == finished[1].rank_scores
+
+
+def test_a_diverged_run_leaves_no_result(tmp_path):
+    folder = Folder.at(str(tmp_path / "run"))
+    with pytest.raises(NonFiniteLossError):
+        run_of(**{"schedule.reconstruction_learning_rate": 1e300}).train(folder, HERE)
+    assert not folder.has("result.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schedule.batch_size": 181}, "180 training rows are fewer than a batch of schedule.batch_size = 181"),
+        ({"data.holdout_fraction": 0.004, "score.score_on": "holdout"}, "leaves 1"),
+    ],
+)
+def test_data_that_do_not_fit_the_configuration_are_refused_before_anything_is_written(changes, message):
+    with pytest.raises(DataError, match=message):
+        run_of(**changes)
+
+
+def test_the_largest_rank_as_estimate_is_noted(tmp_path):
+    result = run_of(**{"networks.latent_dim": 1}).train(Folder.at(str(tmp_path / "run")), HERE)
+    assert result.notes == []  # of one rank there is nothing to choose
+    assert result.dimension == 1
