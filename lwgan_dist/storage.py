@@ -56,7 +56,13 @@ class Folder:
         return Folder(self.filesystem, f"{self.path}/{name}", f"{self.location}/{name}")
 
     def names(self) -> list[str]:
-        """Names of the files and folders inside, sorted; empty if the folder does not exist."""
+        """Names of the files and folders inside, sorted; empty if the folder does not exist.
+
+        Raises:
+            ConfigError: it is a file.
+        """
+        if self.filesystem.get_file_info(self.path).type == fs.FileType.File:
+            raise ConfigError(f"{self.location}: is a file, not a folder")
         selector = fs.FileSelector(self.path, allow_not_found=True)
         return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
 

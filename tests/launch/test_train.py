@@ -172,6 +172,15 @@ def test_a_diverging_run_ends_with_a_clear_error_and_is_not_retried(config, tmp_
     assert not (tmp_path / "run" / "result.json").exists()
 
 
+def test_an_elastic_group_gives_the_result_of_a_fixed_one(config, two_workers, tmp_path):
+    run, _ = two_workers
+    done = train(config, tmp_path, "execution.workers={min: 1, max: 2}")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["workers"] == 2
+    ours, theirs = final_tensors(tmp_path / "run"), final_tensors(run)
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+
+
 def test_more_than_the_machine_has_is_refused_at_once(config, tmp_path):
     done = train(config, tmp_path, "execution.cpus_per_worker=10000", "--workers", "1")
     assert done.returncode == 5
