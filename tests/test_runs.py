@@ -78,8 +78,20 @@ def test_tensorboard_shows_losses_scores_figures_and_hyperparameters(finished):
     assert [point.value for point in events.Scalars("rank/score")] == pytest.approx(
         [row.score for row in result.rank_scores], rel=1e-6
     )
-    steps = [point.step for point in events.Scalars("loss/encoder_generator/reconstruction")]
-    assert steps == [record["iteration"] for record in told]
+    name = "encoder_generator/reconstruction"
+    assert [(point.step, point.value) for point in events.Scalars(f"loss/{name}")] == [
+        (record["iteration"], pytest.approx(record["losses"][name], rel=1e-6))
+        for record in told
+        if name in record["losses"]
+    ]
+
+
+def test_a_loss_is_recorded_in_the_stages_that_have_it_only(finished):
+    _, _, told = finished
+    with_critic = {record["stage"] for record in told if "critic/critic" in record["losses"]}
+    with_reconstruction = {record["stage"] for record in told if "encoder_generator/reconstruction" in record["losses"]}
+    assert with_critic == {"critic", "joint", "scoring"}
+    assert with_reconstruction == {"reconstruction", "matching", "joint"}
 
 
 def test_the_saved_model_is_the_trained_one(finished):

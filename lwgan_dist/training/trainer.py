@@ -9,28 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lwgan_dist.config import RunConfig, Split
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.errors import NonFiniteLossError
-from lwgan_dist.method.latent import mask_to_rank
-from lwgan_dist.method.objective import mix
 from lwgan_dist.networks import build_networks
-from lwgan_dist.seeding import generator
+from lwgan_dist.training.batches import Batches
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.evaluation import score_components
-from lwgan_dist.training.phases import (
-    CriticBatch,
-    CriticLoss,
-    EncoderGeneratorBatch,
-    EncoderGeneratorLoss,
-    Phase,
-    Terms,
-    Weights,
-)
-from lwgan_dist.training.stages import Adam, Stage, rank_parts, stages_of
+from lwgan_dist.training.phases import CriticLoss, EncoderGeneratorLoss, Phase, Terms, Weights
+from lwgan_dist.training.stages import Adam, Stage, stages_of
 
 LOG_POINTS = 500
 """Records of the losses kept over a run, at equal distances."""
@@ -80,9 +69,6 @@ class Trainer:
         config: resolved, see `RunConfig.resolved`.
         sample: what it learns from.
         world: the processes that train together.
-
-    Raises:
-        ConfigError: a batch that cannot hold two rows of every rank.
     """
 
     def __init__(self, config: RunConfig, sample: Sample, world: World | None = None) -> None:
@@ -99,7 +85,6 @@ class Trainer:
         assert config.networks.latent_dim is not None  # resolved
         assert config.networks.encoder_activation is not None
         self.latent_dim = config.networks.latent_dim
-        self._dtype = torch.float64 if config.precision == "float64" else torch.float32
         self.networks = build_networks(
             sample.ambient_dim,
             self.latent_dim,
@@ -117,7 +102,14 @@ class Trainer:
             "encoder-generator", EncoderGeneratorLoss(self.networks, self.world), [self.networks.critic], self.world
         )
         self._last_terms: dict[str, Terms] = {}
-        self._batch_parts = {stage.name: rank_parts(stage, self.latent_dim) for stage in self.stages}
+        self._batches = Batches(
+            sample,
+            self.networks,
+            self.world,
+            latent_dim=self.latent_dim,
+            seed=config.seed,
+            dtype=torch.float64 if config.precision == "float64" else torch.float32,
+        )
 
     # the loop ---------------------------------------------------------------------------------------------------------
 
@@ -130,9 +122,8 @@ class Trainer:
         start = 0
         for stage in self.stages:
             for iteration in range(max(0, self.iteration - start), stage.iterations):
-                if iteration == 0 and stage.fresh_optimizers:
-                    for phase, adam in self._phases(stage):
-                        phase.restart(adam.beta1, adam.beta2)
+                if iteration == 0:
+                    self._enter(stage)
                 try:
                     self._iterate(stage, iteration)
                 except NonFiniteLossError as error:
@@ -143,6 +134,12 @@ class Trainer:
                 yield self._progress(stage, recorded=self._record())
             start += stage.iterations
 
+    def _enter(self, stage: Stage) -> None:
+        self._last_terms.clear()
+        if stage.fresh_optimizers:
+            for phase, adam in self._phases(stage):
+                phase.restart(adam.beta1, adam.beta2)
+
     def _phases(self, stage: Stage) -> list[tuple[Phase, Adam]]:
         return [(self._critic, stage.critic), (self._encoder_generator, stage.encoder_generator)]
 
@@ -150,110 +147,14 @@ class Trainer:
         done = iteration / stage.iterations
         for phase, adam in self._phases(stage):
             phase.tune(adam, done)
-        ranks, parts = self._ranks(stage, iteration)
-        for critic_batch in self._critic_batches(stage, iteration, ranks):
+        ranks, parts = self._batches.ranks(stage, iteration)
+        for critic_batch in self._batches.critic(stage, iteration, ranks):
             self._last_terms["critic"] = self._critic.step(critic_batch)
         weights = Weights(float(stage.critic_term), stage.mmd_weight(done), stage.moment_weight)
         for update in range(stage.encoder_generator_updates):
             matching = bool(weights.mmd or weights.moments)
-            batch = self._encoder_generator_batch(stage, (iteration, update), ranks, parts, matching)
+            batch = self._batches.encoder_generator(stage, (iteration, update), ranks, parts, matching)
             self._last_terms["encoder_generator"] = self._encoder_generator.step(batch, weights)
-
-    # batches ----------------------------------------------------------------------------------------------------------
-
-    def _ranks(self, stage: Stage, iteration: int) -> tuple[Tensor, list[tuple[int, slice]]]:
-        """Ranks of the rows of a batch, shape () or (rows,), and the rows of each rank."""
-        parts = self._batch_parts[stage.name]
-        if parts is None:
-            rank = int(self._rng(stage, "rank", iteration).integers(1, self.latent_dim + 1))
-            return torch.tensor(rank, device=self.world.device), [(rank, slice(0, stage.batch_size))]
-        sizes = torch.tensor([part.stop - part.start for _, part in parts])
-        ranks = torch.repeat_interleave(torch.arange(1, self.latent_dim + 1), sizes)
-        return ranks.to(self.world.device), parts
-
-    def _critic_batches(self, stage: Stage, iteration: int, ranks: Tensor) -> Iterator[CriticBatch]:
-        """The batches of an iteration's critic updates.
-
-        Encoder and generator rest meanwhile, so their outputs may be recycled: with ``recycle`` b, b batches of
-        reconstructions and of fakes are computed, and update k pairs the (k mod b)-th of one with a later one of the
-        other, at fresh mixing weights.
-        """
-        updates, size = stage.critic_updates_at(iteration), stage.batch_size
-        if not updates:
-            return
-        batches = min(stage.recycle or updates, updates)
-        share = self.world.share(size)
-        local_ranks = ranks[share] if ranks.dim() else ranks
-        alphas = self._uniform(stage, "critic/mixing", iteration, updates)[:, share]
-
-        def frozen(purpose: str) -> Iterator[tuple[Tensor, Tensor]]:
-            x = self._rows(stage, f"critic/rows{purpose}", iteration, batches)
-            z = self._normal(stage, f"critic/noise{purpose}", iteration, batches)
-            for k in range(batches):
-                yield self._frozen(x[k, share], z[k, share], local_ranks)
-
-        if stage.independent_batches:
-            for alpha, first, second in zip(alphas, frozen(""), frozen("/penalty"), strict=True):
-                yield CriticBatch(size, local_ranks, *first, mix(alpha, *second))
-            return
-        kept: list[tuple[Tensor, Tensor]] = []
-        fresh = frozen("")
-        for k, alpha in enumerate(alphas):
-            if k < batches:
-                kept.append(next(fresh))
-            reconstructed, fake = kept[k % batches][0], kept[(k + k // batches) % batches][1]
-            yield CriticBatch(size, local_ranks, reconstructed, fake, mix(alpha, reconstructed, fake))
-
-    @torch.no_grad()
-    def _frozen(self, x: Tensor, z: Tensor, ranks: Tensor) -> tuple[Tensor, Tensor]:
-        """G(Q_r(x)) and G(z_r) without gradient."""
-        reconstructed = self.networks.generator(self.networks.encoder(x, ranks))
-        return reconstructed, self.networks.generator(mask_to_rank(z, ranks))
-
-    def _encoder_generator_batch(
-        self, stage: Stage, step: tuple[int, int], ranks: Tensor, parts: list[tuple[int, slice]], matching: bool
-    ) -> EncoderGeneratorBatch:
-        share = self.world.share(stage.batch_size)
-        (x,) = self._rows(stage, "encoder_generator/rows", step, 1)
-        (z,) = self._normal(stage, "encoder_generator/noise", step, 1)
-        z = mask_to_rank(z, ranks)
-        x_match, z_match = None, z
-        if matching and stage.independent_batches:
-            (x_match,) = self._rows(stage, "encoder_generator/rows/matching", step, 1)
-            (z_match,) = self._normal(stage, "encoder_generator/noise/matching", step, 1)
-            x_match, z_match = x_match[share], mask_to_rank(z_match, ranks)
-        return EncoderGeneratorBatch(
-            size=stage.batch_size,
-            ranks=ranks[share] if ranks.dim() else ranks,
-            x=x[share],
-            z=z[share],
-            x_match=x_match,
-            z_match=z_match,
-            parts=parts,
-        )
-
-    # draws for the whole batch, the same on every worker --------------------------------------------------------------
-
-    def _rng(self, stage: Stage, purpose: str, step: int | tuple[int, int]) -> np.random.Generator:
-        steps = (step,) if isinstance(step, int) else step
-        return generator(self.config.seed, f"{stage.name}/{purpose}", *steps)
-
-    def _tensor(self, values: NDArray[Any]) -> Tensor:
-        tensor = torch.from_numpy(values).to(self._dtype)
-        if self.world.device.type == "cuda":
-            return tensor.pin_memory().to(self.world.device, non_blocking=True)
-        return tensor
-
-    def _rows(self, stage: Stage, purpose: str, step: int | tuple[int, int], batches: int) -> Tensor:
-        rng = self._rng(stage, purpose, step)
-        return self._tensor(self.sample.draw(rng, batches * stage.batch_size)).view(batches, stage.batch_size, -1)
-
-    def _normal(self, stage: Stage, purpose: str, step: int | tuple[int, int], batches: int) -> Tensor:
-        shape = (batches, stage.batch_size, self.latent_dim)
-        return self._tensor(self._rng(stage, purpose, step).standard_normal(shape))
-
-    def _uniform(self, stage: Stage, purpose: str, step: int, batches: int) -> Tensor:
-        return self._tensor(self._rng(stage, purpose, step).random((batches, stage.batch_size, 1)))
 
     # score ------------------------------------------------------------------------------------------------------------
 
@@ -262,18 +163,11 @@ class Trainer:
         assert size is not None  # resolved
         splits: list[Split] = ["train", "holdout"] if len(self.sample.holdout) >= 2 else ["train"]
         for split in splits:
-            rng = self._rng(stage, f"score/{split}", iteration)
-            rows = size if self.sample.stream or split == "train" else min(size, len(self.sample.holdout))
-            x, z = self._pair(self.sample.draw(rng, 2 * rows, split)), rng.standard_normal((2 * rows, self.latent_dim))
-            alpha = self._tensor(rng.random((rows, 1)))
-            table = score_components(self.networks, x, self._pair(z), alpha, self.world)
+            x, z, alpha = self._batches.score(stage, iteration, size, split)
+            table = score_components(self.networks, x, z, alpha, self.world)
             self.components.setdefault(split, []).append(table.tolist())
             if not np.isfinite(table).all():
                 raise NonFiniteLossError(f"iteration {self.iteration}: the score is not finite: {table.tolist()}")
-
-    def _pair(self, values: NDArray[Any]) -> tuple[Tensor, Tensor]:
-        first, second = self._tensor(values).chunk(2)
-        return first, second
 
     # record and state -------------------------------------------------------------------------------------------------
 

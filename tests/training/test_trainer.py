@@ -68,7 +68,7 @@ def test_bfloat16_stays_near_float32():
 def test_mixed_batches_hold_every_rank_in_proportion():
     trainer = make_trainer(override(FAST, {"schedule.batch_size": 120, "schedule.rank_share_exponent": 1.0}))
     stage = trainer.stages[0]
-    ranks, parts = trainer._ranks(stage, 0)
+    ranks, parts = trainer._batches.ranks(stage, 0)
     sizes = [part.stop - part.start for _, part in parts]
     assert sum(sizes) == len(ranks) == 120
     assert sizes == [(ranks == rank).sum().item() for rank, _ in parts]
@@ -77,7 +77,7 @@ def test_mixed_batches_hold_every_rank_in_proportion():
 
 def test_one_rank_an_iteration_is_drawn_uniformly():
     trainer = make_trainer(PAPER)
-    drawn = [trainer._ranks(trainer.stages[0], iteration)[0].item() for iteration in range(3000)]
+    drawn = [trainer._batches.ranks(trainer.stages[0], iteration)[0].item() for iteration in range(3000)]
     for rank in (1, 2, 3):
         assert drawn.count(rank) == pytest.approx(1000, abs=130)  # five standard deviations
 

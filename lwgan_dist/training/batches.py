@@ -1,0 +1,163 @@
+"""The batches of a run: which rank, which rows, which noise.
+
+Drawn for the whole batch from (seed, stage, purpose, step), the same on every worker, which then takes its share.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lwgan_dist.config import Split
+from lwgan_dist.data.sample import Sample
+from lwgan_dist.method.latent import mask_to_rank
+from lwgan_dist.method.objective import mix
+from lwgan_dist.networks import Networks
+from lwgan_dist.seeding import generator
+from lwgan_dist.training.distributed import World
+from lwgan_dist.training.phases import CriticBatch, EncoderGeneratorBatch
+from lwgan_dist.training.stages import Stage, rank_parts
+
+Step = int | tuple[int, int]
+"""An iteration of a stage, or one of several updates in it."""
+
+Pair = tuple[Tensor, Tensor]
+
+
+class Batches:
+    """Draws the batches of every stage.
+
+    Args:
+        sample: gives the rows.
+        networks: give the frozen reconstructions and fakes of the critic's batches.
+        world: the processes that train together.
+        latent_dim: q.
+        seed: of the run.
+        dtype: of the batches.
+    """
+
+    def __init__(
+        self, sample: Sample, networks: Networks, world: World, *, latent_dim: int, seed: int, dtype: torch.dtype
+    ) -> None:
+        self.sample = sample
+        self.networks = networks
+        self.world = world
+        self.latent_dim = latent_dim
+        self.seed = seed
+        self.dtype = dtype
+
+    def ranks(self, stage: Stage, iteration: int) -> tuple[Tensor, list[tuple[int, slice]]]:
+        """Ranks of the rows of a batch, shape () or (rows,), and the rows of each rank.
+
+        Raises:
+            ConfigError: a batch that cannot hold two rows of every rank.
+        """
+        parts = rank_parts(stage, self.latent_dim)
+        if parts is None:
+            rank = int(self._rng(stage, "rank", iteration).integers(1, self.latent_dim + 1))
+            return torch.tensor(rank, device=self.world.device), [(rank, slice(0, stage.batch_size))]
+        sizes = torch.tensor([part.stop - part.start for _, part in parts])
+        ranks = torch.repeat_interleave(torch.arange(1, self.latent_dim + 1), sizes)
+        return ranks.to(self.world.device), parts
+
+    def critic(self, stage: Stage, iteration: int, ranks: Tensor) -> Iterator[CriticBatch]:
+        """The batches of an iteration's critic updates.
+
+        Encoder and generator rest meanwhile, so their outputs may be recycled: with ``recycle`` b, b batches of
+        reconstructions and of fakes are computed, and update k pairs the (k mod b)-th of one with a later one of the
+        other, at fresh mixing weights.
+        """
+        updates, size = stage.critic_updates_at(iteration), stage.batch_size
+        if not updates:
+            return
+        batches = min(stage.recycle or updates, updates)
+        share = self.world.share(size)
+        local_ranks = ranks[share] if ranks.dim() else ranks
+        alphas = self._uniform(stage, "critic/mixing", iteration, updates)[:, share]
+
+        def frozen(purpose: str) -> Iterator[Pair]:
+            x = self._rows(stage, f"critic/rows{purpose}", iteration, batches)
+            z = self._normal(stage, f"critic/noise{purpose}", iteration, batches)
+            for k in range(batches):
+                yield self._frozen(x[k, share], z[k, share], local_ranks)
+
+        if stage.independent_batches:
+            for alpha, first, second in zip(alphas, frozen(""), frozen("/penalty"), strict=True):
+                yield CriticBatch(size, local_ranks, *first, mix(alpha, *second))
+            return
+        kept: list[Pair] = []
+        fresh = frozen("")
+        for k, alpha in enumerate(alphas):
+            if k < batches:
+                kept.append(next(fresh))
+            reconstructed, fake = kept[k % batches][0], kept[(k + k // batches) % batches][1]
+            yield CriticBatch(size, local_ranks, reconstructed, fake, mix(alpha, reconstructed, fake))
+
+    @torch.no_grad()
+    def _frozen(self, x: Tensor, z: Tensor, ranks: Tensor) -> Pair:
+        """G(Q_r(x)) and G(z_r) without gradient."""
+        reconstructed = self.networks.generator(self.networks.encoder(x, ranks))
+        return reconstructed, self.networks.generator(mask_to_rank(z, ranks))
+
+    def encoder_generator(
+        self, stage: Stage, step: Step, ranks: Tensor, parts: list[tuple[int, slice]], matching: bool
+    ) -> EncoderGeneratorBatch:
+        """The batch of one encoder-generator update; ``matching`` says whether its loss matches the codes."""
+        share = self.world.share(stage.batch_size)
+        (x,) = self._rows(stage, "encoder_generator/rows", step, 1)
+        (z,) = self._normal(stage, "encoder_generator/noise", step, 1)
+        z = mask_to_rank(z, ranks)
+        x_match, z_match = None, z
+        if matching and stage.independent_batches:
+            (x_match,) = self._rows(stage, "encoder_generator/rows/matching", step, 1)
+            (z_match,) = self._normal(stage, "encoder_generator/noise/matching", step, 1)
+            x_match, z_match = x_match[share], mask_to_rank(z_match, ranks)
+        return EncoderGeneratorBatch(
+            size=stage.batch_size,
+            ranks=ranks[share] if ranks.dim() else ranks,
+            x=x[share],
+            z=z[share],
+            x_match=x_match,
+            z_match=z_match,
+            parts=parts,
+        )
+
+    def score(self, stage: Stage, iteration: int, size: int, split: Split) -> tuple[Pair, Pair, Tensor]:
+        """Draws for one evaluation of the score: two batches of rows, two of noise, mixing weights.
+
+        Args:
+            size: rows of a batch; of a hold-out with fewer rows, all of them.
+        """
+        rng = self._rng(stage, f"score/{split}", iteration)
+        rows = min(size, len(self.sample.holdout)) if split == "holdout" else size
+        x = self._pair(self.sample.draw(rng, 2 * rows, split))
+        z = self._pair(rng.standard_normal((2 * rows, self.latent_dim)))
+        return x, z, self._tensor(rng.random((rows, 1)))
+
+    def _rng(self, stage: Stage, purpose: str, step: Step) -> np.random.Generator:
+        steps = (step,) if isinstance(step, int) else step
+        return generator(self.seed, f"{stage.name}/{purpose}", *steps)
+
+    def _tensor(self, values: NDArray[Any]) -> Tensor:
+        tensor = torch.from_numpy(values).to(self.dtype)
+        if self.world.device.type == "cuda":
+            return tensor.pin_memory().to(self.world.device, non_blocking=True)
+        return tensor
+
+    def _rows(self, stage: Stage, purpose: str, step: Step, batches: int) -> Tensor:
+        rng = self._rng(stage, purpose, step)
+        return self._tensor(self.sample.draw(rng, batches * stage.batch_size)).view(batches, stage.batch_size, -1)
+
+    def _normal(self, stage: Stage, purpose: str, step: Step, batches: int) -> Tensor:
+        shape = (batches, stage.batch_size, self.latent_dim)
+        return self._tensor(self._rng(stage, purpose, step).standard_normal(shape))
+
+    def _uniform(self, stage: Stage, purpose: str, step: int, batches: int) -> Tensor:
+        return self._tensor(self._rng(stage, purpose, step).random((batches, stage.batch_size, 1)))
+
+    def _pair(self, values: NDArray[Any]) -> Pair:
+        first, second = self._tensor(values).chunk(2)
+        return first, second
