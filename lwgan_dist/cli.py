@@ -58,7 +58,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             _report(str(error))
             sys.exit(error.exit_code)
         except OSError as error:
-            if error.errno not in UNUSABLE | BROKEN:
+            if error.errno is not None and error.errno not in UNUSABLE | BROKEN:  # pyarrow's, of a network, have none
                 raise
             _report(f"{error.filename or 'input or output'}: {error.strerror or error}")
             sys.exit(ConfigError.exit_code if error.errno in UNUSABLE else RunFailedError.exit_code)

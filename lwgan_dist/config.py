@@ -54,7 +54,7 @@ class _Sample(Frozen):
     columns). ``per_column``: each column to mean 0 and standard deviation 1. ``none``: the numbers as they are. Undone
     in generated data."""
     holdout_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Part of the rows that is never trained on; the score is computed on both parts."""
+    """Part of the rows that is never trained on; the score is computed on both parts. A stream has no such part."""
     seed: int = 0
     """Seed of the sample: of a manifold's rows, of the choice of ``n`` rows, of the split."""
 
@@ -188,7 +188,7 @@ class FastSchedule(Frozen):
     matching_learning_rate: PositiveFloat = 1e-3
     """Adam's at the start of stage 2; a cosine takes it to a twentieth."""
     critic_iterations: PositiveInt = 600
-    """Critic updates of stage 3."""
+    """Critic updates of stage 3, rounded up to a multiple of 20."""
     critic_learning_rate: PositiveFloat = 1e-3
     """Adam's for the critic; a cosine takes it to a half over stage 3, another from there to a tenth over stage 5."""
     joint_iterations: Annotated[int, Field(ge=0)] = 0
@@ -210,11 +210,12 @@ class ScoreConfig(Frozen):
     evaluations: Annotated[int, Field(ge=2)] = 50
     """Evaluations of the score; their standard error enters the penalty."""
     batch_size: Annotated[int, Field(ge=2)] | None = None
-    """Rows of one evaluation; by default the batch size of the schedule."""
+    """Rows of one evaluation; by default the batch size of the schedule. At most half of a fixed sample: an evaluation
+    uses two batches that share no row."""
     score_on: Split = "train"
     """Rows on which the score that chooses the rank is computed. The components on the other part are kept too."""
     penalty: Literal["reference", "rate", "fixed"] = "reference"
-    """lambda of the penalised score: ``reference`` SE^0.8, ``rate`` n^-0.4, ``fixed`` a number."""
+    """lambda of the penalised score: ``reference`` SE^0.8, ``rate`` n^-0.4 with n all rows, ``fixed`` a number."""
     penalty_exponent: Annotated[float, Field(gt=0, lt=1)] = 0.8
     """Exponent of the rule ``reference``."""
     penalty_constant: NonNegativeFloat = 1.0
@@ -334,6 +335,13 @@ class ExecutionConfig(Frozen):
     """How long to wait for the workers to start before trying again (with fewer, if elastic)."""
     collective_timeout_seconds: PositiveFloat = 300.0
     """How long a worker waits for the others before it counts them as lost."""
+
+    @model_validator(mode="after")
+    def _one_gpu_each(self) -> Self:
+        several = isinstance(self.workers, WorkerRange) or self.workers > 1
+        if self.use_gpu and several and self.gpus_per_worker < 1:
+            raise ValueError(f"gpus_per_worker >= 1 must hold for several workers (got {self.gpus_per_worker}): nccl")
+        return self
 
     @property
     def threads_per_worker(self) -> int:

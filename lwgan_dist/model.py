@@ -96,7 +96,7 @@ class FittedModel:
         """
         if not (folder.has(_DESCRIPTION) and folder.has(_TENSORS)):
             raise ConfigError(f"{folder.location}: holds no fitted model ({_DESCRIPTION} and {_TENSORS})")
-        description = json.loads(folder.read(_DESCRIPTION))
+        description = folder.read_json(_DESCRIPTION)
         if description["schema"] != _SCHEMA:
             raise ConfigError(
                 f"{folder.location}: model of schema {description['schema']}, this program reads {_SCHEMA}"

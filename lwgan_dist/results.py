@@ -60,7 +60,8 @@ class RunResult(BaseModel):
         schedule: its name.
         workers: processes that finished the training.
         iterations: alternations carried out.
-        cpu_seconds: processor time of all workers, over all attempts, in training and scoring.
+        cpu_seconds: processor time of all workers in training and scoring; of an attempt that was cut off, up to the
+            checkpoint from which the next one went on.
         wall_seconds: the same by the clock.
         fingerprint: identity of configuration and data.
         run_dir: where the run lies.

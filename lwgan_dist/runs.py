@@ -29,11 +29,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from lwgan_dist.config import ExecutionConfig, RunConfig
+from lwgan_dist.config import ExecutionConfig, RunConfig, TableData
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.data.sample import load_sample
-from lwgan_dist.errors import ConfigError, DataError
+from lwgan_dist.errors import ConfigError, DataError, RunFailedError
 from lwgan_dist.model import FittedModel, networks_of
 from lwgan_dist.reporting.figures import png, rank_score_figure, sample_figure
 from lwgan_dist.reporting.tensorboard import LiveLosses, write_run
@@ -73,6 +74,9 @@ class Run:
 
     def __init__(self, config: RunConfig, array: NDArray[Any] | None = None) -> None:
         self._array = array
+        if isinstance(config.data, TableData):  # workers of Ray have another working folder
+            path = str(Path(config.data.path).expanduser().absolute())
+            config = config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
         self.sample = load_sample(config.data, array)
         train_rows = None if self.sample.stream else len(self.sample.train)
         self.config = config.resolved(train_rows=train_rows, ambient_dim=self.sample.ambient_dim)
@@ -83,9 +87,9 @@ class Run:
                 f"{self._source()}{train_rows} training rows are fewer than a batch of schedule.batch_size = "
                 f"{batch_size}: give more rows or a smaller batch"
             )
-        if config.score.score_on == "holdout" and len(self.sample.holdout) < 2:
+        if config.score.score_on == "holdout" and len(self.sample.holdout) < 4:
             raise DataError(
-                f"{self._source()}score.score_on = holdout needs at least 2 hold-out rows, and "
+                f"{self._source()}score.score_on = holdout needs at least 4 hold-out rows, and "
                 f"data.holdout_fraction = {config.data.holdout_fraction} leaves {len(self.sample.holdout)}"
             )
         self.stages = stages_of(self.config)
@@ -141,14 +145,20 @@ class Run:
                 from lwgan_dist.launch.train import train_on_ray
 
                 train_on_ray(
-                    self.config, folder, execution, array=self._array, on_progress=on_progress, verbose=verbose
+                    self.config,
+                    folder,
+                    execution,
+                    data_digest=self.sample.digest,
+                    array=self._array,
+                    on_progress=on_progress,
+                    verbose=verbose,
                 )
             return self._finish(folder, execution)
 
     def _refuse_foreign(self, folder: Folder) -> None:
         """Leave a folder alone that is another run's, or no run's."""
         if folder.has(ENVIRONMENT_FILE):
-            before = json.loads(folder.read(ENVIRONMENT_FILE))["run"]
+            before = folder.read_json(ENVIRONMENT_FILE)["run"]
             if before["fingerprint"] != self.fingerprint:
                 what = (
                     "the data has changed since"
@@ -157,16 +167,18 @@ class Run:
                 )
                 raise ConfigError(f"{folder.location}: holds another run: {what}; choose another folder")
             return
-        if any(not name.startswith(".") and name != CONFIG_FILE for name in folder.names()):
+        if any(not name.startswith(".") for name in folder.names()):
             raise ConfigError(f"{folder.location}: is not empty and not a run folder; choose another folder")
 
     def _claim(self, folder: Folder, execution: ExecutionConfig) -> None:
-        """Mark the folder as this run's, unless it is already; the second file makes the mark valid."""
-        if folder.has(ENVIRONMENT_FILE):
-            self._refuse_foreign(folder)  # it may have become another's while we waited for it
-            return
-        folder.write(CONFIG_FILE, to_yaml(self.config).encode())
-        folder.write(ENVIRONMENT_FILE, json.dumps(self._environment(execution), indent=1).encode())
+        """Mark the folder as this run's, unless it is already, and clear away what a killed command left."""
+        self._refuse_foreign(folder)  # it may have become another's meanwhile
+        folder.remove_temporary()
+        folder.remove(".ray")
+        if not folder.has(ENVIRONMENT_FILE):
+            folder.write(ENVIRONMENT_FILE, json.dumps(self._environment(execution), indent=1).encode())
+        if not folder.has(CONFIG_FILE):
+            folder.write(CONFIG_FILE, to_yaml(self.config).encode())
 
     def _environment(self, execution: ExecutionConfig) -> dict[str, Any]:
         packages = ("lwgan-dist", "torch", "numpy", "ray", "pyarrow", "safetensors", "scikit-learn")
@@ -202,8 +214,13 @@ class Run:
     def _finish(self, folder: Folder, execution: ExecutionConfig) -> RunResult:
         """Write everything that is drawn from the final state; ``result.json`` comes last."""
         state = Checkpoints(folder.sub("checkpoints")).newest()
-        assert state is not None  # the last checkpoint is written when training ends
-        assert state.meta["iteration"] == sum(stage.iterations for stage in self.stages)
+        iterations = sum(stage.iterations for stage in self.stages)
+        if state is None or state.meta["iteration"] != iterations:
+            raise RunFailedError(
+                f"{folder.location}: the final checkpoint is not there or damaged; the same command trains on from the "
+                "one before it. If this comes again, the workers do not write where this command reads: use a shared "
+                "folder or a URI as storage"
+            )
         tables = {split: np.array(table) for split, table in state.meta["components"].items()}
         result = self._result(folder, state, tables, execution)
         model = FittedModel(
@@ -225,8 +242,8 @@ class Run:
     def _result(
         self, folder: Folder, state: TrainingState, tables: ScoreTables, execution: ExecutionConfig
     ) -> RunResult:
-        train_rows = None if self.sample.stream else len(self.sample.train)
-        judgement = Judgement.of(tables, self.config.objective, self.config.score, train_rows)
+        rows = self.sample.rows
+        judgement = Judgement.of(tables, self.config.objective, self.config.score, rows)
         latent_dim = len(judgement.rank_scores)
         notes = []
         if judgement.dimension == latent_dim and latent_dim > 1:
@@ -236,14 +253,14 @@ class Run:
             )
         for split in tables.keys() - {self.config.score.score_on}:
             score = self.config.score.model_copy(update={"score_on": split})
-            other = Judgement.of(tables, self.config.objective, score, train_rows)
+            other = Judgement.of(tables, self.config.objective, score, rows)
             if other.dimension != judgement.dimension:
                 notes.append(f"on the {split} rows the same rule gives {other.dimension}: the evidence is weak")
         return RunResult(
             **judgement.model_dump(),
             max_dimension=latent_dim,
             score_on=self.config.score.score_on,
-            rows=self.sample.rows,
+            rows=rows,
             ambient_dim=self.sample.ambient_dim,
             intrinsic_dim=self.sample.intrinsic_dim,
             seed=self.config.seed,
@@ -283,7 +300,10 @@ def read_result(folder: Folder) -> RunResult:
     if not folder.has(RESULT_FILE):
         state = "a run that is not finished" if folder.has(CONFIG_FILE) else "no run"
         raise ConfigError(f"{folder.location}: holds {state} (no {RESULT_FILE})")
-    result = RunResult.model_validate_json(folder.read(RESULT_FILE))
+    try:
+        result = RunResult.model_validate(folder.read_json(RESULT_FILE))
+    except ValidationError:
+        raise ConfigError(f"{folder.location}/{RESULT_FILE}: is damaged, or of another version") from None
     return result.model_copy(update={"run_dir": folder.location})
 
 

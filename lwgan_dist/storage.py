@@ -6,6 +6,7 @@ likewise. An object store shows an object only when its upload is complete, so f
 the file that makes a set of files valid is written last.
 """
 
+import json
 import os
 import shutil
 import uuid
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pyarrow import fs
 
@@ -79,6 +81,18 @@ class Folder:
         with self.filesystem.open_input_stream(f"{self.path}/{name}") as stream:
             return bytes(stream.read())
 
+    def read_json(self, name: str) -> Any:
+        """The value in a JSON file.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            ConfigError: it is damaged.
+        """
+        try:
+            return json.loads(self.read(name))
+        except ValueError:
+            raise ConfigError(f"{self.location}/{name}: is damaged (not JSON)") from None
+
     def write(self, name: str, content: bytes) -> None:
         """Write a file, replacing the one before it; a reader sees the old content or the new, whole."""
         local = self.local
@@ -112,22 +126,25 @@ class Folder:
             for file, content in files.items():
                 _write_through(temporary / file, content)
             _flush_folder(temporary)
-            if (local / name).exists():
-                os.rename(local / name, local / f"{TEMPORARY}{uuid.uuid4().hex}")
+            self.remove(name)
             os.rename(temporary, local / name)
         finally:
-            self.remove_temporary()
+            shutil.rmtree(temporary, ignore_errors=True)
         _flush_folder(local)
 
     def remove(self, name: str) -> None:
-        """Remove the folder of that name; a crash half-way leaves nothing that could be taken for valid."""
+        """Remove the folder of that name, if it is there; a crash half-way leaves nothing that is taken for valid."""
         local = self.local
         if local is None:
-            self.filesystem.delete_dir(f"{self.path}/{name}")
+            if self.filesystem.get_file_info(f"{self.path}/{name}").type == fs.FileType.Directory:
+                self.filesystem.delete_dir(f"{self.path}/{name}")
             return
         temporary = local / f"{TEMPORARY}{uuid.uuid4().hex}"
-        os.rename(local / name, temporary)
-        shutil.rmtree(temporary)
+        try:
+            os.rename(local / name, temporary)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(temporary, ignore_errors=True)
 
     def remove_temporary(self) -> None:
         """Remove what a writer that was killed left behind."""

@@ -16,6 +16,7 @@ from lwgan_dist.model import FittedModel
 from lwgan_dist.results import scores_from_parquet
 from lwgan_dist.runs import Run, read_result
 from lwgan_dist.storage import Folder
+from lwgan_dist.training.trainer import TrainingState
 
 HERE = ExecutionConfig(workers=0, checkpoint_seconds=0)
 FILES = {
@@ -146,8 +147,17 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
 
 def test_a_run_killed_while_it_claimed_its_folder_can_start_again(finished, tmp_path):
     folder = Folder.at(str(tmp_path / "run"))
-    folder.write("config.yaml", b"half")
+    folder.write("env.json", json.dumps({"run": {"fingerprint": run_of().fingerprint}}).encode())
+    (folder.local / ".tmp-1").write_bytes(b"half")
+    folder.sub(".ray").write("left", b"behind")
     assert run_of().train(folder, HERE).rank_scores == finished[1].rank_scores
+
+
+def test_a_configuration_of_the_users_is_not_taken_for_a_run(tmp_path):
+    (tmp_path / "config.yaml").write_text("# mine\n")
+    with pytest.raises(ConfigError, match="not empty and not a run folder"):
+        run_of().train(Folder.at(str(tmp_path)), HERE)
+    assert (tmp_path / "config.yaml").read_text() == "# mine\n"
 
 
 def test_a_diverged_run_leaves_no_result(tmp_path):
@@ -161,7 +171,7 @@ def test_a_diverged_run_leaves_no_result(tmp_path):
     ("changes", "message"),
     [
         ({"schedule.batch_size": 181}, "180 training rows are fewer than a batch of schedule.batch_size = 181"),
-        ({"data.holdout_fraction": 0.004, "score.score_on": "holdout"}, "leaves 1"),
+        ({"data.holdout_fraction": 0.015, "score.score_on": "holdout"}, "leaves 3"),
     ],
 )
 def test_data_that_do_not_fit_the_configuration_are_refused_before_anything_is_written(changes, message):
@@ -169,7 +179,33 @@ def test_data_that_do_not_fit_the_configuration_are_refused_before_anything_is_w
         run_of(**changes)
 
 
-def test_the_largest_rank_as_estimate_is_noted(tmp_path):
-    result = run_of(**{"networks.latent_dim": 1}).train(Folder.at(str(tmp_path / "run")), HERE)
-    assert result.notes == []  # of one rank there is nothing to choose
-    assert result.dimension == 1
+def judged(tables, score_on="train"):
+    """The result of a run whose score tables are given: ranks 1..3, reconstruction errors by split."""
+    run = run_of(**{"score.score_on": score_on})
+    components = {}
+    for split, errors in tables.items():
+        components[split] = np.zeros((2, 3, 4))
+        components[split][:, :, 1] = errors
+    meta = {"seconds": {"cpu": 1.0, "wall": 1.0}, "workers": 1, "iteration": 1}
+    return run._result(Folder.at("/nowhere"), TrainingState({}, meta), components, HERE)
+
+
+def test_the_largest_rank_as_estimate_is_noted():
+    result = judged({"train": [3.0, 2.0, 1.0]})
+    assert result.dimension == 3
+    assert [note.partition(":")[0] for note in result.notes] == ["the estimate is the largest rank considered (3)"]
+
+
+def test_holdout_rows_that_disagree_are_noted():
+    assert judged({"train": [3.0, 1.0, 1.0], "holdout": [3.0, 1.0, 1.0]}).notes == []
+    result = judged({"train": [3.0, 1.0, 1.0], "holdout": [1.0, 1.0, 1.0]})
+    assert result.notes == ["on the holdout rows the same rule gives 1: the evidence is weak"]
+
+
+@pytest.mark.parametrize("file", ["env.json", "result.json", "model/model.json"])
+def test_a_damaged_file_of_a_run_is_named(tmp_path, file):
+    folder = Folder.at(str(tmp_path / "run"))
+    run_of().train(folder, HERE)
+    (folder.local / file).write_bytes(b"{")
+    with pytest.raises(ConfigError, match=f"{file}: is damaged"):
+        FittedModel.load(folder.sub("model")) if "model" in file else run_of().train(folder, HERE)

@@ -39,7 +39,8 @@ class Standardizer:
         shift = rows.mean(axis=0, dtype=np.float64)
         if how == "per_column":
             deviation = rows.std(axis=0, dtype=np.float64)
-            return cls(shift, np.where(deviation > 0, deviation, 1.0))
+            rounding = 1e-12 * np.abs(shift)  # what the deviation of a constant column comes out as
+            return cls(shift, np.where(deviation > rounding, deviation, 1.0))
         centred = rows[:: max(1, len(rows) // _ROWS_FOR_SCALE)].astype(np.float64) - shift
         largest = np.abs(centred).max()
         if not largest > 0:

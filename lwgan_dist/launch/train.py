@@ -4,9 +4,9 @@ Ray carries processes, not state. Checkpoints and results go to the run folder b
 begun under Ray and finished without, and Ray's bookkeeping is a folder that is thrown away.
 """
 
-import json
 import logging
 import os
+import signal
 import socket
 import threading
 import uuid
@@ -24,7 +24,7 @@ from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, WorkerRange
 from lwgan_dist.data.sample import load_sample
-from lwgan_dist.errors import ClusterError, NonFiniteLossError, RunFailedError
+from lwgan_dist.errors import ClusterError, ConfigError, DataError, NonFiniteLossError, RunFailedError
 from lwgan_dist.reporting.tensorboard import LiveLosses
 from lwgan_dist.storage import Folder
 from lwgan_dist.training.distributed import World
@@ -49,6 +49,7 @@ def train_on_ray(
     folder: Folder,
     execution: ExecutionConfig,
     *,
+    data_digest: str,
     array: NDArray[Any] | None = None,
     on_progress: Callable[[dict[str, Any]], None],
     verbose: bool = False,
@@ -59,6 +60,7 @@ def train_on_ray(
         config: resolved.
         folder: the run folder; every node must see it.
         execution: workers, resources, retries.
+        data_digest: of the sample that the driver read; workers refuse another.
         array: the rows of an in-memory run.
         on_progress: gets the progress records, in a thread of the driver.
         verbose: show what Ray says.
@@ -74,6 +76,7 @@ def train_on_ray(
             "config": config.model_dump_json(),
             "folder": folder.location,
             "execution": execution.model_dump_json(),
+            "data_digest": data_digest,
             "array": None if array is None else ray.put(np.asarray(array)),
         }
         scratch = folder.sub(".ray")
@@ -95,15 +98,14 @@ def train_on_ray(
             ),
         )
         try:
-            with _watched(folder, on_progress):
+            with _watched(folder, on_progress), _interruptible():
                 result = trainer.fit()
         except (TrainingFailedError, ControllerError) as error:
             raise RunFailedError(f"the training failed under Ray: {_innermost(error)}") from error
         failure = (result.return_value or {}).get("failure")
         if failure:
             raise NonFiniteLossError(failure)
-        if ".ray" in folder.names():
-            folder.remove(".ray")
+        folder.remove(".ray")
 
 
 def _worker(told: dict[str, Any]) -> dict[str, Any]:
@@ -116,6 +118,11 @@ def _worker(told: dict[str, Any]) -> dict[str, Any]:
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
 
     folder = Folder.at(told["folder"])
+    sample = load_sample(config.data, array)
+    if not folder.has("env.json"):
+        raise ClusterError(f"{folder.location}: this node does not see the run folder; use a shared folder or a URI")
+    if sample.digest != told["data_digest"]:
+        raise DataError("a worker reads other data than the command did: the table has changed or differs by node")
     try:
         with LiveLosses(folder.local if world.is_main else None) as live:
 
@@ -127,7 +134,7 @@ def _worker(told: dict[str, Any]) -> dict[str, Any]:
 
             train_worker(
                 config,
-                load_sample(config.data, array),
+                sample,
                 folder,
                 world,
                 checkpoint_seconds=execution.checkpoint_seconds,
@@ -202,21 +209,42 @@ def _check_resources(execution: ExecutionConfig, joined: bool) -> None:
 
 
 @contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C while Ray trains: Ray's handler stops the workers and exits; make it the interrupt that it is, and give
+    the handler back, which Ray does not.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def _watched(folder: Folder, on_progress: Callable[[dict[str, Any]], None]) -> Iterator[None]:
     """Read the progress that the main worker writes into the run folder, while the driver waits."""
     ended = threading.Event()
     pause = 0.5 if folder.local else 5.0
 
+    last: dict[str, Any] = {}
+
+    def look() -> None:
+        nonlocal last
+        try:
+            told = folder.read_json(PROGRESS_FILE)
+        except (OSError, ConfigError):  # not there yet, or half-way through an upload
+            return
+        if told != last:
+            last = told
+            on_progress(told)
+
     def watch() -> None:
-        last = None
         while not ended.wait(pause):
-            try:
-                content = folder.read(PROGRESS_FILE)
-            except OSError:
-                continue
-            if content != last:
-                last = content
-                on_progress(json.loads(content))
+            look()
 
     thread = threading.Thread(target=watch, name="progress", daemon=True)
     thread.start()
@@ -225,6 +253,7 @@ def _watched(folder: Folder, on_progress: Callable[[dict[str, Any]], None]) -> I
     finally:
         ended.set()
         thread.join()
+        look()
 
 
 def _innermost(error: BaseException) -> str:

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -36,7 +37,7 @@ class ProgressLine:
                 TimeRemainingColumn(),
             )
             self._bar = Progress(*columns, console=self._console, transient=True)
-            self._task = self._bar.add_task(self._label, total=None, state="")
+            self._task = self._bar.add_task(escape(self._label), total=None, state="")
             self._bar.start()
         return self
 
@@ -101,6 +102,6 @@ def print_result(result: RunResult, files: dict[str, str]) -> None:
         f"{result.wall_seconds:.0f} s by the clock, workers {result.workers}, seed {result.seed}"
     )
     for note in result.notes:
-        console.print(f"[yellow]note:[/yellow] {note}", soft_wrap=True)
+        console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
     for name, path in files.items():
-        console.print(f"{name + ':':<12} {path}", soft_wrap=True)
+        console.print(f"{name + ':':<12} {escape(path)}", soft_wrap=True)

@@ -129,10 +129,11 @@ class Batches:
         """Draws for one evaluation of the score: two batches of rows, two of noise, mixing weights.
 
         Args:
-            size: rows of a batch; of a hold-out with fewer rows, all of them.
+            size: rows of a batch; at most half of a fixed sample, so that the two batches share no row.
         """
         rng = self._rng(stage, f"score/{split}", iteration)
-        rows = min(size, len(self.sample.holdout)) if split == "holdout" else size
+        there = None if self.sample.stream else len(getattr(self.sample, split))
+        rows = size if there is None else max(2, min(size, there // 2))
         x = self._pair(self.sample.draw(rng, 2 * rows, split))
         z = self._pair(rng.standard_normal((2 * rows, self.latent_dim)))
         return x, z, self._tensor(rng.random((rows, 1)))

@@ -59,6 +59,12 @@ class Checkpoints:
                 logger.warning("checkpoint %s is damaged (%s); trying the one before it", name, error)
         return None
 
+    def drop_after(self, iteration: int) -> None:
+        """Remove the checkpoints of later iterations: damaged ones, which would count as kept in place of new ones."""
+        for name in self.names():
+            if int(name.removeprefix("iteration-")) > iteration:
+                self.folder.remove(name)
+
     def read(self, name: str) -> TrainingState:
         """The state in one checkpoint.
 

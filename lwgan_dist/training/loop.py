@@ -7,6 +7,7 @@ from typing import Any
 
 from lwgan_dist.config import RunConfig
 from lwgan_dist.data.sample import Sample
+from lwgan_dist.errors import RunFailedError
 from lwgan_dist.storage import Folder
 from lwgan_dist.training.checkpoint import Checkpoints
 from lwgan_dist.training.distributed import World, replicas_differ
@@ -47,8 +48,11 @@ def train_worker(
     if world.is_main:
         checkpoints.folder.remove_temporary()
     _resume(trainer, checkpoints, world)
-    saved = time.monotonic()
+    saved, stage = time.monotonic(), None
     for progress in trainer.run():
+        if progress.stage != stage:
+            stage = progress.stage
+            _compare_replicas(trainer, world)
         if not progress.recorded:
             continue
         if world.is_main:
@@ -57,19 +61,28 @@ def train_worker(
                 saved = time.monotonic()
             folder.write(PROGRESS_FILE, json.dumps(progress.told()).encode())
         report(progress.told())
-    differing = replicas_differ(world, trainer.parameters())
-    if differing:
-        raise RuntimeError(f"replicas differ between workers, a defect of the program: {', '.join(differing[:5])}")
+    _compare_replicas(trainer, world)
     state = trainer.state()
     if world.is_main:
         checkpoints.save(state)
     return state
 
 
+def _compare_replicas(trainer: Trainer, world: World) -> None:
+    differing = replicas_differ(world, trainer.parameters())
+    if differing:
+        raise RunFailedError(
+            f"after iteration {trainer.iteration} the networks differ between workers (first {differing[0]}): "
+            "the workers do not compute alike; use nodes of one kind"
+        )
+
+
 def _resume(trainer: Trainer, checkpoints: Checkpoints, world: World) -> None:
     """Load the newest whole checkpoint, the same on every worker."""
     state = checkpoints.newest() if world.is_main else None
     iteration = world.agree(state.meta["iteration"] if state else 0)
+    if world.is_main:
+        checkpoints.drop_after(iteration)
     if iteration and state is None:
         state = checkpoints.read(f"iteration-{iteration:012d}")
     if state:

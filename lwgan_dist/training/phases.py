@@ -152,6 +152,7 @@ class Phase:
         self.parameters = dict(loss.named_parameters())
         self._loss = world.wrap(loss)
         self._frozen = frozen
+        self._world = world
         self.restart(0.0, 0.9)
 
     def restart(self, beta1: float, beta2: float) -> None:
@@ -168,8 +169,7 @@ class Phase:
         """One update on one batch; returns the terms of the loss.
 
         Raises:
-            NonFiniteLossError: on every worker, before the step, if the averaged gradient is not finite, as it is
-                whenever the loss of any worker is not.
+            NonFiniteLossError: on every worker, before the step, if the batch's loss or its gradient is not finite.
         """
         for network in self._frozen:
             network.requires_grad_(False)
@@ -180,11 +180,11 @@ class Phase:
         for network in self._frozen:
             network.requires_grad_(True)
         gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+        total = self._world.average(loss)
+        if not torch.isfinite(total):
+            values = ", ".join(f"{name} {float(value):.4g}" for name, value in terms.items())
+            raise NonFiniteLossError(f"the {self.name} loss is not finite: {float(total):.4g} ({values})")
         if not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
-            raise NonFiniteLossError(self._describe(loss, terms))
+            raise NonFiniteLossError(f"the gradient of the {self.name} loss is not finite (loss {float(total):.4g})")
         self.optimizer.step()
         return terms
-
-    def _describe(self, loss: Tensor, terms: Terms) -> str:
-        values = ", ".join(f"{name} {float(value):.4g}" for name, value in terms.items())
-        return f"the {self.name} loss is not finite: {float(loss.detach()):.4g} ({values})"

@@ -161,7 +161,7 @@ class Trainer:
     def _evaluate(self, stage: Stage, iteration: int) -> None:
         size = self.config.score.batch_size
         assert size is not None  # resolved
-        splits: list[Split] = ["train", "holdout"] if len(self.sample.holdout) >= 2 else ["train"]
+        splits: list[Split] = ["train", "holdout"] if len(self.sample.holdout) >= 4 else ["train"]
         for split in splits:
             x, z, alpha = self._batches.score(stage, iteration, size, split)
             table = score_components(self.networks, x, z, alpha, self.world)
@@ -217,8 +217,8 @@ class Trainer:
         tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
         meta = {
             "iteration": self.iteration,
-            "losses": self.losses,
-            "components": self.components,
+            "losses": list(self.losses),
+            "components": {split: list(tables) for split, tables in self.components.items()},
             "seconds": dict(self.seconds),
             "workers": self.world.num_workers,
         }

@@ -29,7 +29,7 @@ def trajectories(told: dict, workers: int, folder: Path, fault: str = "none") ->
 def main() -> None:
     index, workers, meeting, told, fault = int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:6]
     sys.path.insert(0, str(HERE))
-    from tiny import make_trainer, trajectory
+    from tiny import make_trainer, trajectory, whole_parameters
 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=index, world_size=workers)
@@ -49,6 +49,7 @@ def main() -> None:
 
         trainer._batches.ranks = shrunk  # type: ignore[method-assign]
     seen = trajectory(trainer)
+    seen["tensors"] = whole_parameters(trainer)
     seen["differing"] = replicas_differ(trainer.world, trainer.parameters())
     print(json.dumps(seen))
     dist.destroy_process_group()

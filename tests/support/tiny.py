@@ -48,8 +48,10 @@ def make_trainer(told: dict, world: World | None = None) -> Trainer:
     return Trainer(config.resolved(train_rows=rows, ambient_dim=sample.ambient_dim), sample, world)
 
 
-def trajectory(trainer: Trainer, iterations: int = 20) -> dict:
-    """Recorded losses, score components and the mean of every parameter after some iterations, as plain lists."""
+def trajectory(trainer: Trainer, iterations: int = 40) -> dict:
+    """Recorded losses, score components and the mean of every parameter after some iterations, as plain lists.
+
+    40 iterations reach the first evaluation of the score in both."""
     for progress in trainer.run():
         if progress.iteration >= iterations:
             break
@@ -59,3 +61,14 @@ def trajectory(trainer: Trainer, iterations: int = 20) -> dict:
         "components": trainer.components,
         "parameters": {name: t.double().mean().item() for name, t in sorted(parameters.items()) if "network/" in name},
     }
+
+
+NULL_DIRECTIONS = ("network/critic/last.bias", "network/critic/last.code_weight")
+"""Parameters that no loss depends on when a batch has one rank: the critic enters as a difference. Their gradient is
+rounding noise, which Adam scales up, so they say nothing about what was computed."""
+
+
+def whole_parameters(trainer: Trainer) -> list[float]:
+    """Every number of every parameter, but for `NULL_DIRECTIONS`."""
+    named = sorted(trainer.parameters().items())
+    return [value for name, tensor in named if name not in NULL_DIRECTIONS for value in tensor.flatten().tolist()]

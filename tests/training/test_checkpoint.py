@@ -113,6 +113,33 @@ def test_a_resumed_trainer_takes_the_same_steps(tmp_path):
     assert ours.meta["components"] == theirs.meta["components"]
 
 
+def test_every_break_point_resumes_to_the_same_state(tmp_path):
+    """All of them, the boundaries of stages with fresh optimizers among them; losses and scores too."""
+    straight = make_trainer(FAST)
+    states = [straight.state()] + [straight.state() for _ in straight.run()]
+    final = states[-1]
+    for state in states[:-1]:
+        resumed = make_trainer(FAST)
+        resumed.load(state)
+        for _ in resumed.run():
+            pass
+        ours = resumed.state()
+        assert all(torch.equal(ours.tensors[name], final.tensors[name]) for name in final.tensors)
+        assert ours.meta["losses"] == final.meta["losses"]
+        assert ours.meta["components"] == final.meta["components"]
+
+
+def test_damaged_checkpoints_do_not_displace_new_ones(checkpoints):
+    for iteration in (90, 100):
+        checkpoints.save(state(iteration))
+        checkpoints.folder.sub(f"iteration-{iteration:012d}").write("manifest.json", b"")
+    assert checkpoints.newest() is None
+    checkpoints.drop_after(0)
+    for iteration in (10, 20):
+        checkpoints.save(state(iteration))
+        assert checkpoints.newest().meta["iteration"] == iteration
+
+
 CALLS = ["fsync", "rename", "replace", "open"]
 
 
