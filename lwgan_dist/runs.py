@@ -74,22 +74,23 @@ class Run:
 
     def __init__(self, config: RunConfig, array: NDArray[Any] | None = None) -> None:
         self._array = array
-        if isinstance(config.data, TableData):  # workers of Ray have another working folder
-            path = str(Path(config.data.path).expanduser().absolute())
-            config = config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
         self.sample = load_sample(config.data, array)
+        self._source = f"{config.data.path}: " if isinstance(config.data, TableData) else ""
+        if isinstance(config.data, TableData):  # for workers of Ray, which have another working folder
+            path = str(Path(config.data.path).absolute())
+            config = config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
         train_rows = None if self.sample.stream else len(self.sample.train)
         self.config = config.resolved(train_rows=train_rows, ambient_dim=self.sample.ambient_dim)
         self.fingerprint = self.config.fingerprint(self.sample.digest)
         batch_size = self.config.schedule.batch_size
         if train_rows is not None and batch_size is not None and train_rows < batch_size:
             raise DataError(
-                f"{self._source()}{train_rows} training rows are fewer than a batch of schedule.batch_size = "
+                f"{self._source}{train_rows} training rows are fewer than a batch of schedule.batch_size = "
                 f"{batch_size}: give more rows or a smaller batch"
             )
         if config.score.score_on == "holdout" and len(self.sample.holdout) < 4:
             raise DataError(
-                f"{self._source()}score.score_on = holdout needs at least 4 hold-out rows, and "
+                f"{self._source}score.score_on = holdout needs at least 4 hold-out rows, and "
                 f"data.holdout_fraction = {config.data.holdout_fraction} leaves {len(self.sample.holdout)}"
             )
         self.stages = stages_of(self.config)
@@ -106,13 +107,9 @@ class Run:
             if chosen:
                 raise
             raise DataError(
-                f"{self._source()}{len(self.sample.train)} training rows are too few for {latent_dim} ranks, of which "
+                f"{self._source}{len(self.sample.train)} training rows are too few for {latent_dim} ranks, of which "
                 "a batch holds at least 2 rows each: give more rows or a smaller networks.latent_dim (--max-dimension)"
             ) from None
-
-    def _source(self) -> str:
-        """The table's path, to begin a message with."""
-        return f"{self.config.data.path}: " if self.config.data.source == "table" else ""
 
     def train(
         self,
