@@ -15,10 +15,10 @@ setup: .venv/.ready  ## make .venv with lwgan-dist in it
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-run: setup  ## the main job: dimension of the handwritten digits and of a manifold, under 4 minutes on 2 cores
+run: setup  ## the main job: dimension of the handwritten digits and of a manifold, some minutes on 2 cores
 	mkdir -p runs
 	$(BIN)/python -c "from sklearn.datasets import load_digits; load_digits(as_frame=True).data.to_parquet('runs/digits.parquet')"
-	$(BIN)/lwgan-dist estimate runs/digits.parquet --max-dimension 16 precision=bfloat16
+	$(BIN)/lwgan-dist estimate runs/digits.parquet --max-dimension 16 precision=bfloat16 --workers 1
 	$(BIN)/lwgan-dist train tune_configs/train/quick.yaml
 
 test: setup  ## the tests, under 15 minutes on 2 cores

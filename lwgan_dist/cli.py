@@ -63,7 +63,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             _report(f"{error.filename or 'input or output'}: {error.strerror or error}")
             sys.exit(ConfigError.exit_code if error.errno in UNUSABLE else RunFailedError.exit_code)
         except KeyboardInterrupt:
-            click.echo("interrupted: the same command goes on from the last checkpoint", err=True)
+            click.echo("interrupted: the same command goes on from the last checkpoint, if one was written", err=True)
             sys.exit(INTERRUPTED)
 
     return guarded
@@ -76,7 +76,10 @@ def _report(message: str) -> None:
 
 _overrides = click.argument("changes", nargs=-1, metavar="[key=value ...]")
 _workers = click.option(
-    "--workers", type=click.IntRange(0), default=None, help="Worker processes; 0: in this process, without Ray."
+    "--workers",
+    type=click.IntRange(0),
+    default=None,
+    help="Worker processes under Ray; 0: in this process, without Ray.  [default: 0, or as the file says]",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, nothing else there.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Show the resolved configuration and stop.")
@@ -195,10 +198,16 @@ def _carry_out(
     if dry_run:
         iterations = sum(stage.iterations for stage in run.stages)
         click.echo(f"run folder: {folder.location}\niterations: {iterations}\n", err=True)
-        click.echo(to_yaml(run.config), nl=False)
+        click.echo(run.config.model_dump_json() if as_json else to_yaml(run.config), nl=as_json)
         return
     with ProgressLine(name) as line:
-        result = run.train(folder, execution, on_progress=line.update, verbose=verbose)
+        result = run.train(
+            folder,
+            execution,
+            on_progress=line.update,
+            notify=lambda told: line.say(f"{name}  {told}"),
+            verbose=verbose,
+        )
     _show_result(result, folder.location, as_json)
 
 

@@ -1,5 +1,6 @@
 """The scikit-learn face of a run: ``LWGAN(...).fit(X).dimension_``."""
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +18,7 @@ from lwgan_dist.runs import RESULT_FILE, Run, read_result
 from lwgan_dist.storage import Folder
 
 Array = NDArray[Any]
+_PARAMETERS_FILE = "estimator.json"
 
 
 class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -81,7 +83,7 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         with tempfile.TemporaryDirectory(prefix="lwgan-") as temporary:
             folder = Folder.at(temporary)
             run.train(folder, execution)
-            return self._adopt(folder)
+            return self._adopt(folder, run_dir="")  # it is temporary
 
     def _config(self) -> RunConfig:
         seed = self.random_state
@@ -100,9 +102,9 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         }
         return build_config(RunConfig, told, self.settings or {})
 
-    def _adopt(self, folder: Folder) -> Self:
+    def _adopt(self, folder: Folder, **changes: Any) -> Self:
         """Take model and result from a finished run folder."""
-        self.result_: RunResult = read_result(folder)
+        self.result_: RunResult = read_result(folder).model_copy(update=changes)
         self.model_ = FittedModel.load(folder.sub("model"))
         self.dimension_ = self.result_.dimension
         penalty = self.result_.penalty
@@ -125,15 +127,22 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self.model_.generate(n, rank, seed)
 
     def save(self, folder: str | Path) -> None:
-        """Write model and result into a folder."""
+        """Write model, result and parameters into a folder."""
         check_is_fitted(self)
         target = Folder.at(str(folder))
         self.model_.save(target.sub("model"))
+        told = {"parameters": self.get_params() | {"random_state": self.result_.seed}}
+        if hasattr(self, "feature_names_in_"):
+            told["feature_names"] = list(self.feature_names_in_)
+        target.write(_PARAMETERS_FILE, json.dumps(told).encode())
         target.write(RESULT_FILE, self.result_.model_dump_json(indent=1).encode())
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """An estimator fitted by a run, from its run folder or from what `save` wrote.
+
+        From a run folder, parameters that are not those of the estimator stand in ``model_.config``, not in
+        ``settings``.
 
         Raises:
             ConfigError: there is no finished run in the folder.
@@ -142,14 +151,21 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         result = read_result(source)
         model = FittedModel.load(source.sub("model"))
         data = model.config.data
-        estimator = cls(
-            result.max_dimension,
-            schedule=result.schedule,
-            standardize=data.standardize,
-            holdout_fraction=data.holdout_fraction,
-            random_state=result.seed,
-        )._adopt(source)
+        told: dict[str, Any] = {
+            "parameters": {
+                "max_dimension": result.max_dimension,
+                "schedule": result.schedule,
+                "standardize": data.standardize,
+                "holdout_fraction": data.holdout_fraction,
+                "random_state": result.seed,
+            }
+        }
+        if source.has(_PARAMETERS_FILE):
+            told = source.read_json(_PARAMETERS_FILE)
+        estimator = cls(**told["parameters"])._adopt(source)
         estimator.n_features_in_ = result.ambient_dim
+        if "feature_names" in told:
+            estimator.feature_names_in_ = np.array(told["feature_names"], dtype=object)
         return estimator
 
 

@@ -52,6 +52,9 @@ SCORES_FILE, RANK_SCORES_PNG, SAMPLES_PNG = "scores.parquet", "rank_scores.png",
 SAMPLE_ROWS = 2_000
 """Rows shown in the sample figure."""
 
+DOMINANT_SHARE = 0.95
+"""Share of the variance in one column from which a note says that the columns may have different units."""
+
 OnProgress = Callable[[dict[str, Any]], None]
 
 
@@ -117,6 +120,7 @@ class Run:
         execution: ExecutionConfig,
         *,
         on_progress: OnProgress = lambda _told: None,
+        notify: Callable[[str], None] = lambda _told: None,
         verbose: bool = False,
     ) -> RunResult:
         """The result of the run in a folder: at once if it is there, else after training on from what is there.
@@ -125,6 +129,7 @@ class Run:
             folder: the run folder; made if it does not exist.
             execution: where and how.
             on_progress: gets progress records.
+            notify: gets a sentence if the folder already holds a part or the whole of the run.
             verbose: show what Ray says.
 
         Raises:
@@ -135,7 +140,10 @@ class Run:
         with exclusive(folder):
             self._claim(folder, execution)
             if folder.has(RESULT_FILE):
+                notify(f"is finished already, in {folder.location}")
                 return read_result(folder)
+            if Checkpoints(folder.sub("checkpoints")).names():
+                notify(f"goes on from the newest whole checkpoint in {folder.location}")
             if execution.workers == 0:
                 self._train_here(folder, execution, on_progress)
             else:
@@ -242,12 +250,7 @@ class Run:
         rows = self.sample.rows
         judgement = Judgement.of(tables, self.config.objective, self.config.score, rows)
         latent_dim = len(judgement.rank_scores)
-        notes = []
-        if judgement.dimension == latent_dim and latent_dim > 1:
-            notes.append(
-                f"the estimate is the largest rank considered ({latent_dim}): the dimension may be larger; "
-                "raise networks.latent_dim (--max-dimension)"
-            )
+        notes = self._notes(judgement.dimension, latent_dim)
         for split in tables.keys() - {self.config.score.score_on}:
             score = self.config.score.model_copy(update={"score_on": split})
             other = Judgement.of(tables, self.config.objective, score, rows)
@@ -271,11 +274,31 @@ class Run:
             notes=notes,
         )
 
+    def _notes(self, dimension: int, latent_dim: int) -> list[str]:
+        """What the reader of an estimate should know about it."""
+        notes = []
+        if dimension >= self.sample.ambient_dim:
+            notes.append(f"the estimate is not below the number of columns ({self.sample.ambient_dim}): no reduction")
+        elif dimension == latent_dim > 1:
+            notes.append(
+                f"the estimate is the largest rank considered ({latent_dim}): the dimension may be larger; "
+                "raise networks.latent_dim (--max-dimension)"
+            )
+        if self.config.data.standardize == "global" and not self.sample.stream and self.sample.ambient_dim > 1:
+            variance = self.sample.train.var(axis=0, dtype=np.float64)
+            share = float(variance.max() / variance.sum())
+            if share > DOMINANT_SHARE and (variance > 0).sum() > 1:
+                notes.append(
+                    f"column {self.sample.columns[variance.argmax()]!r} has {share:.1%} of the variance, so the others "
+                    "hardly count; data.standardize=per_column gives every column the same weight"
+                )
+        return notes
+
     def _sample_figure(self, model: FittedModel) -> Any:
         rng = generator(self.config.seed, "sample figure")
         rows = self.sample.draw(rng, min(SAMPLE_ROWS, len(self.sample.train) or SAMPLE_ROWS))
         generated = model.generate(len(rows), seed=self.config.seed)
-        return sample_figure(self.sample.standardizer.undo(rows), generated, model.dimension)
+        return sample_figure(self.sample.standardizer.undo(rows), generated, model.dimension, model.columns)
 
     def _write_tensorboard(self, folder: Folder, result: RunResult, losses: Any, figures: dict[str, Any]) -> None:
         """From the recorded history, replacing what was written live: no step appears twice after a resume."""

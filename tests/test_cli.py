@@ -324,7 +324,11 @@ def test_show_reads_what_the_python_class_saves(run_dir):
     [
         (RunFailedError("a worker was lost"), 3, "error: a worker was lost"),
         (ClusterError("no cluster"), 5, "error: no cluster"),
-        (KeyboardInterrupt(), 130, "interrupted: the same command goes on from the last checkpoint"),
+        (
+            KeyboardInterrupt(),
+            130,
+            "interrupted: the same command goes on from the last checkpoint, if one was written",
+        ),
         (OSError(errno.ENOSPC, "No space left on device", "/runs/a"), 3, "error: /runs/a: No space left on device"),
         (PermissionError(errno.EACCES, "Permission denied", "/runs"), 2, "error: /runs: Permission denied"),
     ],

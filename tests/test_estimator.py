@@ -86,6 +86,14 @@ def test_saved_and_loaded_it_is_the_same(fitted, x, tmp_path):
     assert loaded.result_.rank_scores == fitted.result_.rank_scores
 
 
+def test_parameters_and_feature_names_are_saved_too(x, tmp_path):
+    named = tiny().fit(pd.DataFrame(x, columns=["a", "b", "c"]))
+    named.save(tmp_path / "model")
+    loaded = LWGAN.load(tmp_path / "model")
+    assert loaded.get_params() == named.get_params()
+    assert list(loaded.feature_names_in_) == ["a", "b", "c"]
+
+
 def test_a_run_folder_is_kept_where_asked_and_loads(x, tmp_path):
     kept = tiny(run_dir=str(tmp_path / "run")).fit(x)
     assert (tmp_path / "run" / "result.json").exists()

@@ -181,7 +181,7 @@ def test_data_that_do_not_fit_the_configuration_are_refused_before_anything_is_w
 
 def judged(tables, score_on="train"):
     """The result of a run whose score tables are given: ranks 1..3, reconstruction errors by split."""
-    run = run_of(**{"score.score_on": score_on})
+    run = run_of(**{"score.score_on": score_on, "data.ambient_dim": 4})
     components = {}
     for split, errors in tables.items():
         components[split] = np.zeros((2, 3, 4))
@@ -194,6 +194,20 @@ def test_the_largest_rank_as_estimate_is_noted():
     result = judged({"train": [3.0, 2.0, 1.0]})
     assert result.dimension == 3
     assert [note.partition(":")[0] for note in result.notes] == ["the estimate is the largest rank considered (3)"]
+
+
+def test_an_estimate_that_reduces_nothing_is_noted():
+    run = run_of(**{"networks.latent_dim": 3})
+    assert run._notes(3, 3) == ["the estimate is not below the number of columns (3): no reduction"]
+    assert run._notes(2, 3) == []
+
+
+def test_a_column_that_outweighs_the_others_is_noted():
+    rows = np.random.default_rng(0).normal(size=(100, 3)) * [1.0, 100.0, 1.0]
+    told = override(FAST, {"data": {"source": "array"}})
+    (note,) = Run(RunConfig.model_validate(told), rows)._notes(1, 3)
+    assert note.startswith("column 'x2' has 100.0% of the variance")
+    assert Run(RunConfig.model_validate(override(told, {"data.standardize": "per_column"})), rows)._notes(1, 3) == []
 
 
 def test_holdout_rows_that_disagree_are_noted():

@@ -17,7 +17,7 @@ Array = NDArray[Any]
 Place = Callable[[int], str]
 """0-based row -> where a person finds it, for example ``row 17 (line 18)``."""
 
-CHOOSE_HINT = "choose the numeric columns with data.columns or columns=[...]"
+CHOOSE_HINT = "choose the numeric columns with data.columns"
 
 _DAMAGE = (
     pa.ArrowException, OSError, EOFError, ValueError, TypeError, SyntaxError, MemoryError, RuntimeError,

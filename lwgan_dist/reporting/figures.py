@@ -1,7 +1,8 @@
 """The figures of one run, drawn with matplotlib's object interface (no global state, no display)."""
 
 import io
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -46,7 +47,7 @@ def rank_score_figure(result: RunResult) -> Figure:
     return figure
 
 
-def sample_figure(data: Array, generated: Array, rank: int) -> Figure:
+def sample_figure(data: Array, generated: Array, rank: int, columns: Sequence[str]) -> Figure:
     """Rows of the data beside as many generated rows, on the same axes.
 
     Up to three columns are shown as they are; of more, the first two principal components of the data.
@@ -54,13 +55,17 @@ def sample_figure(data: Array, generated: Array, rank: int) -> Figure:
     Args:
         data, generated: shape (n, p), units of the data.
         rank: at which the rows were generated.
+        columns: names of the columns.
     """
     p = data.shape[1]
-    figure = _figure(8.0, 4.0)
+    figure = _figure(8.0, 4.0, layout="constrained" if p != 3 else None)
+    if p == 3:  # constrained layout does not know how far three-dimensional axes reach
+        figure.subplots_adjust(left=0.02, right=0.95, bottom=0.03, top=0.92, wspace=0.1)
     if p > 3:
         centre = data.mean(axis=0)
         _, _, directions = np.linalg.svd(data - centre, full_matrices=False)
         data, generated = (data - centre) @ directions[:2].T, (generated - centre) @ directions[:2].T
+        columns = ["principal component 1", "principal component 2"]
     flat = data.shape[1] != 3
     axes = figure.subplots(1, 2, subplot_kw={} if flat else {"projection": "3d"})
     titles = (f"data ({len(data)} rows)", f"generated at rank {rank}")
@@ -72,11 +77,12 @@ def sample_figure(data: Array, generated: Array, rank: int) -> Figure:
         if data.shape[1] > 1:
             place.set_xlim(low[0], high[0])
             place.set_ylim(low[1], high[1])
+            place.set_ylabel(columns[1])
+        place.set_xlabel(columns[0])
         if not flat:
             place.set_zlim(low[2], high[2])
-        if p > 3:
-            place.set_xlabel("principal component 1")
-            place.set_ylabel("principal component 2")
+            place.set_zlabel(columns[2])
+            place.set_box_aspect(None, zoom=0.85)
     return figure
 
 
@@ -94,7 +100,7 @@ def png(figure: Figure) -> bytes:
     return sink.getvalue()
 
 
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
+def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure

@@ -33,11 +33,11 @@ class ProgressLine:
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
-                TextColumn("{task.completed}/{task.total} {task.fields[state]}"),
+                TextColumn("{task.fields[state]}"),
                 TimeRemainingColumn(),
             )
             self._bar = Progress(*columns, console=self._console, transient=True)
-            self._task = self._bar.add_task(escape(self._label), total=None, state="")
+            self._task = self._bar.add_task(escape(self._label), total=None, state="starting")
             self._bar.start()
         return self
 
@@ -51,7 +51,7 @@ class ProgressLine:
         """Show a progress record: ``iteration``, ``iterations``, ``stage``, ``losses``, ``scores``."""
         if not self._shown:
             return
-        state = f"{told['stage']} {describe_losses(told['losses'])}"
+        state = f"{told['iteration']}/{told['iterations']}  {told['stage']} {describe_losses(told['losses'])}"
         if self._bar:
             self._bar.update(self._task, completed=told["iteration"], total=told["iterations"], state=state)
             return
@@ -59,7 +59,7 @@ class ProgressLine:
         before, when = self._last
         if part >= 1.0 or part - before >= 0.1 or time.monotonic() - when >= 30.0:
             self._last = (part, time.monotonic())
-            self.say(f"{self._label}  {told['iteration']}/{told['iterations']}  {state}")
+            self.say(f"{self._label}  {state}")
 
     def say(self, text: str) -> None:
         """A plain line on standard error."""
@@ -81,7 +81,7 @@ def print_result(result: RunResult, files: dict[str, str]) -> None:
     """The rank-score table, the estimate in one sentence, and where the files are, on standard output."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("rank", "score", "± SE", "penalised", "reconstruction", "critic", "gradient pen.", "MMD²", ""):
+    for column in ("rank", "score", "± SE", "penalised", "reconstr.", "critic", "grad.pen.", "MMD²", ""):
         table.add_column(column, justify="right")
     for row in result.rank_scores:
         penalised = row.score + result.penalty * row.rank
