@@ -1,6 +1,7 @@
 """Several gloo workers on this machine, each a process; run as a script it is one of them."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,9 @@ def main() -> None:
     seen["tensors"] = whole_parameters(trainer)
     seen["differing"] = replicas_differ(trainer.world, trainer.parameters())
     print(json.dumps(seen))
-    dist.destroy_process_group()
+    sys.stdout.flush()
+    dist.barrier()
+    os._exit(0)  # gloo's threads abort now and then when the interpreter takes them down
 
 
 if __name__ == "__main__":
