@@ -162,8 +162,10 @@ class PaperSchedule(Frozen):
 class FastSchedule(Frozen):
     """The staged schedule; its batches mix the ranks.
 
-    1. reconstruction: encoder and generator minimise R, with moment matching of the codes;
-    2. matching: they minimise R + w_mmd M;
+    1. embedding: the geodesic coordinates of some rows (Isomap) serve as codes; the encoder learns them, the generator
+       decodes them: where the optimisation starts;
+    2. matching: encoder and generator minimise R + w_mmd M, guided by these coordinates in the first half, on all rows
+       in the second;
     3. critic: the critic maximises C - w_gp P, encoder and generator frozen;
     4. joint, if asked for: the alternation of the whole objective;
     5. scoring: the critic goes on alone while the score is evaluated.
@@ -175,19 +177,22 @@ class FastSchedule(Frozen):
     name: Literal["fast"] = "fast"
     batch_size: Annotated[int, Field(ge=2)] | None = None
     """Rows of one batch over all workers; by default 512, or all training rows where there are fewer."""
-    rank_share_exponent: NonNegativeFloat = 1.0
+    rank_share_exponent: NonNegativeFloat = 0.5
     """Rows of rank r in a batch are in proportion to r^-exponent: low ranks are the hardest to fit."""
-    reconstruction_iterations: PositiveInt = 3_000
-    """Updates of stage 1."""
-    reconstruction_learning_rate: PositiveFloat = 2e-3
-    """Adam's at the start of stage 1; a cosine takes it to a tenth."""
-    moment_weight: NonNegativeFloat = 0.3
-    """Weight of the moment matching in stage 1."""
+    embedding_rows: Annotated[int, Field(ge=2)] = 1_500
+    """Training rows, at most, whose geodesic coordinates are computed; the cost grows with their square."""
+    embedding_neighbors: Annotated[int, Field(ge=1)] = 10
+    """Neighbours of a row in the graph of geodesic distances; more, up to four times as many, if the graph falls
+    apart."""
+    embedding_iterations: Annotated[int, Field(ge=0)] = 600
+    """Updates of stage 1; 0 starts the codes at random."""
+    embedding_learning_rate: PositiveFloat = 2e-3
+    """Adam's at the start of stage 1; a cosine takes it to that of stage 2."""
     matching_iterations: PositiveInt = 1_500
-    """Updates of stage 2; the weight of the MMD grows linearly over the first quarter."""
+    """Updates of stage 2; the weight of the MMD grows linearly over the first 15 %."""
     matching_learning_rate: PositiveFloat = 1e-3
     """Adam's at the start of stage 2; a cosine takes it to a twentieth."""
-    critic_iterations: PositiveInt = 600
+    critic_iterations: PositiveInt = 400
     """Critic updates of stage 3, rounded up to a multiple of 20."""
     critic_learning_rate: PositiveFloat = 1e-3
     """Adam's for the critic; a cosine takes it to a half over stage 3, another from there to a tenth over stage 5."""
@@ -197,7 +202,7 @@ class FastSchedule(Frozen):
     """Critic updates before every encoder-generator update of stage 4."""
     joint_learning_rate: PositiveFloat = 1e-4
     """Adam's for encoder and generator in stage 4, reached after a linear ramp."""
-    scoring_interval: PositiveInt = 10
+    scoring_interval: PositiveInt = 5
     """Critic updates between two evaluations of the score in stage 5."""
 
 
@@ -235,8 +240,9 @@ class RunConfig(Frozen):
     """How it is optimised."""
     score: ScoreConfig = ScoreConfig()
     """How the rank is chosen."""
-    precision: Precision = "float32"
-    """``float32``, ``float64``, or ``bfloat16``: float32 parameters with autocast products."""
+    precision: Literal["auto", "float32", "float64", "bfloat16"] = "auto"
+    """``float32``, ``float64``, or ``bfloat16``: float32 parameters with autocast products. ``auto`` is ``bfloat16`` if
+    the processor of the machine that starts the run multiplies it natively, else ``float32``."""
     seed: int = 0
     """Seed of initial values, ranks, batches and noise; the sample has its own."""
 
@@ -260,13 +266,17 @@ class RunConfig(Frozen):
             raise _clash("score.score_on", "'holdout' needs data.holdout_fraction > 0 (got 0)")
         return self
 
-    def resolved(self, *, train_rows: int | None, ambient_dim: int) -> Self:
+    def resolved(self, *, train_rows: int | None, ambient_dim: int, native_bfloat16: bool = False) -> Self:
         """The same run with every default that depends on the data written out.
 
         Args:
             train_rows: rows to train on, None for a stream.
             ambient_dim: columns.
+            native_bfloat16: whether this machine multiplies in bfloat16.
         """
+        precision = self.precision
+        if precision == "auto":
+            precision = "bfloat16" if native_bfloat16 else "float32"
         networks = {
             "latent_dim": self.networks.latent_dim or min(ambient_dim, 10),
             "encoder_activation": self.networks.encoder_activation
@@ -275,6 +285,7 @@ class RunConfig(Frozen):
         batch_size = self.schedule.batch_size or min(512, train_rows or 512)
         return self.model_copy(
             update={
+                "precision": precision,
                 "networks": self.networks.model_copy(update=networks),
                 "schedule": self.schedule.model_copy(update={"batch_size": batch_size}),
                 "score": self.score.model_copy(update={"batch_size": self.score.batch_size or batch_size}),

@@ -128,6 +128,7 @@ def networks_of(config: RunConfig, ambient_dim: int, tensors: dict[str, Tensor])
     settings = config.networks
     assert settings.latent_dim is not None  # resolved
     assert settings.encoder_activation is not None
+    assert config.precision != "auto"
     networks = build_networks(
         ambient_dim, settings.latent_dim, settings.width, settings.encoder_activation, precision=config.precision
     )

@@ -36,6 +36,7 @@ from lwgan_dist.configfile import to_yaml
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.errors import ConfigError, DataError, RunFailedError
 from lwgan_dist.model import FittedModel, networks_of
+from lwgan_dist.networks import native_bfloat16
 from lwgan_dist.reporting.figures import png, rank_score_figure, sample_figure
 from lwgan_dist.reporting.tensorboard import LiveLosses, write_run
 from lwgan_dist.results import Judgement, RunResult, ScoreTables, scores_to_parquet
@@ -83,7 +84,9 @@ class Run:
             path = str(Path(config.data.path).absolute())
             config = config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
         train_rows = None if self.sample.stream else len(self.sample.train)
-        self.config = config.resolved(train_rows=train_rows, ambient_dim=self.sample.ambient_dim)
+        self.config = config.resolved(
+            train_rows=train_rows, ambient_dim=self.sample.ambient_dim, native_bfloat16=native_bfloat16()
+        )
         self.fingerprint = self.config.fingerprint(self.sample.digest)
         batch_size = self.config.schedule.batch_size
         if train_rows is not None and batch_size is not None and train_rows < batch_size:

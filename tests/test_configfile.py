@@ -141,7 +141,7 @@ def test_a_late_error_about_a_key_is_given_its_place(write):
         ("schedule.iterations=9", "schedule.iterations: unknown key; iterations goes with schedule.name 'paper'"),
         ("data.path=a.csv", "data.path: unknown key; path goes with data.source 'table'"),
         ("schedule.name=fats", "schedule.name: must be one of fast, paper (got 'fats'); did you mean fast?"),
-        ("precision=float23", "must be one of float32, float64, bfloat16 (got 'float23'); did you mean float32?"),
+        ("precision=float23", "must be one of auto, float32, float64, bfloat16 (got 'float23'); did you mean float32?"),
         ("data.rotate=maybe", "data.rotate: must be true or false (got 'maybe')"),
         ("schedule=", "schedule: must be a section of keys and values (got null)"),
     ],

@@ -13,7 +13,7 @@ from lwgan_dist.seeding import generator
 
 TINY = {
     "networks.width": 2,
-    "schedule.reconstruction_iterations": 2,
+    "schedule.embedding_iterations": 2,
     "schedule.matching_iterations": 2,
     "schedule.critic_iterations": 20,
     "schedule.scoring_interval": 1,

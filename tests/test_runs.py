@@ -92,7 +92,7 @@ def test_a_loss_is_recorded_in_the_stages_that_have_it_only(finished):
     with_critic = {record["stage"] for record in told if "critic/critic" in record["losses"]}
     with_reconstruction = {record["stage"] for record in told if "encoder_generator/reconstruction" in record["losses"]}
     assert with_critic == {"critic", "joint", "scoring"}
-    assert with_reconstruction == {"reconstruction", "matching", "joint"}
+    assert with_reconstruction == {"embedding", "matching", "joint"}
 
 
 def test_the_saved_model_is_the_trained_one(finished):
@@ -163,7 +163,7 @@ def test_a_configuration_of_the_users_is_not_taken_for_a_run(tmp_path):
 def test_a_diverged_run_leaves_no_result(tmp_path):
     folder = Folder.at(str(tmp_path / "run"))
     with pytest.raises(NonFiniteLossError):
-        run_of(**{"schedule.reconstruction_learning_rate": 1e300}).train(folder, HERE)
+        run_of(**{"schedule.embedding_learning_rate": 1e300}).train(folder, HERE)
     assert not folder.has("result.json")
 
 

@@ -54,17 +54,23 @@ class Sample:
     def draw(self, rng: np.random.Generator, count: int, split: Split = "train") -> Array:
         """Rows for one or more batches, shape (count, p).
 
-        A stream gives fresh rows. A fixed sample gives rows without replacement, as far as there are enough: of
-        n < count rows each comes floor(count / n) times, and the remainder is drawn without replacement.
+        A stream gives fresh rows, a fixed sample those of `pick_rows`.
         """
         if self.stream is not None:
             return self.stream(rng, count)
         rows = self.train if split == "train" else self.holdout
-        whole, part = divmod(count, len(rows))
-        picks = [rng.permutation(len(rows)) for _ in range(whole)]
-        if part:
-            picks.append(rng.choice(len(rows), part, replace=False))
-        return np.asarray(rows[picks[0] if len(picks) == 1 else np.concatenate(picks)])
+        return np.asarray(rows[pick_rows(rng, len(rows), count)])
+
+
+def pick_rows(rng: np.random.Generator, rows: int, count: int) -> NDArray[np.int64]:
+    """Indices of ``count`` out of ``rows`` rows, without replacement as far as there are enough: each comes
+    floor(count / rows) times, and the remainder is drawn without replacement.
+    """
+    whole, part = divmod(count, rows)
+    picks = [rng.permutation(rows) for _ in range(whole)]
+    if part:
+        picks.append(rng.choice(rows, part, replace=False))
+    return picks[0] if len(picks) == 1 else np.concatenate(picks)
 
 
 def load_sample(config: DataConfig, array: Array | None = None) -> Sample:

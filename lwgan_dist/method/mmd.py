@@ -1,4 +1,4 @@
-"""Matching of the codes Q_r(x) to the latent distribution: maximum mean discrepancy, and the moment matching before it.
+"""Matching of the codes Q_r(x) to the latent distribution: maximum mean discrepancy.
 
 The kernel is a sum of inverse multiquadrics, k(a, b) = sum_s C_s / (C_s + ||a - b||^2) with C_s = 2 q s and
 s in {0.1, 0.2, 0.5, 1, 2, 5, 10}; q is the latent dimension, whatever the rank.
@@ -95,22 +95,3 @@ def _inverse_multiquadrics(distances: Tensor, latent_dim: int, with_slope: bool)
         if with_slope:
             slope.addcmul_(term, term, value=-1.0 / constant)
     return kernel, slope
-
-
-def moment_distance(codes: Tensor, rank: int) -> Tensor:
-    """Squared distance of the first two moments of the codes from those of N(0, I) on the first r axes.
-
-    ||mean||^2 + ||(1/n) sum_i a_i a_i^T - I||_F^2, over the first r coordinates.
-
-    Cheap and smooth where the MMD is neither: it holds the codes at unit scale while the reconstruction is learnt.
-
-    Args:
-        codes: Q_r(x), shape (n, q).
-        rank: r in 1..q.
-
-    Source: ours; a first-stage surrogate for the MMD, measured in the design study of this project.
-    """
-    codes = codes[:, :rank]
-    second = codes.T @ codes / len(codes)
-    identity = torch.eye(rank, dtype=codes.dtype, device=codes.device)
-    return codes.mean(0).square().sum() + (second - identity).square().sum()

@@ -50,3 +50,9 @@ def build_networks(
         network.to(torch.float64 if precision == "float64" else torch.float32)
         network.autocast = precision == "bfloat16"
     return networks
+
+
+def native_bfloat16() -> bool:
+    """Whether this machine's processor multiplies bfloat16 matrices natively (AVX512-BF16 or AMX)."""
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lwgan_dist.config import Split
-from lwgan_dist.data.sample import Sample
+from lwgan_dist.data.sample import Sample, pick_rows
 from lwgan_dist.method.latent import mask_to_rank
 from lwgan_dist.method.objective import mix
 from lwgan_dist.networks import Networks
 from lwgan_dist.seeding import generator
 from lwgan_dist.training.distributed import World
+from lwgan_dist.training.embedding import Embedding
 from lwgan_dist.training.phases import CriticBatch, EncoderGeneratorBatch
 from lwgan_dist.training.stages import Stage, rank_parts
 
@@ -37,11 +38,15 @@ class Batches:
         latent_dim: q.
         seed: of the run.
         dtype: of the batches.
+
+    Attributes:
+        embedding: rows with codes, for stages that are guided; to be set before them.
     """
 
     def __init__(
         self, sample: Sample, networks: Networks, world: World, *, latent_dim: int, seed: int, dtype: torch.dtype
     ) -> None:
+        self.embedding: Embedding | None = None
         self.sample = sample
         self.networks = networks
         self.world = world
@@ -103,26 +108,51 @@ class Batches:
         return reconstructed, self.networks.generator(mask_to_rank(z, ranks))
 
     def encoder_generator(
-        self, stage: Stage, step: Step, ranks: Tensor, parts: list[tuple[int, slice]], matching: bool
+        self,
+        stage: Stage,
+        step: Step,
+        ranks: Tensor,
+        parts: list[tuple[int, slice]],
+        *,
+        matching: bool,
+        guided: bool,
     ) -> EncoderGeneratorBatch:
-        """The batch of one encoder-generator update; ``matching`` says whether its loss matches the codes."""
-        share = self.world.share(stage.batch_size)
-        (x,) = self._rows(stage, "encoder_generator/rows", step, 1)
+        """The batch of one encoder-generator update.
+
+        Args:
+            stage, step: when.
+            ranks, parts: see `ranks`.
+            matching: whether its loss matches the codes to the latent distribution.
+            guided: its rows are those of the embedding, with their codes.
+        """
+        size, share = stage.batch_size, self.world.share(stage.batch_size)
+        local_ranks = ranks[share] if ranks.dim() else ranks
         (z,) = self._normal(stage, "encoder_generator/noise", step, 1)
         z = mask_to_rank(z, ranks)
-        x_match, z_match = None, z
+        x_match, z_match, guide, guide_weights = None, z, None, None
+        if guided:
+            assert self.embedding is not None
+            rng = self._rng(stage, "encoder_generator/rows", step)
+            picks = pick_rows(rng, len(self.embedding.rows), size)[share]
+            x = self._tensor(self.embedding.rows[picks])
+            guide = mask_to_rank(self._tensor(self.embedding.codes[picks]), local_ranks)
+            guide_weights = self._tensor(self.embedding.weights)
+        else:
+            x = self._rows(stage, "encoder_generator/rows", step, 1)[0, share]
         if matching and stage.independent_batches:
             (x_match,) = self._rows(stage, "encoder_generator/rows/matching", step, 1)
             (z_match,) = self._normal(stage, "encoder_generator/noise/matching", step, 1)
             x_match, z_match = x_match[share], mask_to_rank(z_match, ranks)
         return EncoderGeneratorBatch(
-            size=stage.batch_size,
-            ranks=ranks[share] if ranks.dim() else ranks,
-            x=x[share],
+            size=size,
+            ranks=local_ranks,
+            x=x,
             z=z[share],
             x_match=x_match,
             z_match=z_match,
             parts=parts,
+            guide=guide,
+            guide_weights=guide_weights,
         )
 
     def score(self, stage: Stage, iteration: int, size: int, split: Split) -> tuple[Pair, Pair, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lwgan_dist.errors import NonFiniteLossError
-from lwgan_dist.method.mmd import mmd_squared, moment_distance
+from lwgan_dist.method.mmd import mmd_squared
 from lwgan_dist.method.objective import gradient_penalties, reconstruction_errors
 from lwgan_dist.networks import Networks
 from lwgan_dist.training.distributed import World
@@ -50,6 +50,8 @@ class EncoderGeneratorBatch:
         x_match: this worker's rows for the code matching; None to match the codes of ``x``.
         z_match: latent draws of the code matching for *all* rows of the batch, shape (size, q).
         parts: each rank in the batch, with its rows among all.
+        guide: codes given for this worker's rows, 0 after the rank, shape (local rows, q); None where rows have none.
+        guide_weights: what each coordinate of them counts, shape (q,).
     """
 
     size: int
@@ -59,15 +61,25 @@ class EncoderGeneratorBatch:
     x_match: Tensor | None
     z_match: Tensor
     parts: list[tuple[int, slice]]
+    guide: Tensor | None = None
+    guide_weights: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of the encoder-generator loss beside the reconstruction error; a term of weight 0 is not computed."""
+    """Weights of the encoder-generator loss beside the reconstruction error; a term of weight 0 is not computed.
+
+    Attributes:
+        critic: of the critic difference C.
+        mmd: w_mmd.
+        guide: of the squared distance of the codes from the given ones.
+        decode_guide: the generator decodes the given codes, not those of the encoder: two regressions.
+    """
 
     critic: float
     mmd: float
-    moments: float
+    guide: float = 0.0
+    decode_guide: bool = False
 
 
 class CriticLoss(nn.Module):
@@ -90,7 +102,7 @@ class CriticLoss(nn.Module):
 
 
 class EncoderGeneratorLoss(nn.Module):
-    """R + C + w_mmd M (+ moment matching) on one batch."""
+    """R + C + w_mmd M on one batch, and E sum_k w_k (Q_r(x)_k - t_k)^2 for given codes t with weights w."""
 
     def __init__(self, networks: Networks, world: World) -> None:
         super().__init__()
@@ -102,7 +114,7 @@ class EncoderGeneratorLoss(nn.Module):
     def forward(self, batch: EncoderGeneratorBatch, weights: Weights) -> tuple[Tensor, Terms]:
         """This worker's summand of the loss of the batch, and its terms."""
         codes = self.encoder(batch.x, batch.ranks)
-        x_reconstructed = self.generator(codes)
+        x_reconstructed = self.generator(batch.guide if weights.decode_guide else codes)
         errors = reconstruction_errors(batch.x, x_reconstructed)
         terms = {"reconstruction": self._world.mean(errors, batch.size)}
         loss = terms["reconstruction"]
@@ -111,16 +123,17 @@ class EncoderGeneratorLoss(nn.Module):
             values = critic(x_reconstructed, batch.ranks) - critic(self.generator(batch.z), batch.ranks)
             terms["critic"] = self._world.mean(values, batch.size)
             loss = loss + weights.critic * terms["critic"]
-        if weights.mmd or weights.moments:
+        if weights.guide:
+            assert batch.guide is not None
+            assert batch.guide_weights is not None
+            distances = ((codes - batch.guide).square() * batch.guide_weights).sum(1)
+            terms["guide"] = self._world.mean(distances, batch.size)
+            loss = loss + weights.guide * terms["guide"]
+        if weights.mmd:
             if batch.x_match is not None:
                 codes = self.encoder(batch.x_match, batch.ranks)
-            everyone = self._world.gather(codes, batch.size)
-            if weights.mmd:
-                terms["mmd"] = self._mmd(everyone, batch)
-                loss = loss + weights.mmd * self._world.replicated(terms["mmd"])
-            if weights.moments:
-                terms["moments"] = self._moments(everyone, batch)
-                loss = loss + weights.moments * self._world.replicated(terms["moments"])
+            terms["mmd"] = self._mmd(self._world.gather(codes, batch.size), batch)
+            loss = loss + weights.mmd * self._world.replicated(terms["mmd"])
         return loss, {name: term.detach() for name, term in terms.items()}
 
     @staticmethod
@@ -128,12 +141,6 @@ class EncoderGeneratorLoss(nn.Module):
         """Mean over the rows of the batch of the squared MMD within the row's rank."""
         latent_dim = codes.shape[1]
         values = [mmd_squared(codes[p], batch.z_match[p], latent_dim) * len(codes[p]) for _, p in batch.parts]
-        return torch.stack(values).sum() / batch.size
-
-    @staticmethod
-    def _moments(codes: Tensor, batch: EncoderGeneratorBatch) -> Tensor:
-        """Mean over the rows of the batch of the moment distance within the row's rank."""
-        values = [moment_distance(codes[part], rank) * len(codes[part]) for rank, part in batch.parts]
         return torch.stack(values).sum() / batch.size
 
 

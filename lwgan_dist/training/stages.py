@@ -40,6 +40,11 @@ def ramped(value: float, length: float) -> Curve:
     return lambda done: value * min(1.0, (done + 1e-3) / length) if length > 0 else value
 
 
+def faded(value: float, length: float) -> Curve:
+    """From the value linearly to 0 over the fraction ``length``, then 0."""
+    return lambda done: value * max(0.0, 1.0 - done / length)
+
+
 @dataclass(frozen=True)
 class Burst:
     """More critic updates than usual: in the first ``first`` iterations and in every ``every``-th."""
@@ -71,7 +76,9 @@ class Stage:
         critic: its optimizer, fresh if ``fresh_optimizers``.
         encoder_generator: theirs.
         mmd_weight: w_mmd over the stage.
-        moment_weight: weight of the moment matching.
+        guide_weight: weight of the regression of the codes on geodesic coordinates (`lwgan_dist.training.embedding`);
+            where it is above 0, the rows of encoder-generator updates are those that have such coordinates.
+        decode_guide: the generator decodes these coordinates, not the codes of the encoder.
         critic_term: whether the encoder-generator loss contains the critic difference.
         rank_share_exponent: None for one rank an iteration, drawn uniformly; else a batch mixes the ranks, rows of rank
             r in proportion to r^-exponent.
@@ -92,7 +99,8 @@ class Stage:
     critic: Adam
     encoder_generator: Adam
     mmd_weight: Curve
-    moment_weight: float = 0.0
+    guide_weight: Curve | None = None
+    decode_guide: bool = False
     critic_term: bool = True
     rank_share_exponent: float | None = None
     independent_batches: bool = False
@@ -108,6 +116,10 @@ class Stage:
         if burst and (iteration < burst.first or iteration % burst.every == 0):
             return burst.updates
         return self.critic_updates
+
+    def guide_weight_at(self, iteration: int) -> float:
+        """Weight of the guide at an iteration, counted from 0 within the stage."""
+        return self.guide_weight(iteration / self.iterations) if self.guide_weight else 0.0
 
     def evaluates_at(self, iteration: int) -> bool:
         """Whether the score is evaluated after this iteration, counted from 0 within the stage."""
@@ -163,28 +175,30 @@ def _fast(config: RunConfig, schedule: FastSchedule) -> list[Stage]:
     assert schedule.batch_size is not None  # resolved
     resting = Adam(constant(0.0), 0.0, 0.9)
     weight = config.objective.mmd_weight
-    first, second = schedule.reconstruction_learning_rate, schedule.matching_learning_rate
+    first, second = schedule.embedding_learning_rate, schedule.matching_learning_rate
     critic_rate = schedule.critic_learning_rate
-    reconstruction = Stage(
-        name="reconstruction",
-        iterations=schedule.reconstruction_iterations,
+    embedding = Stage(
+        name="embedding",
+        iterations=schedule.embedding_iterations,
         batch_size=schedule.batch_size,
         critic_updates=0,
         encoder_generator_updates=1,
         critic=resting,
-        encoder_generator=Adam(cosine(first, 0.1 * first), 0.9, 0.99),
+        encoder_generator=Adam(cosine(first, second), 0.9, 0.99),
         mmd_weight=constant(0.0),
-        moment_weight=schedule.moment_weight,
+        guide_weight=constant(1.0),
+        decode_guide=True,
         critic_term=False,
         rank_share_exponent=schedule.rank_share_exponent,
     )
     matching = replace(
-        reconstruction,
+        embedding,
         name="matching",
         iterations=schedule.matching_iterations,
         encoder_generator=Adam(cosine(second, 0.05 * second), 0.9, 0.99),
-        mmd_weight=ramped(weight, 0.25),
-        moment_weight=0.0,
+        mmd_weight=ramped(weight, 0.15),
+        guide_weight=faded(1.0, 0.5) if schedule.embedding_iterations else None,
+        decode_guide=False,
     )
     critic = replace(
         matching,
@@ -192,6 +206,7 @@ def _fast(config: RunConfig, schedule: FastSchedule) -> list[Stage]:
         iterations=-(-schedule.critic_iterations // 20),
         critic_updates=20,
         encoder_generator_updates=0,
+        guide_weight=None,
         critic=Adam(cosine(critic_rate, 0.5 * critic_rate), 0.0, 0.9),
         encoder_generator=resting,
         fresh_optimizers=True,
@@ -220,7 +235,7 @@ def _fast(config: RunConfig, schedule: FastSchedule) -> list[Stage]:
         recycle=None,
         evaluate_after=0,
     )
-    return [stage for stage in (reconstruction, matching, critic, joint, scoring) if stage.iterations]
+    return [stage for stage in (embedding, matching, critic, joint, scoring) if stage.iterations]
 
 
 def rank_parts(stage: Stage, latent_dim: int) -> list[tuple[int, slice]] | None:

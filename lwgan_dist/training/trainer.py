@@ -9,16 +9,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from lwgan_dist.config import RunConfig, Split
+from lwgan_dist.config import FastSchedule, RunConfig, Split
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.errors import NonFiniteLossError
 from lwgan_dist.networks import build_networks
+from lwgan_dist.seeding import generator
 from lwgan_dist.training.batches import Batches
 from lwgan_dist.training.distributed import World
+from lwgan_dist.training.embedding import Embedding, distinct, geodesic_codes
 from lwgan_dist.training.evaluation import score_components
-from lwgan_dist.training.phases import CriticLoss, EncoderGeneratorLoss, Phase, Terms, Weights
+from lwgan_dist.training.phases import (
+    CriticLoss,
+    EncoderGeneratorLoss,
+    Phase,
+    Terms,
+    Weights,
+)
 from lwgan_dist.training.stages import Adam, Stage, stages_of
 
 LOG_POINTS = 500
@@ -84,6 +93,7 @@ class Trainer:
         self._clock = self._read_clock()
         assert config.networks.latent_dim is not None  # resolved
         assert config.networks.encoder_activation is not None
+        assert config.precision != "auto"
         self.latent_dim = config.networks.latent_dim
         self.networks = build_networks(
             sample.ambient_dim,
@@ -124,6 +134,8 @@ class Trainer:
             for iteration in range(max(0, self.iteration - start), stage.iterations):
                 if iteration == 0:
                     self._enter(stage)
+                if stage.guide_weight_at(iteration) and self._batches.embedding is None:
+                    self._embed()
                 try:
                     self._iterate(stage, iteration)
                 except NonFiniteLossError as error:
@@ -140,6 +152,30 @@ class Trainer:
             for phase, adam in self._phases(stage):
                 phase.restart(adam.beta1, adam.beta2)
 
+    def _embed(self) -> None:
+        """Geodesic coordinates of at most ``embedding_rows`` training rows: the main worker's, the same on all."""
+        schedule, rows = self.config.schedule, self._embedded_rows()
+        assert isinstance(schedule, FastSchedule)
+        codes, weights = np.zeros((len(rows), self.latent_dim)), np.zeros(self.latent_dim)
+        if self.world.is_main:
+            codes, weights = geodesic_codes(rows, self.latent_dim, schedule.embedding_neighbors)
+        here = torch.from_numpy(np.vstack([codes, weights])).to(self.world.device)
+        table = self.world.collect(here)[0].cpu().numpy()
+        self._batches.embedding = Embedding(rows, table[:-1], table[-1])
+
+    def _is_guided(self) -> bool:
+        """Whether an iteration still to come needs the embedding."""
+        end = sum(stage.iterations for stage in self.stages if stage.guide_weight)
+        return self.iteration < end
+
+    def _embedded_rows(self) -> NDArray[Any]:
+        schedule = self.config.schedule
+        assert isinstance(schedule, FastSchedule)
+        count = schedule.embedding_rows
+        if self.sample.stream is None:
+            count = min(count, len(self.sample.train))
+        return distinct(self.sample.draw(generator(self.config.seed, "embedding/rows"), count))
+
     def _phases(self, stage: Stage) -> list[tuple[Phase, Adam]]:
         return [(self._critic, stage.critic), (self._encoder_generator, stage.encoder_generator)]
 
@@ -150,10 +186,13 @@ class Trainer:
         ranks, parts = self._batches.ranks(stage, iteration)
         for critic_batch in self._batches.critic(stage, iteration, ranks):
             self._last_terms["critic"] = self._critic.step(critic_batch)
-        weights = Weights(float(stage.critic_term), stage.mmd_weight(done), stage.moment_weight)
+        weights = Weights(
+            float(stage.critic_term), stage.mmd_weight(done), stage.guide_weight_at(iteration), stage.decode_guide
+        )
         for update in range(stage.encoder_generator_updates):
-            matching = bool(weights.mmd or weights.moments)
-            batch = self._batches.encoder_generator(stage, (iteration, update), ranks, parts, matching)
+            batch = self._batches.encoder_generator(
+                stage, (iteration, update), ranks, parts, matching=bool(weights.mmd), guided=bool(weights.guide)
+            )
             self._last_terms["encoder_generator"] = self._encoder_generator.step(batch, weights)
 
     # score ------------------------------------------------------------------------------------------------------------
@@ -177,7 +216,7 @@ class Trainer:
         if self.iteration % every and self.iteration != self.iterations:
             return False
         row: dict[str, float] = {"iteration": self.iteration}
-        gathered = {"mmd", "moments"}  # computed on the rows of all workers, not summands of a mean
+        gathered = {"mmd"}  # computed on the rows of all workers, not summands of a mean
         for phase, terms in self._last_terms.items():
             for name, value in terms.items():
                 row[f"{phase}/{name}"] = float(value if name in gathered else self.world.average(value))
@@ -214,6 +253,10 @@ class Trainer:
             for key, parameter in phase.parameters.items():
                 for moment, value in phase.optimizer.state.get(parameter, {}).items():
                     tensors[f"adam/{phase.name}/{key}/{moment}"] = value
+        embedding = self._batches.embedding
+        if embedding and self._is_guided():  # kept: another machine may round its eigenvectors differently
+            tensors["embedding/codes"] = torch.from_numpy(embedding.codes)
+            tensors["embedding/weights"] = torch.from_numpy(embedding.weights)
         tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
         meta = {
             "iteration": self.iteration,
@@ -235,6 +278,9 @@ class Trainer:
                 phase.optimizer.state[parameter].update(
                     {k: v.to(parameter.device, copy=True) for k, v in moments.items()}
                 )
+        if "embedding/codes" in state.tensors:
+            told = (state.tensors[f"embedding/{name}"].numpy().copy() for name in ("codes", "weights"))
+            self._batches.embedding = Embedding(self._embedded_rows(), *told)
         self.iteration = state.meta["iteration"]
         self.losses = list(state.meta["losses"])
         self.seconds = dict(state.meta["seconds"])

@@ -24,7 +24,7 @@ ROWS, COLUMNS = 100_000, 64
 LIMIT_MIB = 2048.0
 
 SCHEDULE = {
-    "schedule.reconstruction_iterations": 100,
+    "schedule.embedding_iterations": 100,
     "schedule.matching_iterations": 100,
     "schedule.critic_iterations": 100,
     "schedule.joint_iterations": 5,

@@ -154,8 +154,9 @@ def our_contenders(shape: Shape, sample: Sample) -> Iterator[Contender]:
         (paper, both, "paper", "training", with_mmd),
         (paper, both, "shared batches", "training", with_mmd | {"independent_batches": False}),
         (fast, both, "fast: R + C + M (joint)", "joint", with_mmd),
-        (fast, both, "fast: R + M (matching)", "matching", with_mmd),
-        (fast, both, "fast: R + moments", "reconstruction", {}),
+        (fast, both, "fast: R + M (matching)", "matching", with_mmd | {"guide_weight": None}),
+        (fast, both, "fast: R + M, guided (matching)", "matching", with_mmd | {"guide_weight": constant(1.0)}),
+        (fast, both, "fast: two regressions (embedding)", "embedding", {}),
     ]
     precisions: tuple[tuple[Precision, str], ...] = (("float32", ""), ("bfloat16", ", bfloat16"))
     for precision, suffix in precisions:

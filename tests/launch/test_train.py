@@ -15,7 +15,7 @@ pytestmark = pytest.mark.ray
 
 TINY = [
     "data.n=300", "networks.width=4", "networks.latent_dim=3", "score.evaluations=4", "schedule.batch_size=32",
-    "schedule.reconstruction_iterations=40", "schedule.matching_iterations=20", "schedule.critic_iterations=40",
+    "schedule.embedding_iterations=40", "schedule.matching_iterations=20", "schedule.critic_iterations=40",
     "schedule.scoring_interval=2", "precision=float64", "execution.cpus_per_worker=0.5",
     "execution.checkpoint_seconds=0",
 ]  # fmt: skip
@@ -119,7 +119,7 @@ def iteration_of(run):
         return 0
 
 
-SLOWER = ["schedule.reconstruction_iterations=1500"]
+SLOWER = ["schedule.embedding_iterations=1500"]
 SLOWER_ITERATIONS = ITERATIONS + 1460
 
 
@@ -192,7 +192,7 @@ def test_an_interrupted_run_ends_with_130_and_goes_on(config, uninterrupted, tmp
 
 
 def test_a_diverging_run_ends_with_a_clear_error_and_is_not_retried(config, tmp_path):
-    done = train(config, tmp_path, "schedule.reconstruction_learning_rate=1e300", "--workers", "1")
+    done = train(config, tmp_path, "schedule.embedding_learning_rate=1e300", "--workers", "1")
     assert done.returncode == 3
     assert "not finite" in done.stderr
     assert "Traceback" not in done.stderr

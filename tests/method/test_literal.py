@@ -61,7 +61,7 @@ def encoder_generator_loss(networks, ranks, parts, x_match, z_match):
     batch = EncoderGeneratorBatch(
         ROWS, ranks, X, mask_to_rank(Z, ranks), None if x_match is X else x_match, mask_to_rank(z_match, ranks), parts
     )
-    return EncoderGeneratorLoss(networks, World())(batch, Weights(critic=1.0, mmd=MMD_WEIGHT, moments=0.0))[0]
+    return EncoderGeneratorLoss(networks, World())(batch, Weights(critic=1.0, mmd=MMD_WEIGHT))[0]
 
 
 def assert_equal(ours, literal, models, trained):

@@ -80,7 +80,7 @@ def test_the_two_batches_of_an_evaluation_share_no_row():
 
 
 def test_a_large_learning_rate_diverges_into_a_clear_error():
-    told = override(FAST, {"schedule.reconstruction_learning_rate": 1e30, "precision": "float32"})
+    told = override(FAST, {"schedule.embedding_learning_rate": 1e30, "precision": "float32"})
     with pytest.raises(NonFiniteLossError, match="not finite"):
         finish(make_trainer(told))
 

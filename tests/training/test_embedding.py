@@ -1,0 +1,140 @@
+"""Geodesic coordinates: they unroll what a straight line folds, whatever the graph looks like."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm, spearmanr
+from tiny import FAST, make_trainer
+
+from lwgan_dist.config import override
+from lwgan_dist.data.manifolds import swiss_roll, swissroll_curve
+from lwgan_dist.training.embedding import distinct, geodesic_codes
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize("n", [500, 1500])
+def test_spiral_is_unrolled_onto_its_arc(n):
+    x = swissroll_curve(rng(), n, 1)
+    codes, weights = geodesic_codes(x, 4, 10)
+    assert abs(spearmanr(codes[:, 0], np.linalg.norm(x, axis=1))[0]) == pytest.approx(1.0, abs=1e-12)
+    assert weights[0] == 1.0
+    assert (weights[1:] < 1e-3).all()
+    straight = x @ np.linalg.svd(x - x.mean(0))[2][0]
+    assert abs(spearmanr(straight, np.linalg.norm(x, axis=1))[0]) < 0.9  # control: a straight line folds it
+
+
+def test_swiss_roll_is_unrolled_onto_angle_and_height():
+    x = swiss_roll(rng(), 1000, 2)
+    codes, weights = geodesic_codes(x, 3, 10)
+    angle, height = np.hypot(x[:, 0], x[:, 2]), x[:, 1]
+    assert abs(spearmanr(codes[:, 0], angle)[0]) > 0.99
+    assert abs(spearmanr(codes[:, 1], height)[0]) > 0.95
+    straight = x @ np.linalg.svd(x - x.mean(0))[2].T
+    assert max(abs(spearmanr(line, angle)[0]) for line in straight.T) < 0.5  # control
+    assert weights[2] < 0.5 * weights[1]
+
+
+def test_every_coordinate_has_normal_quantiles():
+    codes, _ = geodesic_codes(rng().standard_normal((200, 3)), 3, 10)
+    expected = norm.ppf((np.arange(200) + 0.5) / 200)
+    for column in codes.T:
+        np.testing.assert_allclose(np.sort(column), expected, atol=1e-12)
+
+
+def test_neighbourhood_grows_until_the_graph_is_connected():
+    """Two clumps of 15 points at either end of a line fall apart at 10 neighbours."""
+    line = np.concatenate([np.linspace(0, 1, 15), np.linspace(3, 4, 15)])
+    codes, _ = geodesic_codes(np.column_stack([line, np.zeros(30)]), 2, 10)
+    assert abs(spearmanr(codes[:, 0], line)[0]) == pytest.approx(1.0)
+
+
+def test_parts_that_no_neighbourhood_connects_are_joined():
+    x = np.concatenate([rng(1).standard_normal((100, 2)), rng(2).standard_normal((100, 2)) + 1e3])
+    codes, weights = geodesic_codes(x, 2, 10)
+    assert np.isfinite(codes).all()
+    assert np.isfinite(weights).all()
+    assert codes[:100, 0].max() < codes[100:, 0].min() or codes[100:, 0].max() < codes[:100, 0].min()
+
+
+@pytest.mark.parametrize("rows", [2, 3, 4])
+def test_coordinates_that_do_not_exist_are_zero_with_weight_zero(rows):
+    codes, weights = geodesic_codes(rng().standard_normal((rows, 3)), 6, 10)
+    assert codes.shape == (rows, 6)
+    assert not codes[:, rows - 1 :].any()
+    assert not weights[rows - 1 :].any()
+    assert np.isfinite(codes).all()
+
+
+def test_repeated_rows_count_once():
+    x = rng().integers(0, 2, (300, 4)).astype(float)
+    assert len(distinct(x)) == 16
+    assert np.isfinite(geodesic_codes(distinct(x), 4, 10)[0]).all()
+
+
+def test_codes_are_a_function_of_the_rows():
+    x = rng().standard_normal((400, 5))
+    np.testing.assert_array_equal(geodesic_codes(x, 5, 10)[0], geodesic_codes(x, 5, 10)[0])
+
+
+def guided_batches(told):
+    """Whether each encoder-generator batch of a run was guided, with its stage and rows."""
+    trainer, seen = make_trainer(told), []
+    inner = trainer._encoder_generator.step
+
+    def step(batch, weights):
+        seen.append((batch, weights))
+        return inner(batch, weights)
+
+    trainer._encoder_generator.step = step
+    for _ in trainer.run():
+        pass
+    return trainer, seen
+
+
+def test_first_half_of_matching_is_guided_and_the_second_uses_all_rows():
+    told = override(FAST, {"schedule.matching_iterations": 10, "schedule.embedding_rows": 40})
+    trainer, seen = guided_batches(told)
+    embedding = trainer._batches.embedding
+    guides = [weights.guide for _, weights in seen[:16]]
+    np.testing.assert_allclose(guides, [1.0] * 6 + [1.0, 0.8, 0.6, 0.4, 0.2] + [0.0] * 5)
+    assert [weights.decode_guide for _, weights in seen[:16]] == [True] * 6 + [False] * 10
+    known = {row.tobytes() for row in embedding.rows}
+    assert len(known) == 40
+    for batch, weights in seen[:16]:
+        rows = [row.tobytes() for row in batch.x.numpy()]
+        assert all(row in known for row in rows) == bool(weights.guide)
+        if weights.guide:
+            beyond = torch.arange(3) >= batch.ranks.unsqueeze(1)
+            assert not batch.guide[beyond].any()
+
+
+def test_zero_embedding_iterations_leave_the_codes_to_chance():
+    trainer, seen = guided_batches(override(FAST, {"schedule.embedding_iterations": 0}))
+    assert trainer._batches.embedding is None
+    assert not any(weights.guide for _, weights in seen)
+    assert trainer.stages[0].name == "matching"
+
+
+def test_embedding_learns_the_codes_and_how_to_decode_them():
+    told = override(
+        FAST,
+        {
+            "data.name": "swissroll_curve",
+            "data.n": 500,
+            "networks.width": 32,
+            "schedule.batch_size": 128,
+            "schedule.embedding_iterations": 400,
+            "schedule.matching_iterations": 1,
+        },
+    )
+    trainer, seen = make_trainer(told), []
+    for progress in trainer.run():
+        if progress.recorded:
+            seen.append(progress.losses)
+        if progress.iteration == 400:
+            break
+    assert seen[-1]["encoder_generator/guide"] < 0.1 * seen[0]["encoder_generator/guide"]
+    assert seen[-1]["encoder_generator/reconstruction"] < 0.3 * seen[0]["encoder_generator/reconstruction"]
