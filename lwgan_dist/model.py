@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load, save
 from torch import Tensor
 
-from lwgan_dist.config import RunConfig
+from lwgan_dist.config import Precision, RunConfig
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.networks import Networks, build_networks
@@ -124,13 +124,16 @@ class FittedModel:
 
 
 def networks_of(config: RunConfig, ambient_dim: int, tensors: dict[str, Tensor]) -> Networks:
-    """Networks of a resolved configuration with the parameters of a checkpoint or a saved model."""
+    """Networks of a resolved configuration with the parameters of a checkpoint or a saved model.
+
+    Products are taken in full precision, also those of a run in bfloat16: what is generated is not rounded to 8 bits.
+    """
     settings = config.networks
     assert settings.latent_dim is not None  # resolved
     assert settings.encoder_activation is not None
-    assert config.precision != "auto"
+    precision: Precision = "float64" if config.precision == "float64" else "float32"
     networks = build_networks(
-        ambient_dim, settings.latent_dim, settings.width, settings.encoder_activation, precision=config.precision
+        ambient_dim, settings.latent_dim, settings.width, settings.encoder_activation, precision=precision
     )
     for name, network in networks.named().items():
         prefix = f"network/{name}/"

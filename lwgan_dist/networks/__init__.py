@@ -48,7 +48,7 @@ def build_networks(
     )
     for network in networks.named().values():
         network.to(torch.float64 if precision == "float64" else torch.float32)
-        network.autocast = precision == "bfloat16"
+        network.autocast(precision == "bfloat16")
     return networks
 
 

@@ -3,8 +3,8 @@
 With width unit s: encoder 8s, 4s, 2s, s; generator s, 2s, 4s, 8s with SiLU; critic 4s, 2s, s with ReLU (the toy
 networks of arXiv:2409.18374). The rank reaches every layer of encoder and critic; the generator does not see it.
 
-With ``autocast``, the matrix products of a network are computed in bfloat16; parameters, inputs and outputs keep their
-precision, so that losses never see the difference in type.
+With ``autocast``, matrix products are taken in bfloat16, thin layers excepted; parameters, inputs and outputs keep
+their precision, so that losses never see the difference in type.
 """
 
 from itertools import pairwise
@@ -28,10 +28,11 @@ class _Perceptron(nn.Module):
         super().__init__()
         self.hidden = nn.ModuleList(ConditionedLinear(a, b, code_dim, generator) for a, b in pairwise(widths[:-1]))
         self.last = ConditionedLinear(widths[-2], widths[-1], code_dim, generator)
-        self.autocast = False
 
-    def _precision(self, x: Tensor) -> torch.autocast:
-        return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.autocast)
+    def autocast(self, on: bool) -> None:
+        """Take the products of wide layers in bfloat16, or in full precision."""
+        for layer in (*self.hidden, self.last):
+            layer.autocast = on
 
 
 class MlpEncoder(_Perceptron):
@@ -47,11 +48,9 @@ class MlpEncoder(_Perceptron):
     def forward(self, x: Tensor, ranks: Tensor) -> Tensor:
         """Codes of shape (rows, q), for x of shape (rows, p) and ranks of shape () or (rows,)."""
         code, dtype = one_hot_code(ranks, self.latent_dim, x.dtype), x.dtype
-        with self._precision(x):
-            for layer in self.hidden:
-                x = self.activation(layer(x, code))
-            x = self.last(x, code)
-        return mask_to_rank(x.to(dtype), ranks)
+        for layer in self.hidden:
+            x = self.activation(layer(x, code))
+        return mask_to_rank(self.last(x, code).to(dtype), ranks)
 
 
 class MlpGenerator(_Perceptron):
@@ -63,11 +62,10 @@ class MlpGenerator(_Perceptron):
     def forward(self, z: Tensor) -> Tensor:
         """Rows of shape (rows, p), for z of shape (rows, q)."""
         dtype = z.dtype
-        with self._precision(z):
-            for layer in self.hidden:
-                z = functional.silu(layer(z))
-            z = self.last(z)
-        return z.to(dtype)
+        for layer in self.hidden:
+            z = functional.silu(layer(z))
+        x: Tensor = self.last(z).to(dtype)
+        return x
 
 
 class MlpCritic(_Perceptron):
@@ -80,11 +78,10 @@ class MlpCritic(_Perceptron):
     def forward(self, x: Tensor, ranks: Tensor) -> Tensor:
         """Values of shape (rows,), for x of shape (rows, p) and ranks of shape () or (rows,)."""
         code, dtype = thermometer_code(ranks, self.latent_dim, x.dtype), x.dtype
-        with self._precision(x):
-            for layer in self.hidden:
-                x = functional.relu(layer(x, code))
-            x = self.last(x, code)
-        return x.squeeze(-1).to(dtype)
+        for layer in self.hidden:
+            x = functional.relu(layer(x, code))
+        values: Tensor = self.last(x, code).squeeze(-1).to(dtype)
+        return values
 
     def input_gradient(self, x: Tensor, ranks: Tensor) -> Tensor:
         """grad_x D_r(x) of every row in closed form: W_1^T M_1 W_2^T M_2 .. W_L^T with M_l the 0/1 activity of layer l.
@@ -100,12 +97,11 @@ class MlpCritic(_Perceptron):
             Shape (rows, p).
         """
         code, dtype, active = thermometer_code(ranks, self.latent_dim, x.dtype), x.dtype, []
-        with self._precision(x):
-            with torch.no_grad():
-                for layer in self.hidden:
-                    x = functional.relu(layer(x, code))
-                    active.append(x > 0)
-            gradient: Tensor = self.last.weight
-            for layer, mask in zip(reversed(self.hidden), reversed(active), strict=True):
-                gradient = (gradient * mask) @ layer.weight  # type: ignore[operator]
+        with torch.no_grad():
+            for layer in self.hidden:
+                x = functional.relu(layer(x, code))
+                active.append(x > 0)
+        gradient: Tensor = self.last.weight
+        for layer, mask in zip(reversed(self.hidden), reversed(active), strict=True):
+            gradient = layer.pull_back(gradient * mask)  # type: ignore[operator]
         return gradient.to(dtype)
