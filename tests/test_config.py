@@ -308,3 +308,10 @@ def test_a_file_cannot_ask_for_an_array_in_memory():
 def test_an_execution_keeps_two_checkpoints_or_more():
     with pytest.raises(ValidationError):
         ExecutionConfig(checkpoints_kept=1)
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_precision_is_that_of_the_processor_unless_told(native, expected):
+    for told, becomes in ({}, expected), ({"precision": "float64"}, "float64"), ({"precision": "float32"}, "float32"):
+        config = run_config(MANIFOLD, **told).resolved(train_rows=100, ambient_dim=3, native_bfloat16=native)
+        assert config.precision == becomes

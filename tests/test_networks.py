@@ -1,0 +1,62 @@
+"""Networks under bfloat16: close to full precision, exact where layers are thin, and never rounding what comes out."""
+
+import pytest
+import torch
+
+from lwgan_dist.networks import build_networks
+
+RANKS = torch.tensor([1, 2, 3, 3, 2] * 20)
+
+
+def pair(width, ambient_dim=3):
+    return [build_networks(ambient_dim, 3, width, "silu", seed=1, precision=p) for p in ("float32", "bfloat16")]
+
+
+def outputs(networks, ambient_dim=3):
+    x = torch.randn(100, ambient_dim, generator=torch.Generator().manual_seed(2))
+    codes = networks.encoder(x, RANKS)
+    return {
+        "codes": codes,
+        "rows": networks.generator(codes),
+        "values": networks.critic(x, RANKS),
+        "gradient": networks.critic.input_gradient(x, RANKS),
+    }
+
+
+def relative_distance(value, reference):
+    """In the Frobenius norm: an activity that flips moves one row's gradient by more than rounding."""
+    return ((value - reference).norm() / reference.norm()).item()
+
+
+def test_wide_layers_are_rounded_and_stay_close():
+    full, low = (outputs(networks) for networks in pair(64))
+    for name in full:
+        assert 1e-5 < relative_distance(low[name], full[name]) < 0.1, name
+
+
+def test_thin_layers_are_exact():
+    full, low = (outputs(networks) for networks in pair(4))
+    for name in full:
+        assert torch.equal(full[name], low[name]), name
+
+
+@pytest.mark.parametrize("name", ["codes", "rows", "values"])
+def test_outputs_are_not_rounded_to_eight_bits(name):
+    value = outputs(pair(64)[1])[name].detach()
+    kept = value[value != 0]
+    assert (kept.bfloat16().float() != kept).double().mean() > 0.9
+
+
+def test_many_columns_are_rounded_too():
+    full, low = (outputs(networks, 100)["rows"] for networks in pair(64, 100))
+    assert 1e-4 < relative_distance(low, full) < 0.03
+
+
+def test_parameters_get_gradients_in_their_own_precision():
+    _, low = pair(64)
+    told = outputs(low)
+    sum(value.square().mean() for value in told.values()).backward()
+    for network in low.named().values():
+        for name, parameter in network.named_parameters():
+            assert parameter.dtype == torch.float32
+            assert torch.isfinite(parameter.grad).all(), name
