@@ -104,6 +104,7 @@ def run_case(case: Case, overrides: dict[str, Any], folder: Path) -> dict[str, A
     }  # fmt: skip
     if case.suite in ("toys", "others"):
         told["classical"] = classical(rows)
+    if case.suite in ("toys", "others", "stream"):
         told["quality"] = quality(FittedModel.load(Folder.at(str(where / "model"))), case)
     shutil.rmtree(where)
     return told
@@ -143,16 +144,29 @@ def paper_seconds(data: Data, precision: str) -> float:
     return total
 
 
+def paper_quality(storage: Path) -> list[dict[str, Any]]:
+    """Quality of the rows that finished runs of `paper` generate, of each manifold whose run is there."""
+    told = []
+    for place in sorted(storage.glob("*/model")):
+        model = FittedModel.load(Folder.at(str(place)))
+        data = next(data for data in TOYS if data.name == getattr(model.config.data, "name", None))
+        told.append({"data": data.name, "estimate": model.dimension, "quality": quality(model, Case("paper", data))})
+    return told
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--suite", nargs="*", choices=[*SUITES, "paper"], default=[*SUITES, "paper"])
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--first", type=int, help="only so many cases of every suite")
     parser.add_argument("--out", default="runs/estimates")
+    parser.add_argument("--paper-runs", help="storage of finished runs of tune_configs/train/paper_*.yaml")
     parser.add_argument("settings", nargs="*")
     told = parser.parse_args()
     folder, overrides = Path(told.out), parse_overrides(told.settings)
     (folder / "rows").mkdir(parents=True, exist_ok=True)
+    if told.paper_runs:
+        (folder / "paper_quality.json").write_text(json.dumps(paper_quality(Path(told.paper_runs)), indent=1))
     if "paper" in told.suite:
         torch.set_num_threads(1)
         costs = {d.name: {p: paper_seconds(d, p) for p in ("float32", "bfloat16")} for d in TOYS}

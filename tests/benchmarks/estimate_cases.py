@@ -175,6 +175,14 @@ def variants() -> Iterator[Case]:
                 yield Case("variants", data, 2000, seed, variant=variant, settings=settings)
 
 
+def stream() -> Iterator[Case]:
+    """The toys with fresh rows at every step, as the authors' schedule has them."""
+    for seed in range(3):
+        for data in TOYS:
+            settings = {"data.source": "manifold", "data.name": data.name, "data.rows": "stream"}
+            yield Case("stream", data, 2000, seed, settings=settings)
+
+
 def scaling() -> Iterator[Case]:
     """CPU time against rows, columns, ranks: the S-curve, turned into as many columns."""
 
@@ -197,5 +205,6 @@ SUITES: dict[str, Callable[[], Iterator[Case]]] = {
     "others": others,
     "robustness": robustness,
     "variants": variants,
+    "stream": stream,
     "scaling": scaling,
 }
