@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Written into run folders; a change of meaning of any field raises it."""
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -179,8 +179,8 @@ class FastSchedule(Frozen):
     """Rows of one batch over all workers; by default 512, or all training rows where there are fewer."""
     rank_share_exponent: NonNegativeFloat = 0.5
     """Rows of rank r in a batch are in proportion to r^-exponent: low ranks are the hardest to fit."""
-    embedding_rows: Annotated[int, Field(ge=2)] = 1_500
-    """Training rows, at most, whose geodesic coordinates are computed; the cost grows with their square."""
+    embedding_rows: Annotated[int, Field(ge=2, le=5_000)] = 1_500
+    """Training rows, at most, whose geodesic coordinates are computed; the time grows with their cube."""
     embedding_neighbors: Annotated[int, Field(ge=1)] = 10
     """Neighbours of a row in the graph of geodesic distances; more, up to four times as many, if the graph falls
     apart."""
@@ -241,8 +241,9 @@ class RunConfig(Frozen):
     score: ScoreConfig = ScoreConfig()
     """How the rank is chosen."""
     precision: Literal["auto", "float32", "float64", "bfloat16"] = "auto"
-    """``float32``, ``float64``, or ``bfloat16``: float32 parameters with autocast products. ``auto`` is ``bfloat16`` if
-    the processor of the machine that starts the run multiplies it natively, else ``float32``."""
+    """``float32``, ``float64``, or ``bfloat16``: float32 parameters, with autocast products in layers of at least 64
+    inputs and outputs. ``auto`` is ``bfloat16`` if the processor of the machine that starts the run multiplies it
+    natively, else ``float32``; a run that goes on elsewhere keeps what it began with."""
     seed: int = 0
     """Seed of initial values, ranks, batches and noise; the sample has its own."""
 

@@ -18,7 +18,7 @@ from lwgan_dist.seeding import generator
 from lwgan_dist.storage import Folder
 
 Array = NDArray[Any]
-_TENSORS, _DESCRIPTION, _SCHEMA = "model.safetensors", "model.json", 1
+_TENSORS, _DESCRIPTION, _SCHEMA = "model.safetensors", "model.json", 2
 _ROWS_AT_ONCE = 8192
 
 

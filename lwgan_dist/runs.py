@@ -87,7 +87,9 @@ class Run:
         self.config = config.resolved(
             train_rows=train_rows, ambient_dim=self.sample.ambient_dim, native_bfloat16=native_bfloat16()
         )
-        self.fingerprint = self.config.fingerprint(self.sample.digest)
+        told = self.config.model_copy(update={"precision": config.precision})  # "auto" is the same run on any machine
+        self.fingerprint = told.fingerprint(self.sample.digest)
+        self._precision_is_free = config.precision == "auto"
         batch_size = self.config.schedule.batch_size
         if train_rows is not None and batch_size is not None and train_rows < batch_size:
             raise DataError(
@@ -142,6 +144,9 @@ class Run:
         self._refuse_foreign(folder)
         with exclusive(folder):
             self._claim(folder, execution)
+            if self._precision_is_free:
+                began = folder.read_json(ENVIRONMENT_FILE)["run"]["precision"]
+                self.config = self.config.model_copy(update={"precision": began})
             if folder.has(RESULT_FILE):
                 notify(f"is finished already, in {folder.location}")
                 return read_result(folder)
@@ -191,7 +196,11 @@ class Run:
     def _environment(self, execution: ExecutionConfig) -> dict[str, Any]:
         packages = ("lwgan-dist", "torch", "numpy", "ray", "pyarrow", "safetensors", "scikit-learn")
         return {
-            "run": {"fingerprint": self.fingerprint, "data_sha256": self.sample.digest},
+            "run": {
+                "fingerprint": self.fingerprint,
+                "data_sha256": self.sample.digest,
+                "precision": self.config.precision,
+            },
             "seeds": {"run": self.config.seed, "data": self.config.data.seed},
             "execution": execution.model_dump(mode="json"),
             "threads": execution.threads_per_worker,

@@ -138,6 +138,41 @@ def test_another_run_in_the_folder_is_refused_and_left_alone(finished):
     assert read_result(folder) == result
 
 
+def test_a_run_goes_on_in_the_precision_that_it_began_with(tmp_path, monkeypatch):
+    """ "auto" is one run on every machine: a driver that starts on another processor finds it, finished or not."""
+    folder, began = Folder.at(str(tmp_path / "run")), []
+    for native in (True, False):
+        monkeypatch.setattr("lwgan_dist.runs.native_bfloat16", lambda native=native: native)
+        run = run_of(precision="auto")
+        assert run.config.precision == ("bfloat16" if native else "float32")
+        if native:
+            with pytest.raises(StopIteration):  # interrupted after some iterations
+                run.train(folder, HERE, on_progress=lambda _told, left=iter(range(5)): next(left))
+        else:
+            result = run.train(folder, HERE)
+        began.append(run.fingerprint)
+    assert began[0] == began[1] == result.fingerprint
+    assert FittedModel.load(folder.sub("model")).config.precision == "bfloat16"
+    with pytest.raises(ConfigError, match="configuration differs"):
+        run_of(precision="float32").train(folder, HERE)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        np.random.default_rng(5).standard_normal((13, 12))[np.random.default_rng(6).integers(0, 13, 200)],
+        np.eye(200),
+        np.vstack([np.zeros((2000, 3)), np.eye(3)]),
+        np.random.default_rng(0).integers(0, 2, (200, 4)).astype(float),
+        np.linspace(0, 1, 200)[:, None] * np.ones((1, 3), dtype=np.float32),
+    ],
+    ids=["few distinct rows", "corners of a simplex", "all but three rows equal", "binary columns", "a line"],
+)
+def test_degenerate_tables_are_estimated(tmp_path, rows):
+    told = override(FAST, {"data.source": "array", "schedule.embedding_rows": 100, "precision": "float32"})
+    assert Run(RunConfig.model_validate(told), rows).train(Folder.at(str(tmp_path / "run")), HERE).dimension >= 1
+
+
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(ConfigError, match="not empty and not a run folder"):
@@ -147,7 +182,9 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
 
 def test_a_run_killed_while_it_claimed_its_folder_can_start_again(finished, tmp_path):
     folder = Folder.at(str(tmp_path / "run"))
-    folder.write("env.json", json.dumps({"run": {"fingerprint": run_of().fingerprint}}).encode())
+    folder.write(
+        "env.json", json.dumps({"run": {"fingerprint": run_of().fingerprint, "precision": "float64"}}).encode()
+    )
     (folder.local / ".tmp-1").write_bytes(b"half")
     folder.sub(".ray").write("left", b"behind")
     assert run_of().train(folder, HERE).rank_scores == finished[1].rank_scores

@@ -179,7 +179,7 @@ def stream() -> Iterator[Case]:
     """The toys with fresh rows at every step, as the authors' schedule has them."""
     for seed in range(3):
         for data in TOYS:
-            settings = {"data.source": "manifold", "data.name": data.name, "data.rows": "stream"}
+            settings = {"data.source": "manifold", "data.name": data.name, "data.rows": "stream", "data.seed": seed}
             yield Case("stream", data, 2000, seed, settings=settings)
 
 

@@ -201,7 +201,7 @@ def scaling(rows: list[Row], figure: Path) -> str:
 
 
 def draw_scores(rows: list[Row], figure: Path) -> None:
-    """Score by rank less the score at the true rank, every run of n = 2,000."""
+    """Score by rank less the score at the true rank, every run of n = 2,000; far above 0 it is cut off."""
     drawing, panels = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
     for panel, data in zip(panels, TOYS, strict=True):
         cell = [row for row in rows if row["data"] == data and row["n"] == 2000]
@@ -214,7 +214,7 @@ def draw_scores(rows: list[Row], figure: Path) -> None:
         panel.axvline(cell[0]["truth"], color="0.7", lw=0.8, zorder=0)
         panel.axhline(0, color="0.7", lw=0.8, zorder=0)
         panel.set(title=f"{data} (dimension {cell[0]['truth']})", xlabel="rank", xticks=ranks)
-        panel.set_yscale("symlog", linthresh=0.1)
+        panel.set(ylim=(-0.05, 0.35))
         panel.legend(frameon=False, fontsize=8)
     panels[0].set(ylabel="score - score at the true rank")
     drawing.savefig(figure, dpi=110)

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import norm, spearmanr
+from sklearn.manifold import Isomap
+from threadpoolctl import threadpool_limits
 from tiny import FAST, make_trainer
 
 from lwgan_dist.config import override
@@ -66,6 +68,65 @@ def test_coordinates_that_do_not_exist_are_zero_with_weight_zero(rows):
     assert not codes[:, rows - 1 :].any()
     assert not weights[rows - 1 :].any()
     assert np.isfinite(codes).all()
+
+
+def few_distinct(seed):
+    """13 distinct rows: geodesic distances of so few have large negative eigenvalues."""
+    generator = rng(seed)
+    return distinct(generator.standard_normal((13, 12))[generator.integers(0, 13, 400)])
+
+
+@pytest.mark.parametrize(
+    ("rows", "latent_dim"),
+    [
+        *[(few_distinct(seed), 10) for seed in range(6)],
+        (rng().standard_normal((30, 30)), 30),
+        (np.eye(100), 3),
+        (np.eye(500), 8),
+        (1e25 * rng().standard_normal((40, 3)).astype(np.float32), 3),
+        (1e160 * rng().standard_normal((40, 3)), 3),
+        (1e-170 * rng().standard_normal((40, 3)), 3),
+        (np.zeros((1, 4)), 3),
+    ],
+)
+def test_degenerate_rows_have_finite_codes(rows, latent_dim):
+    codes, weights = geodesic_codes(rows, latent_dim, 10)
+    assert np.isfinite(codes).all()
+    assert ((weights >= 0) & (weights <= 1)).all()
+    assert (codes[:, weights == 0] == 0).all()
+    assert weights[0] == (1.0 if len(rows) > 1 else 0.0)
+
+
+def test_units_do_not_matter():
+    x = rng().standard_normal((200, 3))
+    np.testing.assert_array_equal(geodesic_codes(x, 3, 10)[0], geodesic_codes(2.0**80 * x, 3, 10)[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_straight_line_has_one_coordinate(dtype):
+    line = np.linspace(0, 1, 600)[:, None] * np.array([[1.0, 2.0, -0.5]])
+    codes, weights = geodesic_codes(line.astype(dtype), 3, 10)
+    assert list(weights) == [1.0, 0.0, 0.0]
+    assert not codes[:, 1:].any()
+
+
+def test_codes_are_those_of_isomap():
+    """Against scikit-learn's, up to sign."""
+    x = swiss_roll(rng(), 400, 2)
+    isomap = Isomap(n_neighbors=10, n_components=2, eigen_solver="dense").fit_transform(x)
+    codes, _ = geodesic_codes(x, 2, 10)
+    for ours, theirs in zip(codes.T, isomap.T, strict=True):
+        assert abs(spearmanr(ours, theirs)[0]) == pytest.approx(1.0, abs=1e-9)
+
+
+def test_codes_do_not_depend_on_threads():
+    angles = np.linspace(0, 2 * np.pi, 500, endpoint=False)
+    circle = np.column_stack([np.cos(angles), np.sin(angles)])
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(geodesic_codes(circle, 2, 10)[0])
+    np.testing.assert_array_equal(*found)
 
 
 def test_repeated_rows_count_once():
