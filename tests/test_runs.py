@@ -140,14 +140,14 @@ def test_another_run_in_the_folder_is_refused_and_left_alone(finished):
 
 def test_a_run_goes_on_in_the_precision_that_it_began_with(tmp_path, monkeypatch):
     """ "auto" is one run on every machine: a driver that starts on another processor finds it, finished or not."""
-    folder, began = Folder.at(str(tmp_path / "run")), []
+    folder, began, few = Folder.at(str(tmp_path / "run")), [], iter(range(5))
     for native in (True, False):
         monkeypatch.setattr("lwgan_dist.runs.native_bfloat16", lambda native=native: native)
         run = run_of(precision="auto")
         assert run.config.precision == ("bfloat16" if native else "float32")
         if native:
             with pytest.raises(StopIteration):  # interrupted after some iterations
-                run.train(folder, HERE, on_progress=lambda _told, left=iter(range(5)): next(left))
+                run.train(folder, HERE, on_progress=lambda _told: next(few))
         else:
             result = run.train(folder, HERE)
         began.append(run.fingerprint)
