@@ -177,8 +177,11 @@ def main() -> None:
     waiting = [case for case in cases.values() if not files[case.key].exists()]
     print(f"{len(cases)} cases, {len(cases) - len(waiting)} done", flush=True)
     with ProcessPoolExecutor(told.processes, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(run_key, case.key, case.suite, overrides, folder) for case in waiting]
+        futures = {pool.submit(run_key, case.key, case.suite, overrides, folder): case.key for case in waiting}
         for future in as_completed(futures):
+            if future.exception():
+                print(f"{futures[future]}: FAILED, {future.exception()!r}", flush=True)
+                continue
             row = future.result()
             files[row["key"]].write_text(json.dumps(row))
             right = "right" if row["estimate"] == row["truth"] else "WRONG"

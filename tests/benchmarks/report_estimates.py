@@ -19,9 +19,9 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from lwgan_dist.method.rank_selection import choose_rank
+from lwgan_dist.study.statistics import clopper_pearson_interval
 
 Row = dict[str, Any]
 TOYS = ("swissroll_curve", "s_curve", "hyperplane")
@@ -46,8 +46,8 @@ def right(rows: Iterable[Row], estimate: Callable[[Row], int] = lambda row: row[
 
 
 def share(hits: int, of: int) -> str:
-    low, high = binomtest(hits, of).proportion_ci(method="exact")
-    return f"{hits} of {of} ({low:.2f}..{high:.2f})"
+    interval = clopper_pearson_interval(hits, of)
+    return f"{hits} of {of} ({interval.lower:.2f}..{interval.upper:.2f})"
 
 
 def table(head: list[str], body: Iterable[Iterable[Any]]) -> str:
