@@ -18,7 +18,7 @@ setup: .venv/.ready  ## make .venv with lwgan-dist in it
 run: setup  ## the main job: dimension of the handwritten digits and of a manifold, some minutes on 2 cores
 	mkdir -p runs
 	$(BIN)/python -c "from sklearn.datasets import load_digits; load_digits(as_frame=True).data.to_parquet('runs/digits.parquet')"
-	$(BIN)/lwgan-dist estimate runs/digits.parquet --max-dimension 16 precision=bfloat16 --workers 1
+	$(BIN)/lwgan-dist estimate runs/digits.parquet --max-dimension 16 --workers 1
 	$(BIN)/lwgan-dist train tune_configs/train/quick.yaml
 
 test: setup  ## the tests, under 15 minutes on 2 cores
@@ -38,8 +38,9 @@ bench: setup  ## cost of the updates beside a literal implementation, peak memor
 	$(BIN)/python tests/benchmarks/bench_updates.py
 	$(BIN)/python tests/benchmarks/bench_memory.py
 
-estimates: setup  ## estimates of known dimensions with their cost, about 10 minutes
+estimates: setup  ## accuracy and cost of estimates, tables and figures of docs/estimates; over an hour, goes on where it stopped
 	$(BIN)/python tests/benchmarks/bench_estimates.py
+	$(BIN)/python tests/benchmarks/report_estimates.py
 
 clean:  ## remove the environment and the runs
 	rm -rf .venv runs
