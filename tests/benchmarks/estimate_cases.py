@@ -176,11 +176,14 @@ def variants() -> Iterator[Case]:
 
 
 def stream() -> Iterator[Case]:
-    """The toys with fresh rows at every step, as the authors' schedule has them."""
+    """The toys with fresh rows at every step, as the authors' schedule has them; also with a larger weight of the MMD."""
     for seed in range(3):
-        for data in TOYS:
-            settings = {"data.source": "manifold", "data.name": data.name, "data.rows": "stream", "data.seed": seed}
-            yield Case("stream", data, 2000, seed, settings=settings)
+        for weight in (1.0, 5.0):
+            for data in TOYS:
+                settings = {"data.source": "manifold", "data.name": data.name, "data.rows": "stream", "data.seed": seed}
+                variant = "" if weight == 1.0 else f"w_mmd = {weight:g}"
+                settings |= {"objective.mmd_weight": weight} if variant else {}
+                yield Case("stream", data, 2000, seed, variant=variant, settings=settings)
 
 
 def scaling() -> Iterator[Case]:

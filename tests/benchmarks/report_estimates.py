@@ -283,7 +283,7 @@ def main() -> None:
     for row in toys:
         row["kind"] = f"n = {row['n']}"
     for row in suites["stream"]:
-        row["kind"] = "fresh rows"
+        row["kind"] = "fresh rows" + (f", {row['variant']}" if row["variant"] else "")
     clean = [row for row in toys if row["noise"] == 0]
     paper_costs = json.loads((source / "paper_seconds.json").read_text())
     paper_quality = json.loads(path.read_text()) if (path := source / "paper_quality.json").exists() else []
