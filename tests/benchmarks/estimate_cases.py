@@ -176,7 +176,7 @@ def variants() -> Iterator[Case]:
 
 
 def stream() -> Iterator[Case]:
-    """The toys with fresh rows at every step, as the authors' schedule has them; also with a larger weight of the MMD."""
+    """The toys with fresh rows at every step, as the authors' schedule has them, and with more weight on the MMD."""
     for seed in range(3):
         for weight in (1.0, 5.0):
             for data in TOYS:
