@@ -132,6 +132,9 @@ def changes(rows: list[Row], reference: list[Row]) -> str:
         line.append(f"{sum(a['estimate'] == b['estimate'] for a, b in pairs)} of {len(pairs)}")
         for data in TOYS:
             ours = [row for row in cell if row["data"] == data]
+            if not ours:
+                line.append("not run")
+                continue
             error = median(row["components"]["train"][:, row["truth"] - 1, 1].mean() for row in ours)
             line.append(f"{counts(row['estimate'] for row in ours)} ({error:.3f})")
         line.append(f"{median(a['cpu'] / b['cpu'] for a, b in pairs):.2f}")
