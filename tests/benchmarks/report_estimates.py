@@ -209,6 +209,10 @@ def scaling(rows: list[Row], figure: Path) -> str:
             told = "" if slope is None else f"{slope:.2f}"
             body.append([variant, row[field], f"{row['cpu_with_files']:.0f}", told, row["estimate"]])
         panel.loglog(x, y, "o-")
+        panel.set_xticks(x, [f"{value:,}" for value in x], minor=False)
+        panel.set_xticks([], minor=True)
+        panel.set_yticks([20, 30, 50, 100], ["20", "30", "50", "100"])
+        panel.set_yticks([], minor=True)
         panel.set(xlabel=variant.replace("_", " "))
     panels[0].set(ylabel="CPU seconds")
     drawing.savefig(figure, dpi=110)
