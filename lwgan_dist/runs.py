@@ -87,8 +87,7 @@ class Run:
         self.config = config.resolved(
             train_rows=train_rows, ambient_dim=self.sample.ambient_dim, native_bfloat16=native_bfloat16()
         )
-        told = self.config.model_copy(update={"precision": config.precision})  # "auto" is the same run on any machine
-        self.fingerprint = told.fingerprint(self.sample.digest)
+        self.fingerprint = self.config.fingerprint(self.sample.digest)
         self._precision_is_free = config.precision == "auto"
         batch_size = self.config.schedule.batch_size
         if train_rows is not None and batch_size is not None and train_rows < batch_size:
@@ -141,12 +140,10 @@ class Run:
             ConfigError: the folder holds another run, or is in use.
             RunFailedError, ClusterError: see `lwgan_dist.errors`.
         """
+        self._adopt_precision(folder)
         self._refuse_foreign(folder)
         with exclusive(folder):
             self._claim(folder, execution)
-            if self._precision_is_free:
-                began = folder.read_json(ENVIRONMENT_FILE)["run"]["precision"]
-                self.config = self.config.model_copy(update={"precision": began})
             if folder.has(RESULT_FILE):
                 notify(f"is finished already, in {folder.location}")
                 return read_result(folder)
@@ -167,6 +164,15 @@ class Run:
                     verbose=verbose,
                 )
             return self._finish(folder, execution)
+
+    def _adopt_precision(self, folder: Folder) -> None:
+        """Under ``precision: auto``, go on in the precision that this run began with, maybe on another processor."""
+        if not self._precision_is_free or not folder.has(ENVIRONMENT_FILE):
+            return
+        before = folder.read_json(ENVIRONMENT_FILE)["run"]
+        began = self.config.model_copy(update={"precision": before.get("precision", self.config.precision)})
+        if began.fingerprint(self.sample.digest) == before["fingerprint"]:
+            self.config, self.fingerprint = began, before["fingerprint"]
 
     def _refuse_foreign(self, folder: Folder) -> None:
         """Leave a folder alone that is another run's, or no run's."""

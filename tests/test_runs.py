@@ -139,8 +139,8 @@ def test_another_run_in_the_folder_is_refused_and_left_alone(finished):
 
 
 def test_a_run_goes_on_in_the_precision_that_it_began_with(tmp_path, monkeypatch):
-    """ "auto" is one run on every machine: a driver that starts on another processor finds it, finished or not."""
-    folder, began, few = Folder.at(str(tmp_path / "run")), [], iter(range(5))
+    """Under precision "auto", a driver on another processor goes on with the run that the folder holds."""
+    folder, few = Folder.at(str(tmp_path / "run")), iter(range(5))
     for native in (True, False):
         monkeypatch.setattr("lwgan_dist.runs.native_bfloat16", lambda native=native: native)
         run = run_of(precision="auto")
@@ -150,11 +150,12 @@ def test_a_run_goes_on_in_the_precision_that_it_began_with(tmp_path, monkeypatch
                 run.train(folder, HERE, on_progress=lambda _told: next(few))
         else:
             result = run.train(folder, HERE)
-        began.append(run.fingerprint)
-    assert began[0] == began[1] == result.fingerprint
+    assert result.fingerprint == run_of(precision="bfloat16").fingerprint == run.fingerprint
     assert FittedModel.load(folder.sub("model")).config.precision == "bfloat16"
     with pytest.raises(ConfigError, match="configuration differs"):
         run_of(precision="float32").train(folder, HERE)
+    with pytest.raises(ConfigError, match="configuration differs"):
+        run_of(precision="auto", seed=1).train(folder, HERE)
 
 
 @pytest.mark.parametrize(
