@@ -21,13 +21,7 @@ from lwgan_dist.training.batches import Batches
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.embedding import Embedding, distinct, geodesic_codes
 from lwgan_dist.training.evaluation import score_components
-from lwgan_dist.training.phases import (
-    CriticLoss,
-    EncoderGeneratorLoss,
-    Phase,
-    Terms,
-    Weights,
-)
+from lwgan_dist.training.phases import CriticLoss, EncoderGeneratorLoss, Phase, Terms, Weights
 from lwgan_dist.training.stages import Adam, Stage, stages_of
 
 LOG_POINTS = 500
@@ -164,7 +158,7 @@ class Trainer:
         self._batches.embedding = Embedding(rows, table[:-1], table[-1])
 
     def _is_guided(self) -> bool:
-        """Whether an iteration still to come needs the embedding."""
+        """Whether an iteration still to come needs the embedding: the guided stages come first."""
         end = sum(stage.iterations for stage in self.stages if stage.guide_weight)
         return self.iteration < end
 
