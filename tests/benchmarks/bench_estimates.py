@@ -25,7 +25,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 import torch
 from estimate_cases import SUITES, TOYS, Array, Case, Data
-from skdim.id import MLE, CorrInt, MiND_ML, TwoNN
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, TrainConfig
 from lwgan_dist.configfile import build_config, parse_overrides, read_config
@@ -36,11 +35,12 @@ from lwgan_dist.model import FittedModel
 from lwgan_dist.results import scores_from_parquet
 from lwgan_dist.runs import Run
 from lwgan_dist.storage import Folder
+from lwgan_dist.study.classical import classical_estimate
 from lwgan_dist.training.stages import constant
 from lwgan_dist.training.trainer import Trainer
 
 CONFIGS = Path(__file__).parents[2] / "tune_configs" / "train"
-CLASSICAL = {"TwoNN": TwoNN, "MLE": MLE, "CorrInt": CorrInt, "MiND": MiND_ML}
+CLASSICAL = ("TwoNN", "MLE", "CorrInt", "MiND")
 COMPARED_ROWS = 2_000
 """Rows of the samples whose distances are taken."""
 
@@ -54,16 +54,13 @@ def config_of(case: Case, overrides: dict[str, Any]) -> RunConfig:
     return build_config(RunConfig, told, overrides | case.settings)
 
 
-def classical(rows: Array) -> dict[str, dict[str, float]]:
+def classical(rows: Array, seed: int) -> dict[str, dict[str, float]]:
     """The estimate of every other estimator, with its CPU seconds; NaN where it fails."""
     told = {}
-    for name, estimator in CLASSICAL.items():
-        start = time.process_time()
-        try:
-            value = float(estimator().fit(rows).dimension_)
-        except Exception:  # noqa: BLE001 (theirs to raise)
-            value = float("nan")
-        told[name] = {"estimate": value, "cpu": time.process_time() - start}
+    for name in CLASSICAL:
+        made = classical_estimate(name, rows, seed)
+        value = made.value if made.failure is None else float("nan")
+        told[name] = {"estimate": value, "cpu": made.cpu_seconds}
     return told
 
 
@@ -103,7 +100,7 @@ def run_case(case: Case, overrides: dict[str, Any], folder: Path) -> dict[str, A
         },
     }  # fmt: skip
     if case.suite in ("toys", "others"):
-        told["classical"] = classical(rows)
+        told["classical"] = classical(rows, case.seed)
     if case.suite in ("toys", "others", "stream"):
         told["quality"] = quality(FittedModel.load(Folder.at(str(where / "model"))), case)
     shutil.rmtree(where)
