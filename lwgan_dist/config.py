@@ -42,12 +42,14 @@ class Frozen(BaseModel):
     )
 
 
-def _clash(key: str, message: str) -> PydanticCustomError:
+def clash(key: str, message: str) -> PydanticCustomError:
     """The error about a key whose value is at odds with another one's."""
     return PydanticCustomError("clash", "{message}", {"key": key, "message": message})
 
 
-class _Sample(Frozen):
+class SampleConfig(Frozen):
+    """What is done with the rows of any sample."""
+
     standardize: Standardization = "global"
     """``global``: centre, then divide everything by one scale, the standard deviation along a direction picked in
     proportion to its variance, sqrt(tr(S^2) / tr(S)) for the covariance S (unchanged by rotation and by constant
@@ -55,21 +57,19 @@ class _Sample(Frozen):
     in generated data."""
     holdout_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     """Part of the rows that is never trained on; the score is computed on both parts. A stream has no such part."""
+
+
+class _Seeded(Frozen):
     seed: int = 0
     """Seed of the sample: of a manifold's rows, of the choice of ``n`` rows, of the split."""
 
 
-class ManifoldData(_Sample):
-    """A manifold of known dimension, sampled."""
+class ManifoldConfig(SampleConfig):
+    """A manifold of known dimension."""
 
     source: Literal["manifold"] = "manifold"
     name: ManifoldName
     """Which manifold; `lwgan_dist.data.manifolds` describes each."""
-    rows: Literal["fixed", "stream"] = "fixed"
-    """``fixed``: one sample of n rows is the data set. ``stream``: fresh draws at every step, as in the authors' toys;
-    there is no n."""
-    n: Annotated[int, Field(ge=2)] = 5000
-    """Rows of the sample; under ``stream``, rows of the sample from which the standardisation is computed."""
     dim: PositiveInt | None = None
     """Intrinsic dimension, for the manifolds that have one to choose (sphere, ball, flat_torus, affine, nonlinear)."""
     ambient_dim: PositiveInt | None = None
@@ -80,7 +80,17 @@ class ManifoldData(_Sample):
     """Standard deviation of Gaussian noise added to every column."""
 
 
-class TableData(_Sample):
+class ManifoldData(ManifoldConfig, _Seeded):
+    """A manifold of known dimension, sampled."""
+
+    rows: Literal["fixed", "stream"] = "fixed"
+    """``fixed``: one sample of n rows is the data set. ``stream``: fresh draws at every step, as in the authors' toys;
+    there is no n."""
+    n: Annotated[int, Field(ge=2)] = 5000
+    """Rows of the sample; under ``stream``, rows of the sample from which the standardisation is computed."""
+
+
+class TableConfig(SampleConfig):
     """A table of the user's: Parquet (file or folder), Arrow/Feather, NPY, NPZ or CSV."""
 
     source: Literal["table"] = "table"
@@ -90,11 +100,16 @@ class TableData(_Sample):
     """Columns to use; all by default."""
     array: str | None = None
     """Name of the array inside an NPZ file that holds several."""
+
+
+class TableData(TableConfig, _Seeded):
+    """A table, or some of its rows."""
+
     n: Annotated[int, Field(ge=2)] | None = None
     """Use a random choice of this many rows; all by default."""
 
 
-class ArrayData(_Sample):
+class ArrayData(SampleConfig, _Seeded):
     """An array in memory, handed to the Python class; the configuration records what identifies it."""
 
     source: Literal["array"] = "array"
@@ -227,11 +242,9 @@ class ScoreConfig(Frozen):
     """Factor of the rule; for ``fixed`` lambda itself."""
 
 
-class RunConfig(Frozen):
-    """One run: train an LWGAN on a sample and estimate the intrinsic dimension. Nothing that cannot change a number."""
+class Settings(Frozen):
+    """How an LWGAN is trained and judged, whatever the data."""
 
-    data: DataConfig
-    """The sample."""
     networks: NetworksConfig = NetworksConfig()
     """Encoder, generator, critic."""
     objective: ObjectiveConfig = ObjectiveConfig()
@@ -244,8 +257,6 @@ class RunConfig(Frozen):
     """``float32``, ``float64``, or ``bfloat16``: float32 parameters, with autocast products in layers of at least 64
     inputs and outputs. ``auto`` is ``bfloat16`` if the processor of the machine that starts the run multiplies it
     natively, else ``float32``; a run that goes on elsewhere keeps what it began with."""
-    seed: int = 0
-    """Seed of initial values, ranks, batches and noise; the sample has its own."""
 
     @model_validator(mode="before")
     @classmethod
@@ -256,15 +267,27 @@ class RunConfig(Frozen):
             return {**told, "schedule": {"name": "fast", **schedule}}
         return told
 
+
+class _OnData(Frozen):
+    data: DataConfig
+    """The sample."""
+
+
+class RunConfig(Settings, _OnData):
+    """One run: train an LWGAN on a sample and estimate the intrinsic dimension. Nothing that cannot change a number."""
+
+    seed: int = 0
+    """Seed of initial values, ranks, batches and noise; the sample has its own."""
+
     @model_validator(mode="after")
     def _stream_has_no_rows(self) -> Self:
         if isinstance(self.data, ManifoldData) and self.data.rows == "stream":
             if self.score.penalty == "rate":
-                raise _clash("score.penalty", "'rate' needs the number of rows n, and data.rows 'stream' has none")
+                raise clash("score.penalty", "'rate' needs the number of rows n, and data.rows 'stream' has none")
             if self.score.score_on == "holdout":
-                raise _clash("score.score_on", "'holdout' needs rows set apart, and data.rows 'stream' has none")
+                raise clash("score.score_on", "'holdout' needs rows set apart, and data.rows 'stream' has none")
         elif self.score.score_on == "holdout" and self.data.holdout_fraction == 0:
-            raise _clash("score.score_on", "'holdout' needs data.holdout_fraction > 0 (got 0)")
+            raise clash("score.score_on", "'holdout' needs data.holdout_fraction > 0 (got 0)")
         return self
 
     def resolved(self, *, train_rows: int | None, ambient_dim: int, native_bfloat16: bool = False) -> Self:
@@ -370,7 +393,7 @@ class TrainConfig(RunConfig):
     @model_validator(mode="after")
     def _data_can_be_named(self) -> Self:
         if isinstance(self.data, ArrayData):
-            raise _clash("data.source", "'array' is for the Python class LWGAN; a file names a manifold or a table")
+            raise clash("data.source", "'array' is for the Python class LWGAN; a file names a manifold or a table")
         return self
 
     def run(self) -> RunConfig:

@@ -1,0 +1,168 @@
+"""What a study is told. Pure data, as `lwgan_dist.config`: neither torch nor Ray."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from lwgan_dist.config import (
+    ExecutionConfig,
+    Fraction,
+    Frozen,
+    ManifoldConfig,
+    NonNegativeFloat,
+    PositiveInt,
+    Settings,
+    Split,
+    TableConfig,
+    clash,
+)
+
+Dimension = Annotated[int, Field(ge=1)]
+Rank = Annotated[float, Field(gt=0, lt=1)]
+Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f/\\]{1,60}$")]
+Estimator = Literal[
+    "TwoNN", "MLE", "CorrInt", "MiND", "lPCA", "PCA", "DANCo", "ESS", "FisherS", "KNN", "MADA", "MOM", "TLE",
+]  # fmt: skip
+
+
+class StudyManifold(ManifoldConfig):
+    """A manifold that samples are drawn from."""
+
+    label: Label | None = None
+    """Its name in tables and figures; by default the manifold's, with the noise."""
+    settings: dict[str, Any] = {}
+    """Fields of the LWGAN runs on these data, by dotted path, for example ``{networks.latent_dim: 7}``."""
+
+
+class StudyTable(TableConfig):
+    """A table of the user's, of which samples are random choices of rows."""
+
+    label: Label | None = None
+    """Its name in tables and figures; by default the file's."""
+    intrinsic_dim: Dimension | None = None
+    """The truth, where it is known; without it nothing is correct or wrong, and only the distribution is shown."""
+    settings: dict[str, Any] = {}
+    """Fields of the LWGAN runs on these data, by dotted path."""
+
+
+StudyData = Annotated[StudyManifold | StudyTable, Field(discriminator="source")]
+
+
+class RuleConfig(Frozen):
+    """A rank rule that is judged from the stored components of a fit, beside that of ``run.score``."""
+
+    penalty: Literal["reference", "rate", "fixed"] = "reference"
+    """As in the ``score`` section of a run."""
+    penalty_exponent: Rank = 0.8
+    """Exponent of the rule ``reference``."""
+    penalty_constant: NonNegativeFloat = 1.0
+    """Factor of the rule; for ``fixed`` lambda itself."""
+    score_on: Split = "train"
+    """Rows on which the score is computed."""
+
+
+class LwganMethod(Frozen):
+    """The LWGAN as a method of the study."""
+
+    replicates: Annotated[int, Field(ge=0)] = 10
+    """Samples in each cell; 0 leaves the LWGAN out."""
+    initialisations: PositiveInt = 1
+    """Runs on each sample, with different seeds of training (nested in the sample)."""
+    rules: dict[Label, RuleConfig] = {}
+    """Further rank rules by name, each a method of its own, judged from the same fits."""
+
+
+class ClassicalMethods(Frozen):
+    """The estimators of scikit-dimension, on the same samples; see `lwgan_dist.study.classical`."""
+
+    estimators: list[Estimator] = []
+    """Which."""
+    replicates: Annotated[int, Field(ge=0)] = 10
+    """Samples in each cell; the LWGAN's samples are the first of them."""
+
+
+class StopWhen(Frozen):
+    """Replicates on demand: add them until every cell's interval for P(correct) is narrow enough.
+
+    The interval is a confidence sequence (Robbins 1970), valid however often one looks, at level alpha / (number of
+    cells); see `lwgan_dist.study.statistics.bernoulli_confidence_sequence`.
+    """
+
+    interval_width: Annotated[float, Field(gt=0, lt=1)]
+    """Width of the whole interval at which a cell is done."""
+    max_replicates: PositiveInt = 200
+    """Most replicates of a cell."""
+    step: PositiveInt = 5
+    """Replicates that a cell gets at once."""
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Error probability of all intervals together."""
+
+
+class BootstrapConfig(Frozen):
+    """Bootstrap every LWGAN run: refit on samples drawn from its generator or from its rows."""
+
+    kinds: Annotated[list[Literal["parametric", "rows"]], Field(min_length=1)] = ["parametric"]
+    """``parametric``: n rows generated at the estimated rank, as in the paper. ``rows``: n of the rows with
+    replacement."""
+    resamples: PositiveInt = 100
+    """Refits of each kind."""
+    start: Literal["warm", "cold"] = "warm"
+    """``warm``: refits start from the fitted networks. ``cold``: as any run."""
+    settings: dict[str, Any] = {}
+    """Fields of the refits that differ from the run, by dotted path."""
+    mass: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """Least bootstrap mass of the rank set."""
+
+
+class StudyConfig(Frozen):
+    """The content of a file for ``lwgan-dist study``: data x sizes x factors x methods x replicates."""
+
+    data: Annotated[list[StudyData], Field(min_length=1)]
+    """What the samples are drawn from."""
+    sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)] | None = None
+    """Rows n of the samples, in any order; by default all rows of a table."""
+    run: Settings = Settings()
+    """How the LWGAN is trained and judged."""
+    factors: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    """Values of further fields of a run by dotted path, all crossed: ``{data.noise: [0, .05], networks.width: [32,
+    64]}``. Those of ``data`` hold for all methods, the others for the LWGAN."""
+    lwgan: LwganMethod = LwganMethod()
+    """The LWGAN."""
+    classical: ClassicalMethods = ClassicalMethods()
+    """Its competitors."""
+    stop_when: StopWhen | None = None
+    """Replicates on demand; ``replicates`` are then the first ones."""
+    bootstrap: BootstrapConfig | None = None
+    """Bootstrap of every LWGAN run; with known truth, the coverage of its rank set."""
+    level: Fraction = 0.95
+    """P(correct) at which a sample size counts as enough (n_95)."""
+    seed: int = 0
+    """Seeds of samples and runs are derived from it, n and the replicate."""
+    keep_runs: bool = False
+    """Keep the whole folder of every LWGAN run, with model and figures, under ``runs/``."""
+    execution: ExecutionConfig = ExecutionConfig()
+    """Where and how; ``workers`` is the number of processes of *each* run: 1 for Ray Tune with as many runs at once as
+    fit, 0 for one run after the other in this process without Ray."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _source_of_data(cls, told: Any) -> Any:
+        """Data with a path are a table, others a manifold."""
+        data = told.get("data") if isinstance(told, dict) else None
+        if not isinstance(data, list):
+            return told
+        named = [
+            {"source": "table" if "path" in item else "manifold", **item} if isinstance(item, dict) else item
+            for item in data
+        ]
+        return {**told, "data": named}
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> Self:
+        if self.sizes is None and any(isinstance(item, StudyManifold) for item in self.data):
+            raise clash("sizes", "is missing; samples of a manifold need it")
+        if self.sizes and len(set(self.sizes)) < len(self.sizes):
+            raise clash("sizes", "a size is given twice")
+        if self.lwgan.replicates == 0 and not (self.classical.estimators and self.classical.replicates):
+            raise clash("lwgan.replicates", "0, and no classical estimator: there is nothing to study")
+        return self

@@ -1,0 +1,145 @@
+"""The tables of a study, as Arrow schemas; every column is described in its metadata (`describe` prints them).
+
+A *cell* is one (data, factors, n, method). ``data`` is the label of the data including the values of the factors that
+concern it, ``method`` that of the method including the others, so (data, n, method) names a cell.
+"""
+
+import pyarrow as pa
+
+_text, _int, _float, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+
+def _schema(**columns: tuple[pa.DataType, str]) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, metadata={"doc": doc}) for name, (kind, doc) in columns.items()])
+
+
+_DESIGN = {
+    "data": (_text, "label of the data, with noise and factors of the data"),
+    "n": (_int, "rows of the sample"),
+    "method": (_text, "LWGAN, LWGAN (rule), either with [factor=value], or a classical estimator"),
+}
+
+RUNS = _schema(
+    **_DESIGN,
+    replicate=(_int, "number of the sample in the cell, from 0; equal numbers are equal samples in all methods"),
+    initialisation=(_int, "number of the run on the sample, from 0"),
+    key=(_text, "name of the run in the ledger; methods that judge one fit share it"),
+    fingerprint=(_text, "identity of configuration and data, for LWGAN that of `lwgan-dist train`; null of a failure"),
+    kind=(_text, "lwgan or classical"),
+    factors=(_text, "JSON object: value of each factor"),
+    data_seed=(_int, "seed of the sample"),
+    seed=(_int, "seed of the run"),
+    intrinsic_dim=(_int, "truth; null if unknown"),
+    ambient_dim=(_int, "columns of the data; null of a failure"),
+    value=(_float, "the estimate as the method gives it; null of a failure that gave none"),
+    dimension=(_int, "the estimated dimension: a whole number; null of a failure"),
+    correct=(_bool, "dimension equals intrinsic_dim; false of a failure; null if the truth is unknown"),
+    failure=(_text, "why there is no dimension; null if there is one"),
+    penalty=(_float, "lambda (LWGAN)"),
+    score_se=(_float, "standard error of the score at the rank of the smallest score (LWGAN)"),
+    margin=(_float, "distance of the two smallest penalised scores over the standard error of it (LWGAN)"),
+    score_mean=(pa.list_(_float), "mean score by rank (LWGAN)"),
+    score_errors=(pa.list_(_float), "standard error of the mean score by rank (LWGAN)"),
+    cpu_seconds=(_float, "processor time of training and scoring, or of the estimator"),
+    wall_seconds=(_float, "the same by the clock"),
+)
+"""``runs.parquet``: a row for each run, of LWGAN runs for each rank rule."""
+
+CELLS = _schema(
+    **_DESIGN,
+    kind=(_text, "lwgan or classical"),
+    factors=(_text, "JSON object: value of each factor"),
+    intrinsic_dim=(_int, "truth; null if unknown, and then all that compares with it"),
+    runs=(_int, "runs"),
+    samples=(_int, "samples that they are on"),
+    failures=(_int, "runs without a dimension; they count as incorrect"),
+    correct=(_int, "runs with the true dimension"),
+    p_correct=(_float, "correct / runs"),
+    wilson_low=(_float, "95 % Wilson interval of P(correct)"),
+    wilson_high=(_float, ""),
+    exact_low=(_float, "95 % Clopper-Pearson interval of P(correct)"),
+    exact_high=(_float, ""),
+    sequence_low=(_float, "confidence sequence of P(correct), simultaneous over cells; null without stop_when"),
+    sequence_high=(_float, ""),
+    p_under=(_float, "share of runs below the truth"),
+    p_over=(_float, "share of runs above the truth"),
+    bias=(_float, "mean of value - truth over the runs that did not fail"),
+    bias_mcse=(_float, "Monte Carlo standard error of the bias"),
+    rmse=(_float, "root mean square of value - truth"),
+    rmse_mcse=(_float, "its Monte Carlo standard error"),
+    modal_dimension=(_int, "the most frequent estimate"),
+    modal_count=(_int, "how often"),
+    mean_value=(_float, "mean of value over the runs that did not fail"),
+    agreement=(_float, "share of pairs of runs on one sample with equal dimension; null with one run a sample"),
+    penalty=(_float, "median lambda (LWGAN)"),
+    score_se=(_float, "median standard error of the score (LWGAN)"),
+    margin=(_float, "median margin (LWGAN)"),
+    cpu_seconds=(_float, "mean processor time of a run"),
+)
+"""``cells.parquet``: a row for each cell, in the order of data, n, method."""
+
+COMPARISONS = _schema(
+    data=(_text, "label of the data"),
+    n=(_int, "rows of the sample"),
+    method_a=(_text, "first method"),
+    method_b=(_text, "second method"),
+    pairs=(_int, "samples on which both were run (of several runs on a sample, the first)"),
+    only_a=(_int, "samples on which only the first is correct"),
+    only_b=(_int, "samples on which only the second is correct"),
+    p_value=(_float, "exact McNemar test of equal P(correct), two-sided"),
+    p_holm=(_float, "the same adjusted by Holm over all rows of this table"),
+)
+"""``comparisons.parquet``: a row for each pair of methods on each (data, n) of known truth."""
+
+TRENDS = _schema(
+    data=(_text, "label of the data"),
+    method=(_text, "method"),
+    sizes=(_int, "number of sample sizes"),
+    level=(_float, "level of P(correct)"),
+    n_level=(_int, "smallest n at which the isotonic fit of P(correct) reaches it; null if none does"),
+    n_low=(_float, "95 % bootstrap interval of it; inf: more than the largest n"),
+    n_high=(_float, ""),
+    reached=(_float, "share of bootstrap samples that reach it"),
+    isotonic=(pa.list_(_float), "isotonic fit of P(correct) at the sizes in ascending order"),
+    se_slope=(_float, "slope of log SE_n on log n (LWGAN)"),
+    se_slope_se=(_float, "its standard error"),
+    penalty_slope=(_float, "slope of log lambda_n on log n (LWGAN)"),
+    penalty_slope_se=(_float, "its standard error"),
+)
+"""``trends.parquet``: a row for each (data, method)."""
+
+SENSITIVITY = _schema(
+    **_DESIGN,
+    exponent=(_float, "penalty exponent a in lambda = c SE^a"),
+    constant=(_float, "penalty constant c"),
+    runs=(_int, "runs that did not diverge"),
+    correct=(_int, "of them, those with the true dimension"),
+    modal_dimension=(_int, "the most frequent estimate"),
+    changed=(_int, "runs whose estimate is another one than with the rule of the configuration"),
+)
+"""``sensitivity.parquet``: a row for each LWGAN cell, exponent and constant, judged from the stored scores."""
+
+BOOTSTRAP = _schema(
+    **_DESIGN,
+    replicate=(_int, "number of the sample in the cell"),
+    initialisation=(_int, "number of the run on the sample"),
+    key=(_text, "the run that was bootstrapped"),
+    kind=(_text, "parametric or rows"),
+    intrinsic_dim=(_int, "truth; null if unknown"),
+    dimension=(_int, "estimate of the run itself"),
+    resamples=(_int, "refits that gave a dimension"),
+    failures=(_int, "refits that did not"),
+    ranks=(pa.list_(_int), "ranks that occurred, the most frequent first"),
+    counts=(pa.list_(_int), "how often"),
+    mode=(_int, "the most frequent rank"),
+    mode_frequency=(_float, "its share of the refits"),
+    rank_set=(pa.list_(_int), "smallest set of ranks with at least the mass asked for, ascending"),
+    mass=(_float, "its share of the refits"),
+    covers=(_bool, "the set holds the truth; null if unknown"),
+)
+"""``bootstrap.parquet``: a row for each LWGAN run and kind of bootstrap, judged by the rule of the configuration."""
+
+
+def describe(schema: pa.Schema) -> str:
+    """The columns of a table, one per line: name, type, meaning."""
+    return "\n".join(f"{field.name:<18} {field.type!s:<14} {field.metadata[b'doc'].decode()}" for field in schema)
