@@ -19,6 +19,7 @@ from lwgan_dist.errors import ConfigError, DataError, RunFailedError, UserError
 if TYPE_CHECKING:
     from lwgan_dist.config import ExecutionConfig, RunConfig
     from lwgan_dist.results import RunResult
+    from lwgan_dist.study.study import Study
 
 INTERRUPTED = 130
 
@@ -36,6 +37,7 @@ def main() -> None:
     \b
     lwgan-dist estimate table.parquet          the dimension of a table, with the evidence
     lwgan-dist train CONFIG.yaml               a run as a file says, on any number of workers
+    lwgan-dist study CONFIG.yaml               is the estimate right, and from which n on?
     lwgan-dist generate RUN_DIR --num 1000 --out new.parquet
     lwgan-dist show RUN_DIR                    what a run was told, what it says
     lwgan-dist validate CONFIG.yaml            check a configuration
@@ -165,13 +167,10 @@ def train(
     """Carry out the run that CONFIG.yaml describes. The same command goes on with a run that was interrupted, and
     answers at once for one that is finished.
     """
-    from lwgan_dist.config import NAME_PATTERN, TrainConfig
+    from lwgan_dist.config import TrainConfig
     from lwgan_dist.configfile import located, read_config
 
-    if name is not None and not re.fullmatch(NAME_PATTERN.rstrip("$"), name):
-        raise ConfigError(
-            f"--name {name!r}: a name has at most 64 letters, digits, '.', '_', '-', and starts with a letter or digit"
-        )
+    _check_name(name)
     config = read_config(TrainConfig, config_file, changes)
     execution = config.execution
     if workers is not None:
@@ -179,6 +178,15 @@ def train(
     out = f"{storage}/{name}" if name else None
     with located(config_file, changes):
         _carry_out(config.run(), execution, Path(config_file).stem, out, dry_run, as_json, verbose, storage)
+
+
+def _check_name(name: str | None) -> None:
+    from lwgan_dist.config import NAME_PATTERN
+
+    if name is not None and not re.fullmatch(NAME_PATTERN.rstrip("$"), name):
+        raise ConfigError(
+            f"--name {name!r}: a name has at most 64 letters, digits, '.', '_', '-', and starts with a letter or digit"
+        )
 
 
 def _carry_out(
@@ -227,6 +235,97 @@ def _check_device(execution: "ExecutionConfig") -> None:
 
     if not torch.cuda.is_available():
         raise ConfigError("execution.use_gpu: PyTorch sees no GPU on this machine")
+
+
+@main.command(short_help="Is the estimate right, and from which n on?")
+@click.argument("config_file", metavar="CONFIG.yaml")
+@_overrides
+@click.option("--name", help="Name of the study; its folder is STORAGE/NAME.  [default: the configuration's]")
+@click.option("--storage", metavar="DIR", default="runs", show_default=True, help="Folder or URI that holds studies.")
+@click.option("--address", metavar="ADDR", help="Ray cluster to join.  [default: RAY_ADDRESS, or a local one]")
+@click.option("--dry-run", is_flag=True, help="Show cells, number of runs and, from a pilot, their cost, and stop.")
+@_json
+@_verbose
+@_guarded
+def study(
+    config_file: str, changes: tuple[str, ...], name: str | None, storage: str, address: str | None,
+    dry_run: bool, as_json: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Carry out the consistency study that CONFIG.yaml describes: many estimates over data, sample sizes, methods and
+    replicates, and what they say.
+
+    The same command goes on with a study that was interrupted; with more sizes, data or replicates, only what is new is
+    computed.
+    """
+    from lwgan_dist.configfile import read_config
+    from lwgan_dist.study.config import StudyConfig
+
+    _check_name(name)
+    config = read_config(StudyConfig, config_file, changes)
+    if address is not None:
+        config = config.model_copy(update={"execution": config.execution.model_copy(update={"address": address})})
+    _check_device(config.execution)
+    from lwgan_dist.storage import Folder
+    from lwgan_dist.study.study import Study
+
+    label = name or Path(config_file).stem
+    prepared = Study(config, Folder.at(f"{storage}/{label}"))
+    if dry_run:
+        _show_plan(prepared, as_json)
+        return
+    _carry_out_study(prepared, label, as_json, verbose)
+
+
+def _show_plan(prepared: "Study", as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from lwgan_dist.reporting.terminal import print_plan
+    from lwgan_dist.study.pilot import plan
+
+    lines = plan(prepared)
+    seconds = sum(line.cpu_seconds_missing for line in lines)
+    if as_json:
+        click.echo(json.dumps({"cells": prepared.design.cells(), "cpu_seconds": seconds, "plan": [asdict(line) for line in lines]}))
+        return
+    print_plan([asdict(line) for line in lines])
+    runs, missing = sum(line.runs for line in lines), sum(line.missing for line in lines)
+    refits = sum(line.refits for line in lines)
+    also = f" and {refits} bootstrap refits" if refits else ""
+    click.echo(
+        f"{prepared.design.cells()} cells, {runs} runs, {missing} of them{also} still to be done: some {seconds / 3600:.2g} CPU "
+        f"hours, estimated from a pilot on this machine, in {prepared.folder.location}"
+    )
+    if prepared.config.stop_when:
+        click.echo("and further replicates on demand (stop_when)")
+
+
+def _carry_out_study(prepared: "Study", label: str, as_json: bool, verbose: bool) -> None:
+    from lwgan_dist.reporting.terminal import StudyProgress, print_study
+    from lwgan_dist.study.publish import publish, study_files
+
+    with StudyProgress(label) as progress:
+        outcome = prepared.carry_out(progress, verbose=verbose)
+        progress.say(f"{label}  writes tables, figures and pages")
+        publish(prepared, outcome, label)
+    files = study_files(prepared.folder)
+    if as_json:
+        cells = outcome.tables.cells.to_pylist()
+        told = {"cells": cells, "trends": outcome.tables.trends.to_pylist(), "runs": outcome.planned,
+                "unfinished": outcome.unfinished, "diverged": outcome.diverged, "files": files}  # fmt: skip
+        click.echo(json.dumps(told, allow_nan=False, default=str))
+    else:
+        print_study(outcome.tables.cells, files)
+    problems = []
+    if outcome.unfinished:
+        reasons = "; ".join(f"{key}: {reason}" for key, reason in list(outcome.unfinished.items())[:5])
+        problems.append(
+            f"{len(outcome.unfinished)} of {outcome.planned} runs did not finish, the same command tries them again "
+            f"({reasons})"
+        )
+    if outcome.diverged:
+        problems.append(f"{outcome.diverged} LWGAN runs diverged; they count as incorrect and are listed in the summary")
+    if problems:
+        raise RunFailedError("\n".join(problems))
 
 
 @main.command()

@@ -24,12 +24,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from torch import Tensor
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, TableData
 from lwgan_dist.configfile import to_yaml
@@ -57,6 +58,14 @@ DOMINANT_SHARE = 0.95
 """Share of the variance in one column from which a note says that the columns may have different units."""
 
 OnProgress = Callable[[dict[str, Any]], None]
+
+
+class Fit(NamedTuple):
+    """What `Run.fit` gives: the result, every component of the score, the networks."""
+
+    result: RunResult
+    components: ScoreTables
+    model: FittedModel
 
 
 class Run:
@@ -149,21 +158,57 @@ class Run:
                 return read_result(folder)
             if Checkpoints(folder.sub("checkpoints")).names():
                 notify(f"goes on from the newest whole checkpoint in {folder.location}")
-            if execution.workers == 0:
-                self._train_here(folder, execution, on_progress)
-            else:
-                from lwgan_dist.launch.train import train_on_ray
+            self._train(folder, execution, on_progress=on_progress, verbose=verbose)
+            return self._finish(folder)
 
-                train_on_ray(
-                    self.config,
-                    folder,
-                    execution,
-                    data_digest=self.sample.digest,
-                    array=self._array,
-                    on_progress=on_progress,
-                    verbose=verbose,
-                )
-            return self._finish(folder, execution)
+    def fit(self, folder: Folder, execution: ExecutionConfig, *, initial: dict[str, Tensor] | None = None) -> Fit:
+        """The result of the run alone, without the files that a reader wants: for studies and searches.
+
+        Args:
+            folder: holds the checkpoints while the run lasts; a run that was cut off goes on from them. The caller
+                removes it.
+            execution: where and how.
+            initial: parameters to start from in place of random ones, see `lwgan_dist.training.trainer`; for a run in
+                this process. They are not part of the fingerprint.
+
+        Raises:
+            ConfigError: the folder holds another run, or is in use.
+            RunFailedError, ClusterError: see `lwgan_dist.errors`.
+        """
+        self._refuse_foreign(folder)
+        with exclusive(folder):
+            if folder.has(ENVIRONMENT_FILE) or execution.workers != 0:
+                self._claim(folder, execution)
+            if execution.workers == 0:
+                self._train_here(folder, execution, initial=initial)
+            else:
+                self._train(folder, execution, on_progress=lambda _told: None, verbose=False)
+            state = self._final_state(folder)
+            components = _components(state)
+            result = self._result(folder, state, components)
+            return Fit(result, components, self._model(state, result.dimension))
+
+    def _train(self, folder: Folder, execution: ExecutionConfig, *, on_progress: OnProgress, verbose: bool) -> None:
+        if execution.workers == 0:
+            with LiveLosses(folder.local) as live:
+
+                def report(told: dict[str, Any]) -> None:
+                    live(told)
+                    on_progress(told)
+
+                self._train_here(folder, execution, report=report)
+            return
+        from lwgan_dist.launch.train import train_on_ray
+
+        train_on_ray(
+            self.config,
+            folder,
+            execution,
+            data_digest=self.sample.digest,
+            array=self._array,
+            on_progress=on_progress,
+            verbose=verbose,
+        )
 
     def _adopt_precision(self, folder: Folder) -> None:
         """Under ``precision: auto``, go on in the precision that this run began with, maybe on another processor."""
@@ -200,7 +245,6 @@ class Run:
             folder.write(CONFIG_FILE, to_yaml(self.config).encode())
 
     def _environment(self, execution: ExecutionConfig) -> dict[str, Any]:
-        packages = ("lwgan-dist", "torch", "numpy", "ray", "pyarrow", "safetensors", "scikit-learn")
         return {
             "run": {
                 "fingerprint": self.fingerprint,
@@ -210,20 +254,22 @@ class Run:
             "seeds": {"run": self.config.seed, "data": self.config.data.seed},
             "execution": execution.model_dump(mode="json"),
             "threads": execution.threads_per_worker,
-            "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+            "versions": versions(),
             "git": _git_commit(),
             "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
             "command": sys.argv,
         }
 
-    def _train_here(self, folder: Folder, execution: ExecutionConfig, on_progress: OnProgress) -> None:
+    def _train_here(
+        self,
+        folder: Folder,
+        execution: ExecutionConfig,
+        *,
+        report: OnProgress | None = None,
+        initial: dict[str, Tensor] | None = None,
+    ) -> None:
         device = torch.device("cuda") if execution.use_gpu else torch.device("cpu")
-        with _torch_threads(execution.threads_per_worker), LiveLosses(folder.local) as live:
-
-            def report(told: dict[str, Any]) -> None:
-                live(told)
-                on_progress(told)
-
+        with _torch_threads(execution.threads_per_worker):
             train_worker(
                 self.config,
                 self.sample,
@@ -232,10 +278,10 @@ class Run:
                 checkpoint_seconds=execution.checkpoint_seconds,
                 checkpoints_kept=execution.checkpoints_kept,
                 report=report,
+                initial=initial,
             )
 
-    def _finish(self, folder: Folder, execution: ExecutionConfig) -> RunResult:
-        """Write everything that is drawn from the final state; ``result.json`` comes last."""
+    def _final_state(self, folder: Folder) -> TrainingState:
         state = Checkpoints(folder.sub("checkpoints")).newest()
         iterations = sum(stage.iterations for stage in self.stages)
         if state is None or state.meta["iteration"] != iterations:
@@ -244,15 +290,18 @@ class Run:
                 "one before it. If this comes again, the workers do not write where this command reads: use a shared "
                 "folder or a URI as storage"
             )
-        tables = {split: np.array(table) for split, table in state.meta["components"].items()}
-        result = self._result(folder, state, tables, execution)
-        model = FittedModel(
-            networks_of(self.config, self.sample.ambient_dim, state.tensors),
-            self.config,
-            self.sample.standardizer,
-            self.sample.columns,
-            result.dimension,
-        )
+        return state
+
+    def _model(self, state: TrainingState, dimension: int) -> FittedModel:
+        networks = networks_of(self.config, self.sample.ambient_dim, state.tensors)
+        return FittedModel(networks, self.config, self.sample.standardizer, self.sample.columns, dimension)
+
+    def _finish(self, folder: Folder) -> RunResult:
+        """Write everything that is drawn from the final state; ``result.json`` comes last."""
+        state = self._final_state(folder)
+        tables = _components(state)
+        result = self._result(folder, state, tables)
+        model = self._model(state, result.dimension)
         model.save(folder.sub("model"))
         folder.write(SCORES_FILE, scores_to_parquet(tables, {"fingerprint": self.fingerprint}))
         figures = {"rank_scores": rank_score_figure(result), "samples": self._sample_figure(model)}
@@ -262,9 +311,7 @@ class Run:
         folder.write(RESULT_FILE, result.model_dump_json(indent=1).encode())
         return result
 
-    def _result(
-        self, folder: Folder, state: TrainingState, tables: ScoreTables, execution: ExecutionConfig
-    ) -> RunResult:
+    def _result(self, folder: Folder, state: TrainingState, tables: ScoreTables) -> RunResult:
         rows = self.sample.rows
         judgement = Judgement.of(tables, self.config.objective, self.config.score, rows)
         latent_dim = len(judgement.rank_scores)
@@ -329,6 +376,10 @@ class Run:
                     folder.sub("tb").write(path.name, path.read_bytes())
 
 
+def _components(state: TrainingState) -> ScoreTables:
+    return {split: np.array(table) for split, table in state.meta["components"].items()}
+
+
 def read_result(folder: Folder) -> RunResult:
     """The result of a finished run; its ``run_dir`` is where the folder is now.
 
@@ -343,6 +394,12 @@ def read_result(folder: Folder) -> RunResult:
     except ValidationError:
         raise ConfigError(f"{folder.location}/{RESULT_FILE}: is damaged, or of another version") from None
     return result.model_copy(update={"run_dir": folder.location})
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that a number may depend on."""
+    packages = ("lwgan-dist", "torch", "numpy", "ray", "pyarrow", "safetensors", "scikit-learn")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
 def run_files(folder: Folder) -> dict[str, str]:

@@ -146,6 +146,13 @@ class Folder:
             return
         shutil.rmtree(temporary, ignore_errors=True)
 
+    def remove_file(self, name: str) -> None:
+        """Remove the file of that name, if it is there."""
+        try:
+            self.filesystem.delete_file(f"{self.path}/{name}")
+        except FileNotFoundError:
+            pass
+
     def remove_temporary(self) -> None:
         """Remove what a writer that was killed left behind."""
         if self.local is not None:

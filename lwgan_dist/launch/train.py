@@ -4,10 +4,8 @@ Ray carries processes, not state. Checkpoints and results go to the run folder b
 begun under Ray and finished without, and Ray's bookkeeping is a folder that is thrown away.
 """
 
-import logging
 import os
 import signal
-import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,6 +23,7 @@ from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError
 from lwgan_dist.config import ExecutionConfig, RunConfig, WorkerRange
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.errors import ClusterError, ConfigError, DataError, NonFiniteLossError, RunFailedError
+from lwgan_dist.launch.session import check_resources, resources, session
 from lwgan_dist.reporting.tensorboard import LiveLosses
 from lwgan_dist.storage import Folder
 from lwgan_dist.training.distributed import World
@@ -33,14 +32,9 @@ from lwgan_dist.training.loop import PROGRESS_FILE, train_worker
 REPORTS = 5
 """Reports to Ray Train over a run. Each is a barrier of all workers and may wait for the controller's next poll."""
 
-CONNECT_SECONDS = 10.0
-"""How long a cluster has to answer."""
-
 _ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # Ray's 2 s delay every report after the second by as much
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else what a worker prints appears twice
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
 
@@ -71,7 +65,10 @@ def train_on_ray(
         RunFailedError: workers were lost more often than ``max_failures`` allows.
     """
     workers = execution.workers
-    with _ray(execution, verbose):
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(execution.start_timeout_seconds)
+    os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(execution.collective_timeout_seconds)
+    with session(execution, _ENVIRONMENT, verbose=verbose) as joined:
+        check_resources(execution, joined)
         told = {
             "config": config.model_dump_json(),
             "folder": folder.location,
@@ -87,7 +84,7 @@ def train_on_ray(
             scaling_config=ray.train.ScalingConfig(
                 num_workers=(workers.min, workers.max) if isinstance(workers, WorkerRange) else workers,
                 use_gpu=execution.use_gpu,
-                resources_per_worker=_resources(execution),
+                resources_per_worker=resources(execution),
             ),
             run_config=ray.train.RunConfig(
                 name=f"attempt-{uuid.uuid4().hex[:12]}",  # never resumed by Ray: see the module's docstring
@@ -144,68 +141,6 @@ def _worker(told: dict[str, Any]) -> dict[str, Any]:
     except NonFiniteLossError as error:  # every worker gets here: a retry would end the same way
         return {"failure": str(error)}
     return {"failure": None}
-
-
-def _resources(execution: ExecutionConfig) -> dict[str, float]:
-    resources = {"CPU": execution.cpus_per_worker, **execution.resources_per_worker}
-    if execution.use_gpu:
-        resources["GPU"] = execution.gpus_per_worker
-    return resources
-
-
-@contextmanager
-def _ray(execution: ExecutionConfig, verbose: bool) -> Iterator[None]:
-    """Ray for the length of a run: the session that is there, the cluster at the address, or a local one of our own."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(execution.start_timeout_seconds)
-    os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(execution.collective_timeout_seconds)
-    if ray.is_initialized():
-        _check_resources(execution, joined=True)
-        yield
-        return
-    address = execution.address or os.environ.get("RAY_ADDRESS") or "local"
-    local: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
-    _check_reachable(address)
-    try:
-        ray.init(
-            address=address,
-            log_to_driver=verbose,
-            logging_level=logging.INFO if verbose else logging.ERROR,
-            **local,
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterError(f"no Ray cluster could be reached at {address}: {error}") from error
-    try:
-        _check_resources(execution, joined=address != "local")
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _check_reachable(address: str) -> None:
-    """Say at once that nobody listens at HOST:PORT or ray://HOST:PORT; Ray itself would try for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
-        raise ClusterError(f"no Ray cluster could be reached at {address}: {error}") from None
-
-
-def _check_resources(execution: ExecutionConfig, joined: bool) -> None:
-    """Refuse at once what would otherwise wait for ever; on a cluster that may grow, say what is waited for."""
-    workers = execution.workers.min if isinstance(execution.workers, WorkerRange) else execution.workers
-    present = ray.cluster_resources()
-    for name, each in _resources(execution).items():
-        needed, there = workers * each, present.get(name, 0.0)
-        if needed > there:
-            text = f"{workers} workers with {each:g} {name} each need {needed:g} {name}"
-            if not joined:
-                hint = "; fewer workers, or execution.cpus_per_worker=0.5, would fit" if name == "CPU" else ""
-                raise ClusterError(f"{text}, this machine has {there:g}{hint}")
-            logging.getLogger("lwgan_dist").warning("%s, the cluster has %g: waiting for more to join", text, there)
 
 
 @contextmanager

@@ -1,14 +1,19 @@
 """TensorBoard files of a run, written from its recorded history."""
 
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import pyarrow as pa
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from lwgan_dist.config import RunConfig
 from lwgan_dist.results import RunResult
+
+_MOST_CELLS = 250
 
 
 class LiveLosses:
@@ -80,3 +85,84 @@ def _flat(told: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         elif value is not None:
             flat[prefix + name] = value if isinstance(value, str | int | float | bool) else str(value)
     return flat
+
+
+def write_study(folder: Path, runs: pa.Table, cells: pa.Table, figures: dict[str, Figure]) -> None:
+    """A consistency study: its figures, and one run of TensorBoard for each cell, ``<data>/<method>/n=<n>``.
+
+    The scalars of a cell are by replicate (step): share of correct runs so far (known truth), mean of the value so far,
+    mean standard error of the score on the sample. TensorBoard gets slow with many runs: of more than 250 cells there
+    is one run for each (data, method), and its scalars are by n: share correct, mean value, standard error, penalty.
+
+    Args:
+        folder: receives the event files; a folder that has some already would show both.
+        runs, cells: the tables of the study.
+        figures: by tag.
+    """
+    with SummaryWriter(str(folder)) as writer:
+        for tag, figure in figures.items():
+            writer.add_figure(tag, figure, 0, close=False)
+    names = _Names()
+    if cells.num_rows > _MOST_CELLS:
+        _write_by_size(folder, cells, names)
+        return
+    rows = runs.select(
+        ["data", "n", "method", "replicate", "initialisation", "value", "correct", "failure", "score_se"]
+    )
+    groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
+    for row in rows.to_pylist():
+        groups.setdefault((row["data"], row["method"], row["n"]), []).append(row)
+    for (data, method, n), group in groups.items():
+        with SummaryWriter(str(folder / names.of(data, method) / f"n={n}")) as writer:
+            _write_cell(writer, group)
+
+
+def _write_cell(writer: SummaryWriter, rows: Sequence[dict[str, Any]]) -> None:
+    correct: list[bool] = []
+    values: list[float] = []
+    for replicate in sorted({row["replicate"] for row in rows}):
+        here = [row for row in rows if row["replicate"] == replicate]
+        correct += [row["correct"] for row in here if row["correct"] is not None]
+        values += [row["value"] for row in here if row["failure"] is None and _finite(row["value"])]
+        errors = [row["score_se"] for row in here if _finite(row["score_se"])]
+        for name, found in (("share_correct", correct), ("mean_value", values), ("score_se", errors)):
+            if found:
+                writer.add_scalar(f"cell/{name}", sum(found) / len(found), replicate)
+
+
+def _write_by_size(folder: Path, cells: pa.Table, names: "_Names") -> None:
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in cells.to_pylist():
+        groups.setdefault((row["data"], row["method"]), []).append(row)
+    tags = {"p_correct": "share_correct", "mean_value": "mean_value", "score_se": "score_se", "penalty": "penalty"}
+    for (data, method), rows in groups.items():
+        with SummaryWriter(str(folder / names.of(data, method))) as writer:
+            for row in sorted(rows, key=lambda row: row["n"]):
+                for column, name in tags.items():
+                    if _finite(row[column]):
+                        writer.add_scalar(f"by_n/{name}", row[column], row["n"])
+
+
+class _Names:
+    """Folders for pairs of labels: without what a file system or TensorBoard minds, and never one for two pairs."""
+
+    def __init__(self) -> None:
+        self._given: dict[tuple[str, str], str] = {}
+
+    def of(self, data: str, method: str) -> str:
+        """The relative folder of the pair."""
+        if (data, method) not in self._given:
+            name = first = f"{_safe(data)}/{_safe(method)}"
+            taken, number = {given.lower() for given in self._given.values()}, 2
+            while name.lower() in taken:
+                name, number = f"{first}-{number}", number + 1
+            self._given[data, method] = name
+        return self._given[data, method]
+
+
+def _safe(label: str) -> str:
+    return re.sub(r"[^\w .,=+()\[\]-]", "_", label).strip(" .")[:80] or "_"
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)

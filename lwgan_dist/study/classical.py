@@ -199,6 +199,11 @@ def classical_estimate(name: str, rows: NDArray[Any], seed: int) -> ClassicalEst
     return ClassicalEstimate(value, max(1, math.floor(value + 0.5)), ended - started, None)
 
 
+def require_library() -> None:
+    """Raises ConfigError if scikit-dimension is not installed."""
+    _library()
+
+
 def _named(name: str) -> ClassicalEstimator:
     if name in ESTIMATORS:
         return ESTIMATORS[name]

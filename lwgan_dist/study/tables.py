@@ -139,6 +139,21 @@ BOOTSTRAP = _schema(
 )
 """``bootstrap.parquet``: a row for each LWGAN run and kind of bootstrap, judged by the rule of the configuration."""
 
+COVERAGE = _schema(
+    **_DESIGN,
+    kind=(_text, "parametric or rows"),
+    runs=(_int, "runs that were bootstrapped"),
+    covers=(_int, "of them, those whose set holds the truth; null if it is unknown, as all that compares with it"),
+    p_covers=(_float, "covers / runs"),
+    wilson_low=(_float, "95 % Wilson interval of P(covers)"),
+    wilson_high=(_float, ""),
+    exact_low=(_float, "95 % Clopper-Pearson interval of P(covers)"),
+    exact_high=(_float, ""),
+    mean_set_size=(_float, "mean number of ranks in the set"),
+    p_mode_correct=(_float, "share of runs whose most frequent rank is the truth"),
+)
+"""``coverage.parquet``: a row for each LWGAN cell and kind of bootstrap."""
+
 
 def describe(schema: pa.Schema) -> str:
     """The columns of a table, one per line: name, type, meaning."""

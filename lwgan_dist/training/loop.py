@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
+
 from lwgan_dist.config import RunConfig
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.errors import RunFailedError
@@ -24,12 +26,13 @@ def train_worker(
     *,
     checkpoint_seconds: float,
     checkpoints_kept: int,
-    report: Callable[[dict[str, Any]], None],
+    report: Callable[[dict[str, Any]], None] | None,
+    initial: dict[str, Tensor] | None = None,
 ) -> TrainingState:
     """Train a run to its end on this worker and return the final state.
 
-    Every worker runs this; the main worker writes checkpoints and ``progress.json`` into the run folder, which all must
-    be able to read.
+    Every worker runs this; the main worker writes checkpoints and, if anyone listens, ``progress.json`` into the run
+    folder, which all must be able to read.
 
     Args:
         config: resolved.
@@ -38,12 +41,13 @@ def train_worker(
         world: the processes that train together.
         checkpoint_seconds: least time between checkpoints.
         checkpoints_kept: of the newest.
-        report: called on every worker, at the same iterations, with a progress record.
+        report: called on every worker, at the same iterations, with a progress record; None if nobody listens.
+        initial: parameters to start from if there is no checkpoint; see `Trainer`.
 
     Raises:
         NonFiniteLossError: on every worker; the checkpoints before it remain.
     """
-    trainer = Trainer(config, sample, world)
+    trainer = Trainer(config, sample, world, initial=initial)
     checkpoints = Checkpoints(folder.sub("checkpoints"), checkpoints_kept)
     if world.is_main:
         checkpoints.folder.remove_temporary()
@@ -59,8 +63,10 @@ def train_worker(
             if progress.iteration < progress.iterations and time.monotonic() - saved >= checkpoint_seconds:
                 checkpoints.save(trainer.state())
                 saved = time.monotonic()
-            folder.write(PROGRESS_FILE, json.dumps(progress.told()).encode())
-        report(progress.told())
+            if report:
+                folder.write(PROGRESS_FILE, json.dumps(progress.told()).encode())
+        if report:
+            report(progress.told())
     _compare_replicas(trainer, world)
     state = trainer.state()
     if world.is_main:

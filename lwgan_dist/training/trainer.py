@@ -72,9 +72,20 @@ class Trainer:
         config: resolved, see `RunConfig.resolved`.
         sample: what it learns from.
         world: the processes that train together.
+        initial: parameters to start from in place of random ones, of every network, by the names of `parameters`.
+
+    Raises:
+        ValueError: ``initial`` holds other parameters than those of the networks, or of other shapes.
     """
 
-    def __init__(self, config: RunConfig, sample: Sample, world: World | None = None) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        sample: Sample,
+        world: World | None = None,
+        *,
+        initial: dict[str, Tensor] | None = None,
+    ) -> None:
         self.config = config
         self.sample = sample
         self.world = world or World()
@@ -97,6 +108,8 @@ class Trainer:
             config.seed,
             config.precision,
         )
+        if initial is not None:
+            self._start_from(initial)
         for network in self.networks.named().values():
             network.to(self.world.device)
         self._critic = Phase(
@@ -114,6 +127,23 @@ class Trainer:
             seed=config.seed,
             dtype=torch.float64 if config.precision == "float64" else torch.float32,
         )
+
+    def _start_from(self, initial: dict[str, Tensor]) -> None:
+        ours = {name: value.shape for name, value in self.parameters().items()}
+        theirs = {name: value.shape for name, value in initial.items()}
+        differing = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
+        if differing:
+            name = differing[0]
+            raise ValueError(
+                f"the initial parameters are not those of the networks: {len(differing)} differ, {name} for one "
+                f"(shape {_shown(theirs.get(name))}, of the networks {_shown(ours.get(name))})"
+            )
+        self._adopt(initial)
+
+    def _adopt(self, tensors: dict[str, Tensor]) -> None:
+        """Copy the parameters of all networks."""
+        for name, network in self.networks.named().items():
+            network.load_state_dict(_under(tensors, f"network/{name}/"))
 
     # the loop ---------------------------------------------------------------------------------------------------------
 
@@ -263,8 +293,7 @@ class Trainer:
 
     def load(self, state: TrainingState) -> None:
         """Go on from a state of the same configuration."""
-        for name, network in self.networks.named().items():
-            network.load_state_dict(_under(state.tensors, f"network/{name}/"))
+        self._adopt(state.tensors)
         for phase in (self._critic, self._encoder_generator):
             phase.restart(0.0, 0.9)
             for key, parameter in phase.parameters.items():
@@ -279,6 +308,10 @@ class Trainer:
         self.losses = list(state.meta["losses"])
         self.seconds = dict(state.meta["seconds"])
         self.components = {split: list(tables) for split, tables in state.meta["components"].items()}
+
+
+def _shown(shape: torch.Size | None) -> str:
+    return "none" if shape is None else str(tuple(shape))
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

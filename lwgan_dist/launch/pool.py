@@ -1,0 +1,355 @@
+"""Many independent tasks on Ray Tune: thousands of small ones, each in one process or in a group of its own.
+
+Tune schedules, places and restarts. What a task finds out it writes to shared storage itself, so Tune's own state is
+never read again: it goes to a scratch folder that is thrown away.
+"""
+
+import json
+import logging
+import math
+import shutil
+import signal
+import threading
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import ray
+import ray.tune
+from ray.exceptions import RayActorError
+from ray.tune.search import Searcher, SearchGenerator
+
+from lwgan_dist.config import ExecutionConfig, WorkerRange
+from lwgan_dist.errors import ClusterError
+from lwgan_dist.launch.session import address_of, resources, session
+
+CHUNK = 256
+"""Tasks that pass through one Tuner, at least: what a Tuner holds grows with its trials and is freed at its end."""
+
+CHUNK_PER_SLOT = 8
+"""The same for each task that can run at once: at the end of a Tuner, places wait for its last task."""
+
+REFRESH_SECONDS = 5.0
+"""How often the nodes of a cluster are counted anew."""
+
+_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0: prints nothing
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # else Ctrl-C waits for the tasks that run
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # its state is never read
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # `_Chunk.suggest` holds back what has no place
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_THRESHOLD_S": "60",
+}
+
+_log = logging.getLogger("lwgan_dist")
+
+Task = dict[str, Any]
+Work = Callable[[Task], dict[str, Any]]
+
+
+@contextmanager
+def pool(work: Work, execution: ExecutionConfig, scratch: Path, *, verbose: bool = False) -> "Iterator[Pool]":
+    """A pool of places for tasks, for the length of the block.
+
+    Args:
+        work: carries out a task and returns what is worth telling, both plain JSON. It may be called again for a task
+            that was lost half-way. With several workers it starts their group itself and needs no CPU of its own.
+        execution: workers and resources of one task, restarts, address.
+        scratch: a local folder for Tune's state, emptied after use.
+        verbose: show what Ray says.
+
+    Raises:
+        ClusterError: no cluster at the address, or one in which no task would ever find a place.
+    """
+    if address_of(execution).startswith("ray://"):
+        raise ClusterError(
+            f"many tasks are carried out from inside the cluster, not through {address_of(execution)}: "
+            "use 'ray job submit', or the address HOST:PORT on a node"
+        )
+    nested = _workers(execution) > 1
+    with session(execution, _ENVIRONMENT, verbose=verbose, dashboard=nested) as joined:
+        _check_room(execution, joined)
+        yield Pool(work, execution, scratch, joined=joined, verbose=verbose)
+
+
+class Pool:
+    """Places for tasks; made by `pool`."""
+
+    def __init__(self, work: Work, execution: ExecutionConfig, scratch: Path, *, joined: bool, verbose: bool) -> None:
+        self._trainable = _trainable(work)
+        self._execution = execution
+        self._scratch = scratch
+        self._joined = joined
+        self._verbose = verbose
+
+    @property
+    def slots(self) -> int:
+        """Tasks that can run at once with the resources present now."""
+        return sum(fits for _, fits in _room(self._execution)) // _workers(self._execution)
+
+    def carry_out(self, tasks: Sequence[Task], on_done: Callable[[dict[str, Any]], None]) -> dict[int, str]:
+        """Carry out every task, in any order.
+
+        Args:
+            tasks: what `work` is called with.
+            on_done: gets what `work` returned for each, in this thread, as they end. What it raises ends the pool.
+
+        Returns:
+            Reasons, by index, why tasks could not be finished: what `work` raised, or the loss of the process or node
+            more often than ``max_failures`` allows.
+
+        Raises:
+            KeyboardInterrupt: at once; tasks that run are lost.
+        """
+        reasons: dict[int, str] = {}
+        size = max(CHUNK, CHUNK_PER_SLOT * self.slots)
+        with _interruptible() as interrupted:
+            for start in range(0, len(tasks), size):
+                chunk = _Chunk(
+                    {start + i: task for i, task in enumerate(tasks[start : start + size])},
+                    on_done,
+                    self._limit(),
+                    self._execution.max_failures,
+                    interrupted,
+                )
+                self._pass_through_tune(chunk)
+                reasons.update(chunk.reasons)
+        return reasons
+
+    def _limit(self) -> Callable[[], int]:
+        """How many tasks may be on their way at once; looked up anew now and then, as nodes come and go."""
+        several = _workers(self._execution) > 1
+        looked, limit = -math.inf, 0
+
+        def current() -> int:
+            nonlocal looked, limit
+            if time.monotonic() > looked + REFRESH_SECONDS:
+                looked, slots = time.monotonic(), self.slots
+                # A group that waits for its workers gives up after a while; a single waiting task calls an autoscaler.
+                limit = slots if several or not self._joined else slots + max(1, slots // 4)
+            return limit
+
+        return current
+
+    def _pass_through_tune(self, chunk: "_Chunk") -> None:
+        name = f"tune-{uuid.uuid4().hex[:12]}"
+        several = _workers(self._execution) > 1
+        # Tune refuses an empty request, and any part of a CPU would be missing where workers need them all.
+        bundle = {"memory": 1} if several else resources(self._execution)
+        logger = logging.getLogger("ray.tune")
+        level = logger.level
+        if not self._verbose:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            ray.tune.run(
+                self._trainable,
+                name=name,
+                storage_path=str(self._scratch.absolute()),
+                num_samples=-1,
+                search_alg=SearchGenerator(_Searcher(chunk)),
+                callbacks=[_Callback(chunk)],
+                resources_per_trial=ray.tune.PlacementGroupFactory([bundle]),
+                reuse_actors=not several,
+                checkpoint_config=ray.tune.CheckpointConfig(checkpoint_at_end=False),
+                raise_on_failed_trial=False,
+                trial_dirname_creator=_trial_id,
+                verbose=0,
+            )
+        finally:
+            logger.setLevel(level)
+            shutil.rmtree(self._scratch / name, ignore_errors=True)
+            if chunk.staging:
+                shutil.rmtree(chunk.staging, ignore_errors=True)
+        chunk.deliver()
+
+
+def _trial_id(trial: Any) -> str:
+    return str(trial.trial_id)
+
+
+def _workers(execution: ExecutionConfig) -> int:
+    workers = execution.workers
+    return workers.max if isinstance(workers, WorkerRange) else workers
+
+
+def _room(execution: ExecutionConfig) -> list[tuple[str, int]]:
+    """For every live node the arithmetic in words, and how many workers find place on it."""
+    rows = []
+    for node in ray.nodes():
+        if node["Alive"]:
+            fits, text = min(
+                (math.floor(node["Resources"].get(name, 0.0) / each + 1e-9), f"{name} {each:g}")
+                for name, each in resources(execution).items()
+            )
+            name = text.split()[0]
+            there = node["Resources"].get(name, 0.0)
+            rows.append((f"{node['NodeManagerAddress']}: {there:g} {name} hold {fits} of {text}", fits))
+    return rows
+
+
+def _check_room(execution: ExecutionConfig, joined: bool) -> None:
+    workers, room = _workers(execution), _room(execution)
+    total = sum(fits for _, fits in room)
+    if total >= workers:
+        return
+    needs = ", ".join(f"{each:g} {name}" for name, each in resources(execution).items())
+    text = f"a task needs {workers} worker{'s' if workers > 1 else ''} with {needs} each, and there is place for {total}"
+    text += f" ({'; '.join(line for line, _ in room)})"
+    if workers > 1 or not joined:
+        raise ClusterError(text)
+    _log.warning("%s: waiting for more nodes to join", text)
+
+
+class _Chunk:
+    """What waits, runs and has ended of the tasks that pass through one Tuner."""
+
+    def __init__(
+        self,
+        tasks: dict[int, Task],
+        on_done: Callable[[dict[str, Any]], None],
+        limit: Callable[[], int],
+        max_failures: int,
+        interrupted: threading.Event,
+    ) -> None:
+        self.tasks = tasks
+        self.on_done = on_done
+        self.limit = limit
+        self.max_failures = max_failures
+        self.interrupted = interrupted
+        self.waiting = deque(tasks)
+        self.running: dict[str, int] = {}
+        self.answers: deque[dict[str, Any]] = deque()
+        self.deaths: Counter[int] = Counter()
+        self.reasons: dict[int, str] = {}
+        self.staging: Path | None = None
+        """Tune's folder on this machine beside the scratch one."""
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next task for Tune; nothing if all places are taken."""
+        if self.waiting and len(self.running) < self.limit():
+            index = self.waiting.popleft()
+            self.running[trial_id] = index
+            return {"task": json.dumps(self.tasks[index])}
+        return None if self.waiting or self.running else str(Searcher.FINISHED)
+
+    def completed(self, trial: Any) -> None:
+        """A task has ended, well or not."""
+        index = self.running.pop(trial.trial_id)
+        outcome = trial.last_result["outcome"]
+        if "reason" in outcome:
+            self.reasons[index] = outcome["reason"]
+        else:
+            self.answers.append(outcome["answer"])
+
+    def died(self, trial: Any) -> None:
+        """A task's process is lost. It becomes another trial: Tune's own restart of a trial whose reused process died
+        at the wrong moment waits for ever.
+        """
+        index = self.running.pop(trial.trial_id)
+        with open(trial.pickled_error_file, "rb") as file:
+            error = ray.cloudpickle.load(file)
+        lost = isinstance(error, RayActorError)
+        if not (lost and error.preempted):
+            self.deaths[index] += 1
+        if lost and not 0 <= self.max_failures < self.deaths[index]:
+            self.waiting.append(index)
+            return
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        times = f" (lost {self.deaths[index]} times)" if lost else ""
+        self.reasons[index] = f"{type(error).__name__}: {lines[-1][:500] if lines else ''}{times}"
+
+    def deliver(self) -> None:
+        """Tell the caller what has ended. Here, outside of Tune's handling of trials, an error reaches the caller."""
+        if self.interrupted.is_set():
+            raise KeyboardInterrupt
+        while self.answers:
+            self.on_done(self.answers.popleft())
+
+
+class _Searcher(Searcher):  # type: ignore[misc]
+    """Hands the tasks of a chunk to Tune."""
+
+    def __init__(self, chunk: _Chunk) -> None:
+        super().__init__()
+        self._chunk = chunk
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        return self._chunk.suggest(trial_id)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        pass
+
+    def save(self, checkpoint_path: str) -> None:
+        pass
+
+
+class _Callback(ray.tune.Callback):  # type: ignore[misc]
+    """Hears from Tune what becomes of them."""
+
+    def __init__(self, chunk: _Chunk) -> None:
+        self._chunk = chunk
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        self._chunk.staging = Path(trial.local_experiment_path).parent
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        self._chunk.completed(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        self._chunk.staging = Path(trial.local_experiment_path).parent
+        self._chunk.died(trial)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        self._chunk.deliver()
+
+
+def _trainable(work: Work) -> type:
+    """What a process of Tune's runs. A class, not a function: `work` is in the main thread, and a task takes one call.
+
+    What `work` raises is an answer like any other, as is that it cannot be imported: only a lost process is a failure
+    to Tune.
+    """
+    pickled = ray.cloudpickle.dumps(work)
+
+    class Task(ray.tune.Trainable):  # type: ignore[misc]
+        def step(self) -> dict[str, Any]:
+            try:
+                outcome = {"answer": ray.cloudpickle.loads(pickled)(json.loads(self.config["task"]))}
+            except Exception as error:  # noqa: BLE001
+                outcome = {"reason": f"{type(error).__name__}: {error}"}
+            return {"outcome": outcome, "done": True}
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            return True
+
+    return Task
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Ctrl-C may strike where Python can only ignore it, in a finaliser: note it, to be raised again."""
+    noted = threading.Event()
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield noted
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.set()
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

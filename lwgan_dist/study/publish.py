@@ -1,0 +1,94 @@
+"""What a study leaves for its readers: tables, figures, TensorBoard runs, a summary and a page, all drawn from the
+ledger, so the next command may replace them.
+"""
+
+import io
+import shutil
+import tempfile
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lwgan_dist.reporting.figures import png
+from lwgan_dist.reporting.study_figures import study_figures
+from lwgan_dist.reporting.study_page import StudyTables, html_page, markdown_summary
+from lwgan_dist.reporting.tensorboard import write_study
+from lwgan_dist.storage import Folder
+from lwgan_dist.study.study import Outcome, Study
+
+FIGURES, SUMMARY, PAGE, TENSORBOARD = "figures", "summary.md", "report.html", "tb"
+
+
+def publish(study: Study, outcome: Outcome, title: str) -> None:
+    """Write tables, figures, TensorBoard runs, ``summary.md`` and ``report.html`` into the folder of the study."""
+    folder, tables = study.folder, outcome.tables
+    for field in fields(tables):
+        table = getattr(tables, field.name)
+        if table.num_rows or field.name in ("runs", "cells"):
+            folder.write(f"{field.name}.parquet", to_parquet(table))
+    config = study.config
+    figures = study_figures(
+        tables.runs, tables.cells, tables.trends, tables.sensitivity, tables.bootstrap, tables.coverage,
+        level=config.level, mass=config.bootstrap.mass if config.bootstrap else None,
+    )  # fmt: skip
+    for name, figure in figures.items():
+        folder.sub(FIGURES).write(f"{name}.png", png(figure))
+    notes = _notes(study, outcome)
+    told = {"created": datetime.now(UTC).date(), "title": f"Consistency study: {title}", "notes": notes}
+    of_page = StudyTables(**{field.name: getattr(tables, field.name) for field in fields(tables)})
+    names = {what: path.removeprefix(f"{folder.location}/") for what, path in study_files(folder).items()}
+    pictures = {name: f"{FIGURES}/{name}.png" for name in figures}
+    folder.write(SUMMARY, markdown_summary(of_page, **told, files=names, figures=pictures).encode())
+    folder.write(PAGE, html_page(of_page, **told, files=names, figures=figures).encode())
+    with tempfile.TemporaryDirectory() as temporary:
+        write_study(Path(temporary), tables.runs, tables.cells, figures)
+        _replace(folder, TENSORBOARD, Path(temporary))
+
+
+def study_files(folder: Folder) -> dict[str, str]:
+    """What a reader of a study may want to open, by what it is."""
+    names = {"page": PAGE, "summary": SUMMARY, "figure": f"{FIGURES}/correct.png", "runs": "runs.parquet",
+             "cells": "cells.parquet", "comparisons": "comparisons.parquet", "trends": "trends.parquet",
+             "sensitivity": "sensitivity.parquet", "bootstrap": "bootstrap.parquet", "coverage": "coverage.parquet",
+             "TensorBoard": TENSORBOARD}  # fmt: skip
+    there = {*folder.names(), *(f"{FIGURES}/{name}" for name in folder.sub(FIGURES).names())}
+    return {what: f"{folder.location}/{name}" for what, name in names.items() if name in there | {SUMMARY, PAGE}}
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """A table as a Parquet file, with page checksums."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
+
+
+def _notes(study: Study, outcome: Outcome) -> list[str]:
+    config = study.config
+    notes = [f"Precision {study.precision}, study seed {config.seed}; configuration in config.yaml, versions in env.json."]
+    if config.lwgan.initialisations > 1:
+        notes.append(
+            f"{config.lwgan.initialisations} LWGAN runs on each sample: P(correct) is over runs, its intervals count "
+            "samples; tests and n_95 take the first run on each sample."
+        )
+    if outcome.unfinished:
+        notes.append(
+            f"{len(outcome.unfinished)} of {outcome.planned} runs have not finished and are missing here; the same "
+            "command tries them again."
+        )
+    return notes
+
+
+def _replace(folder: Folder, name: str, content: Path) -> None:
+    """Replace a folder of derived files."""
+    if folder.local is not None:
+        shutil.rmtree(folder.local / name, ignore_errors=True)
+    for path in sorted(content.rglob("*")):
+        if path.is_file():
+            place = path.relative_to(content)
+            target = folder.sub(name)
+            for part in place.parts[:-1]:
+                target = target.sub(part)
+            target.write(place.name, path.read_bytes())

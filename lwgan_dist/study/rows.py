@@ -1,0 +1,130 @@
+"""From finished runs to ``runs.parquet``: rank rules judge the stored scores, the design says which run it was."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lwgan_dist.config import ScoreConfig
+from lwgan_dist.method.rank_selection import RankChoice, choose_rank, rank_scores
+from lwgan_dist.results import ScoreTables
+from lwgan_dist.study.design import PlannedRun, hash_of
+from lwgan_dist.study.ledger import Record
+from lwgan_dist.study.tables import RUNS
+
+_AT_ONCE = 10_000
+
+
+def runs_table(planned: Sequence[PlannedRun], records: Iterable[Record]) -> pa.Table:
+    """``runs.parquet``: a row for each planned run that is finished and each rank rule, in the order of the plan."""
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, run in enumerate(planned):
+        places[run.key].append(place)
+    order: list[int] = []
+    batches: list[pa.Table] = []
+    rows: list[dict[str, Any]] = []
+    for record in records:
+        for place in places[record.key]:
+            told = rows_of(planned[place], record)
+            rows += told
+            order += [place] * len(told)
+        if len(rows) >= _AT_ONCE:
+            batches.append(pa.Table.from_pylist(rows, schema=RUNS))
+            rows = []
+    table = pa.concat_tables([*batches, pa.Table.from_pylist(rows, schema=RUNS)])
+    return table.take(np.argsort(order, kind="stable")) if order else table
+
+
+def rows_of(run: PlannedRun, record: Record) -> list[dict[str, Any]]:
+    """The rows of one finished run, one for each rank rule."""
+    group = run.group
+    common = {
+        "data": group.data,
+        "n": group.n,
+        "replicate": run.replicate,
+        "initialisation": run.initialisation,
+        "key": run.key,
+        "kind": group.kind,
+        "factors": json.dumps(group.factors),
+        "data_seed": run.config.data.seed,
+        "seed": run.config.seed,
+        "intrinsic_dim": group.intrinsic_dim,
+        "ambient_dim": record.ambient_dim,
+        "failure": record.failure,
+        "cpu_seconds": record.cpu_seconds,
+        "wall_seconds": record.wall_seconds,
+    }
+    if group.kind == "classical":
+        fingerprint = hash_of([run.key, record.data_sha256])[:12] if record.data_sha256 else None
+        told = {"method": group.method, "value": record.value, "dimension": record.dimension}
+        return [_judged({**common, **told, "fingerprint": fingerprint})]
+    if record.failure is not None:
+        return [_judged({**common, "method": method, "dimension": None}) for method in group.rules]
+    components = record.components()
+    return [
+        _judged({**common, "method": method, "fingerprint": _fingerprint(run, record, rule), **_choice(run, components, rule)})
+        for method, rule in group.rules.items()
+    ]  # fmt: skip
+
+
+def _judged(row: dict[str, Any]) -> dict[str, Any]:
+    truth = row["intrinsic_dim"]
+    return {**row, "correct": None if truth is None else row["dimension"] == truth}
+
+
+def _choice(run: PlannedRun, components: ScoreTables, rule: ScoreConfig) -> dict[str, Any]:
+    judged = judge(components, rule, run.config.objective.mmd_weight, run.group.n)
+    return {
+        "value": float(judged.choice.rank),
+        "dimension": judged.choice.rank,
+        "penalty": judged.choice.penalty,
+        "score_se": float(judged.choice.standard_error[judged.choice.mean.argmin()]),
+        "margin": judged.margin,
+        "score_mean": judged.choice.mean.tolist(),
+        "score_errors": judged.choice.standard_error.tolist(),
+    }
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a rule makes of the scores of a fit.
+
+    Attributes:
+        margin: (D + lambda (s - r)) / SE(D) for the two ranks r, s of the smallest penalised scores, where D is the
+            mean over the evaluations of S_s - S_r and SE(D) its standard error; None with one rank or SE(D) = 0.
+    """
+
+    choice: RankChoice
+    margin: float | None
+
+
+def judge(components: ScoreTables, rule: ScoreConfig, mmd_weight: float, rows: int) -> Judged:
+    """The rank that a rule chooses from the components of a fit, and by what margin."""
+    critic, reconstruction, gradient_penalty, mmd = np.moveaxis(components[rule.score_on], 2, 0)
+    scores = rank_scores(critic, reconstruction, gradient_penalty, mmd, mmd_weight)
+    choice = choose_rank(
+        scores, rule.penalty, exponent=rule.penalty_exponent, constant=rule.penalty_constant, rows=rows
+    )
+    ranks = np.arange(1, scores.shape[1] + 1)
+    penalised = choice.mean + choice.penalty * ranks
+    if len(ranks) < 2:
+        return Judged(choice, None)
+    best, second = np.argsort(penalised, kind="stable")[:2]
+    difference = scores[:, second] - scores[:, best]
+    error = float(difference.std(ddof=1) / np.sqrt(len(difference)))
+    return Judged(choice, float(penalised[second] - penalised[best]) / error if error > 0 else None)
+
+
+def _fingerprint(run: PlannedRun, record: Record, rule: ScoreConfig) -> str:
+    """That of ``lwgan-dist train`` with this rule."""
+    assert record.data_sha256 is not None
+    assert record.rows is not None
+    assert record.ambient_dim is not None
+    held = min(round(run.config.data.holdout_fraction * record.rows), record.rows - 2)
+    config = run.config.model_copy(update={"score": rule})
+    resolved = config.resolved(train_rows=record.rows - held, ambient_dim=record.ambient_dim)
+    return resolved.fingerprint(record.data_sha256)

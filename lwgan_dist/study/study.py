@@ -1,0 +1,247 @@
+"""A study from the command to its tables: what is missing is carried out, under Ray Tune or in this process, until
+nothing is; then everything is computed again from the ledger.
+
+The folder of a study:
+
+- ``config.yaml``, ``env.json``  the configuration of the last command; versions, machine, what ``precision: auto`` means
+- ``ledger/``                    finished runs, with every component of the score
+- ``runs.parquet``, ``cells.parquet``, ...  the tables of `lwgan_dist.study.tables`
+- ``figures/``, ``tb/``, ``summary.md``, ``report.html``
+- ``work/``, ``models/``, ``runs/``  runs under way; networks for the bootstrap; whole run folders, if they are kept
+"""
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lwgan_dist.configfile import to_yaml
+from lwgan_dist.errors import ConfigError, DataError
+from lwgan_dist.networks import native_bfloat16
+from lwgan_dist.runs import CONFIG_FILE, ENVIRONMENT_FILE, Run, versions
+from lwgan_dist.storage import Folder, exclusive
+from lwgan_dist.study import aggregate
+from lwgan_dist.study.adaptive import more_replicates
+from lwgan_dist.study.classical import require_library
+from lwgan_dist.study.config import StudyConfig
+from lwgan_dist.study.design import Design, PlannedRun
+from lwgan_dist.study.engine import Engine, Progress, RunTask
+from lwgan_dist.study.ledger import Ledger
+from lwgan_dist.study.refits import Refit, refit_rows, refits_of
+from lwgan_dist.study.rows import runs_table
+from lwgan_dist.study.work import LEDGER, SCRATCH, has_model
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a study; see `lwgan_dist.study.tables`."""
+
+    runs: pa.Table
+    cells: pa.Table
+    comparisons: pa.Table
+    trends: pa.Table
+    sensitivity: pa.Table
+    bootstrap: pa.Table
+    coverage: pa.Table
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did.
+
+    Attributes:
+        planned: runs that the study consists of now, bootstrap refits included.
+        unfinished: reasons by run, of those that did not finish; the same command tries them again.
+        diverged: LWGAN runs that ended without an estimate.
+    """
+
+    tables: Tables
+    planned: int
+    unfinished: dict[str, str]
+    diverged: int
+
+
+class Study:
+    """A configuration in its folder. Nothing is written before `carry_out`.
+
+    Args:
+        config: the study.
+        folder: of the study; every worker must see it.
+
+    Raises:
+        ConfigError, DataError: see `Design`; a folder that holds something else; runs that cannot be.
+    """
+
+    def __init__(self, config: StudyConfig, folder: Folder) -> None:
+        self.config = config
+        self.folder = folder
+        self.ledger = Ledger(folder.sub(LEDGER))
+        self._environment = self._read_environment()
+        self.design = Design(config, self.precision)
+        self._check()
+
+    def _read_environment(self) -> dict[str, Any]:
+        if self.folder.has(ENVIRONMENT_FILE):
+            told = self.folder.read_json(ENVIRONMENT_FILE)
+            if "study" not in told:
+                raise ConfigError(f"{self.folder.location}: holds a run, not a study; choose another --name")
+            return dict(told["study"])
+        if any(not name.startswith(".") for name in self.folder.names()):
+            raise ConfigError(f"{self.folder.location}: is not empty and not a study; choose another --name")
+        return {"precision": "bfloat16" if native_bfloat16() else "float32"}
+
+    @property
+    def precision(self) -> str:
+        """What ``precision: auto`` means in this study, on whatever machine its runs are."""
+        return str(self._environment["precision"])
+
+    def _check(self) -> None:
+        """Refuse what every replicate of a group would be refused for."""
+        if any(group.kind == "classical" for group in self.design.groups):
+            require_library()
+        for group in self.design.groups:
+            (run, *_) = self.design.runs(group, range(1))
+            if group.kind == "lwgan":
+                try:
+                    Run(run.config)
+                except (ConfigError, DataError) as error:
+                    raise type(error)(f"{group.data}, n = {group.n}, {group.method}: {error}") from None
+
+    # what is to be done ----------------------------------------------------------------------------------------------
+
+    def first_runs(self) -> list[PlannedRun]:
+        """The runs that the study begins with."""
+        return self._runs({i: self.design.replicates(group) for i, group in enumerate(self.design.groups)})
+
+    def _runs(self, replicates: dict[int, int]) -> list[PlannedRun]:
+        """The runs of the first replicates of every group."""
+        return [
+            run for i, group in enumerate(self.design.groups) for run in self.design.runs(group, range(replicates[i]))
+        ]
+
+    def missing(self, planned: Sequence[PlannedRun]) -> list[PlannedRun]:
+        """Those that are not finished, each key once, in the order in which they are best carried out: the long ones
+        first, and of these one replicate of all groups after the other, so that what is there is balanced.
+        """
+        keys, bootstrap = self.ledger.keys(), self.config.bootstrap
+        missing: dict[str, PlannedRun] = {}
+        for run in planned:
+            needs_model = bootstrap and run.group.kind == "lwgan" and run.key in keys and not self._has_what_it_needs(run)
+            if run.key not in keys or needs_model:
+                missing.setdefault(run.key, run)
+        return sorted(missing.values(), key=lambda run: (run.group.kind == "classical", run.replicate))
+
+    def _has_what_it_needs(self, run: PlannedRun) -> bool:
+        return has_model(self.folder, run.key) or self._failed(run.key)
+
+    def _failed(self, key: str) -> bool:
+        return any(record.failure is not None for record in self.ledger.records([key]))
+
+    # doing it --------------------------------------------------------------------------------------------------------
+
+    def carry_out(self, progress: Progress, *, verbose: bool = False) -> Outcome:
+        """Carry out what is missing and write tables, figures and pages.
+
+        Raises:
+            ClusterError: no cluster, or one without the resources.
+            KeyboardInterrupt: the same study goes on from the runs that are finished.
+        """
+        with exclusive(self.folder):
+            self._claim()
+            with Engine(self.folder, self.ledger, self.config.execution, progress, verbose) as engine:
+                planned, unfinished = self._replicate(engine)
+                refits = refits_of(planned, self.ledger, self.config.bootstrap)
+                keys = self.ledger.keys()
+                todo = [self._refit_task(refit) for refit in refits if refit.key not in keys]
+                unfinished |= engine.finish(todo, "bootstrap refits")
+            self.folder.remove(SCRATCH)
+            tables = self.tables(planned, refits)
+            return Outcome(
+                tables,
+                len({run.key for run in planned}) + len(refits),
+                unfinished,
+                _diverged(tables.runs),
+            )
+
+    def _claim(self) -> None:
+        self.folder.remove_temporary()
+        self.ledger.folder.remove_temporary()
+        self.folder.write(CONFIG_FILE, to_yaml(self.config).encode())
+        told = {
+            "study": self._environment,
+            "versions": versions(),
+            "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
+        }
+        self.folder.write(ENVIRONMENT_FILE, json.dumps(told, indent=1).encode())
+        self.ledger.gather()
+
+    def _replicate(self, engine: "Engine") -> tuple[list[PlannedRun], dict[str, str]]:
+        """Carry out the first replicates, then, on demand, further ones."""
+        replicates = {i: self.design.replicates(group) for i, group in enumerate(self.design.groups)}
+        while True:
+            planned = self._runs(replicates)
+            unfinished = engine.finish([self._task(run) for run in self.missing(planned)], "runs")
+            stop = self.config.stop_when
+            if stop is None or unfinished:
+                return planned, unfinished
+            runs = runs_table(planned, self.ledger.records({run.key for run in planned}))
+            more = more_replicates(self.design, runs, replicates, stop)
+            if not more:
+                return planned, unfinished
+            replicates |= more
+
+    def _task(self, run: PlannedRun) -> RunTask:
+        """What `lwgan_dist.study.work` is told about a run."""
+        told: RunTask = {
+            "key": run.key,
+            "kind": run.group.kind,
+            "config": run.config.model_dump(mode="json"),
+            "table_digest": run.group.table_digest,
+        }
+        if run.group.kind == "classical":
+            return {**told, "estimator": run.group.estimator}
+        return {**told, "keep": self.config.keep_runs, "model": self.config.bootstrap is not None}
+
+    def _refit_task(self, refit: "Refit") -> RunTask:
+        assert self.config.bootstrap
+        return {
+            "key": refit.key,
+            "kind": "refit",
+            "config": refit.base.config.model_dump(mode="json"),
+            "table_digest": refit.base.group.table_digest,
+            "bootstrap": self.config.bootstrap.model_dump(mode="json"),
+            "base": refit.base.key,
+            "dimension": refit.dimension,
+            "resample": refit.kind,
+            "index": refit.index,
+        }
+
+    # what it says ----------------------------------------------------------------------------------------------------
+
+    def tables(self, planned: Sequence[PlannedRun], refits: Sequence["Refit"] = ()) -> Tables:
+        """All tables, from the ledger."""
+        runs = runs_table(planned, self.ledger.records({run.key for run in planned}))
+        stop = self.config.stop_when
+        methods = sorted({group.method for group in self.design.groups if group.kind == "lwgan"})
+        own = runs.filter(pc.is_in(runs["method"], pa.array(methods, pa.string())))
+        mass = self.config.bootstrap.mass if self.config.bootstrap else 0.95
+        bootstrap = aggregate.bootstrap_table(own, refit_rows(refits, self.ledger), mass)
+        return Tables(
+            runs=runs,
+            cells=aggregate.cells(runs, sequence_alpha=stop.alpha if stop else None),
+            comparisons=aggregate.comparisons(runs),
+            trends=aggregate.trends(runs, level=self.config.level, seed=self.config.seed),
+            sensitivity=aggregate.sensitivity(runs, methods),
+            bootstrap=bootstrap,
+            coverage=aggregate.coverage(bootstrap),
+        )
+
+
+def _diverged(runs: pa.Table) -> int:
+    lwgan = runs.filter(pc.and_(pc.equal(runs["kind"], "lwgan"), pc.is_valid(runs["failure"])))
+    return len(set(lwgan["key"].to_pylist()))

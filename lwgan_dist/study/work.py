@@ -1,0 +1,166 @@
+"""One unit of work of a study: carries out some runs, each into the ledger. Runs in whatever process it is called in,
+knows no other, and may be called again for the same runs.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from lwgan_dist.config import ExecutionConfig, RunConfig, TableData
+from lwgan_dist.data.sample import Sample, load_sample
+from lwgan_dist.data.tables import read_table
+from lwgan_dist.errors import DataError, NonFiniteLossError, RunFailedError
+from lwgan_dist.model import FittedModel
+from lwgan_dist.results import ScoreTables, scores_from_parquet
+from lwgan_dist.runs import SCORES_FILE, Fit, Run
+from lwgan_dist.storage import Folder
+from lwgan_dist.study.bootstrap import refit_config, resample, warm_start
+from lwgan_dist.study.classical import classical_estimate
+from lwgan_dist.study.config import BootstrapConfig
+from lwgan_dist.study.design import rows_digest
+from lwgan_dist.study.ledger import Ledger, Record, flat
+
+LEDGER, SCRATCH, MODELS, RUNS = "ledger", "work", "models", "runs"
+"""Folders of a study: finished runs; runs under way; networks for the bootstrap; whole run folders, if they are kept."""
+
+
+def carry_out(task: dict[str, Any]) -> dict[str, Any]:
+    """Carries out the runs of a task and enters them in the ledger; those that are in it as files are passed over.
+
+    Args:
+        task: ``study`` (location), ``execution`` and ``runs``, a list of what `Study` says about each run.
+
+    Returns:
+        What to count: ``runs``, ``failed``, ``cpu_seconds``.
+    """
+    study = Folder.at(task["study"])
+    ledger = Ledger(study.sub(LEDGER))
+    execution = ExecutionConfig.model_validate(task["execution"])
+    done = {"runs": 0, "failed": 0, "cpu_seconds": 0.0}
+    for run in task["runs"]:
+        if ledger.has_row(run["key"]) and not (run.get("model") and not has_model(study, run["key"])):
+            done["runs"] += 1
+            continue
+        record = _KINDS[run["kind"]](run, study, execution)
+        ledger.write(record)
+        study.sub(SCRATCH).remove(run["key"])
+        done["runs"] += 1
+        done["failed"] += record.failure is not None
+        done["cpu_seconds"] += record.cpu_seconds
+    return done
+
+
+def has_model(study: Folder, key: str) -> bool:
+    """Whether the networks of a run are kept, for its bootstrap."""
+    return study.sub(MODELS).sub(key).has("model.json")
+
+
+def _lwgan(run: dict[str, Any], study: Folder, execution: ExecutionConfig) -> Record:
+    config = RunConfig.model_validate(run["config"])
+    _check_table(config, run)
+    try:
+        prepared = Run(config)
+    except DataError as error:
+        return _failed(run, error)
+    try:
+        if run["keep"]:
+            folder = study.sub(RUNS).sub(run["key"])
+            result = prepared.train(folder, execution)
+            fit = Fit(result, scores_from_parquet(folder.read(SCORES_FILE)), FittedModel.load(folder.sub("model")))
+        else:
+            fit = prepared.fit(study.sub(SCRATCH).sub(run["key"]), execution)
+    except NonFiniteLossError as error:
+        return _failed(run, error, prepared.sample)
+    if run["model"]:
+        fit.model.save(study.sub(MODELS).sub(run["key"]))
+    return _record(run, prepared.sample, fit.components, fit.result.cpu_seconds, fit.result.wall_seconds)
+
+
+def _classical(run: dict[str, Any], _study: Folder, _execution: ExecutionConfig) -> Record:
+    config = RunConfig.model_validate(run["config"])
+    _check_table(config, run)
+    try:
+        sample = load_sample(config.data)
+    except DataError as error:
+        return _failed(run, error)
+    rows = np.concatenate([sample.train, sample.holdout])
+    found = classical_estimate(run["estimator"], rows, config.seed)
+    return Record(
+        key=run["key"],
+        kind="classical",
+        failure=found.failure,
+        value=found.value if np.isfinite(found.value) else None,
+        dimension=found.dimension,
+        data_sha256=sample.digest,
+        rows=sample.rows,
+        ambient_dim=sample.ambient_dim,
+        cpu_seconds=found.cpu_seconds,
+        wall_seconds=found.cpu_seconds,
+        version=f"scikit-dimension {version('scikit-dimension')}",
+    )
+
+
+def _refit(run: dict[str, Any], study: Folder, execution: ExecutionConfig) -> Record:
+    """A refit of a bootstrap: of the run ``base``, on its resample number ``index`` of a kind."""
+    config, told = RunConfig.model_validate(run["config"]), BootstrapConfig.model_validate(run["bootstrap"])
+    _check_table(config, run)
+    base = Run(config)
+    model = replace(FittedModel.load(study.sub(MODELS).sub(run["base"])), dimension=run["dimension"])
+    rows = resample(run["resample"], run["index"], base.sample, model, config.seed)
+    again = refit_config(base.config, told, run["resample"], run["index"], config.seed)
+    initial = warm_start(model) if told.start == "warm" else None
+    try:
+        prepared = Run(again, rows)
+        fit = prepared.fit(study.sub(SCRATCH).sub(run["key"]), execution, initial=initial)
+    except (DataError, NonFiniteLossError) as error:
+        return _failed(run, error)
+    return _record(run, prepared.sample, fit.components, fit.result.cpu_seconds, fit.result.wall_seconds)
+
+
+_KINDS: dict[str, Callable[[dict[str, Any], Folder, ExecutionConfig], Record]] = {
+    "lwgan": _lwgan,
+    "classical": _classical,
+    "refit": _refit,
+}
+
+
+def _check_table(config: RunConfig, run: dict[str, Any]) -> None:
+    """A table that is not there, or another one, on this node is no property of the sample."""
+    data = config.data
+    if isinstance(data, TableData):
+        table = read_table(data.path, columns=data.columns, array=data.array)
+        if rows_digest(table.rows) != run["table_digest"]:
+            raise RunFailedError(f"{data.path}: has changed since the study began, or differs by node")
+
+
+def _record(run: dict[str, Any], sample: Sample, components: ScoreTables, cpu: float, wall: float) -> Record:
+    evaluations, ranks, _ = components["train"].shape
+    return Record(
+        key=run["key"],
+        kind=run["kind"],
+        data_sha256=sample.digest,
+        rows=sample.rows,
+        ambient_dim=sample.ambient_dim,
+        evaluations=evaluations,
+        ranks=ranks,
+        train=flat(components["train"]),
+        holdout=flat(components.get("holdout")),
+        cpu_seconds=cpu,
+        wall_seconds=wall,
+        version=f"lwgan-dist {version('lwgan-dist')}",
+    )
+
+
+def _failed(run: dict[str, Any], error: Exception, sample: Sample | None = None) -> Record:
+    return Record(
+        key=run["key"],
+        kind=run["kind"],
+        failure=f"{type(error).__name__}: {error}",
+        data_sha256=sample.digest if sample else None,
+        rows=sample.rows if sample else None,
+        ambient_dim=sample.ambient_dim if sample else None,
+        version=f"lwgan-dist {version('lwgan-dist')}",
+    )

@@ -1,0 +1,301 @@
+"""Many tasks on Ray: what arrives, what is tried again, what is left behind."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pool_work
+import pytest
+import ray
+import ray.tune
+from ray.cluster_utils import Cluster
+
+from lwgan_dist.config import ExecutionConfig
+from lwgan_dist.errors import ClusterError
+from lwgan_dist.launch import pool as module
+from lwgan_dist.launch.pool import pool
+
+pytestmark = pytest.mark.ray
+
+SUPPORT = str(Path(pool_work.__file__).parent)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """4 CPUs on one node, to which a test may add another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", SUPPORT)
+        patch.delenv("RAY_ADDRESS", raising=False)
+        cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False}, connect=True
+        )
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()
+
+
+@pytest.fixture
+def carry_out(cluster, tmp_path):
+    """Carries tasks out; gives the answers in the order in which they came, and the reasons."""
+
+    def carry_out(tasks, work=pool_work.act, **execution):
+        answers = []
+        with pool(work, ExecutionConfig(**execution), tmp_path / "scratch") as places:
+            reasons = places.carry_out(tasks, answers.append)
+        assert list((tmp_path / "scratch").iterdir()) == []
+        return answers, reasons
+
+    return carry_out
+
+
+@pytest.fixture
+def records(tmp_path):
+    folder = tmp_path / "records"
+    folder.mkdir()
+    return folder
+
+
+def times(records, what):
+    """How often each task did it."""
+    return Counter(int(path.name[:4]) for path in records.iterdir() if path.name.split("-")[1] == what)
+
+
+def numbers(answers):
+    return sorted(answer["n"] for answer in answers)
+
+
+def test_every_answer_arrives_once_from_processes_that_are_used_again(carry_out, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 13)
+    monkeypatch.setattr(module, "CHUNK_PER_SLOT", 1)
+    tuners, run = [], ray.tune.run
+    monkeypatch.setattr(ray.tune, "run", lambda *args, **kwargs: tuners.append(1) or run(*args, **kwargs))
+    answers, reasons = carry_out([{"n": n} for n in range(40)])
+    assert numbers(answers) == list(range(40))
+    assert all(answer["square"] == answer["n"] ** 2 for answer in answers)
+    assert reasons == {}
+    assert len(tuners) == 4
+    assert len({answer["pid"] for answer in answers}) <= 4 * 5
+
+
+def test_a_task_that_raises_is_told_and_not_tried_again(carry_out, records):
+    tasks = [{"n": n, "folder": str(records)} for n in range(6)]
+    tasks[2]["raise"] = "no good"
+    answers, reasons = carry_out(tasks)
+    assert reasons == {2: "ValueError: no good"}
+    assert numbers(answers) == [0, 1, 3, 4, 5]
+    assert times(records, "begun")[2] == 1
+
+
+def test_work_that_cannot_be_imported_is_told(carry_out, tmp_path, monkeypatch):
+    (tmp_path / "only_here.py").write_text("def work(task): return {}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    from only_here import work
+
+    answers, reasons = carry_out([{"n": 0}], work)
+    assert answers == []
+    assert reasons == {0: "ModuleNotFoundError: No module named 'only_here'"}
+
+
+def test_a_killed_process_costs_its_task_a_retry_and_the_others_nothing(carry_out, records, tmp_path):
+    tasks = [{"n": n, "folder": str(records)} for n in range(16)]
+    tasks[3]["kill_once"] = str(tmp_path / "killed")
+    tasks[5]["kill_always"] = True
+    answers, reasons = carry_out(tasks, max_failures=2)
+    assert (tmp_path / "killed").exists()
+    assert numbers(answers) == [n for n in range(16) if n != 5]
+    assert list(reasons) == [5]
+    assert reasons[5].startswith("ActorDiedError: ")
+    assert reasons[5].endswith("(lost 3 times)")
+    begun = times(records, "begun")
+    assert (begun[3], begun[5]) == (2, 3)
+    assert times(records, "ended")[3] == 1
+
+
+def test_a_process_that_dies_between_two_tasks_loses_none(carry_out, records):
+    tasks = [{"n": n, "folder": str(records), "seconds": 0.01} for n in range(40)]
+    for i, n in enumerate(range(0, 40, 4)):
+        tasks[n]["kill_after"] = 0.003 * i
+    answers, reasons = carry_out(tasks, max_failures=-1)
+    assert reasons == {}
+    assert numbers(answers) == list(range(40))
+    pids = {path.name.split("-")[2] for path in records.iterdir()}
+    print(f"{len(pids)} processes, {sum(times(records, 'begun').values()) - 40} tasks begun again")
+    assert len(pids) >= 10  # with nobody killed there would be 4 or 5
+
+
+def test_an_error_in_on_done_reaches_the_caller(cluster, tmp_path):
+    def on_done(answer):
+        raise RuntimeError(f"cannot take {answer['n']}")
+
+    with pool(pool_work.act, ExecutionConfig(), tmp_path) as places, pytest.raises(RuntimeError, match="cannot take"):
+        places.carry_out([{"n": n} for n in range(5)], on_done)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tunes_own_state_is_of_no_account(carry_out, tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "0.1")
+    ended, truncated = threading.Event(), set()
+
+    def truncate():
+        while not ended.wait(0.02):
+            for path in (tmp_path / "scratch").rglob("*"):
+                try:
+                    if path.is_file() and path.stat().st_size:
+                        os.truncate(path, path.stat().st_size // 2)
+                        truncated.add(path.suffix)
+                except OSError:
+                    pass
+
+    thread = threading.Thread(target=truncate)
+    thread.start()
+    try:
+        answers, reasons = carry_out([{"n": n, "seconds": 0.1} for n in range(30)])
+    finally:
+        ended.set()
+        thread.join()
+    assert ".json" in truncated
+    assert numbers(answers) == list(range(30))
+    assert reasons == {}
+
+
+def placement_groups():
+    return [group for group in ray.util.placement_group_table().values() if group["state"] != "REMOVED"]
+
+
+def test_tasks_with_a_group_each_never_block_each_other(carry_out, records):
+    tasks = [{"n": n, "folder": str(records), "seconds": 0.3} for n in range(6)]
+    answers, reasons = carry_out(tasks, pool_work.act_in_a_group, workers=2)
+    assert numbers(answers) == list(range(6))
+    assert reasons == {}
+    assert len({answer["pid"] for answer in answers}) == 6
+    events = sorted((int(path.name.split("-")[3]), path.name.split("-")[1]) for path in records.iterdir())
+    together = most = 0
+    for _, what in events:
+        together += 1 if what == "begun" else -1
+        most = max(most, together)
+    assert most == 2  # 4 CPUs, 2 each
+    deadline = time.monotonic() + 10
+    while placement_groups() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert placement_groups() == []
+
+
+def test_slots_are_counted_by_node(cluster, tmp_path):
+    for expected, execution in (
+        (4, ExecutionConfig()),
+        (8, ExecutionConfig(cpus_per_worker=0.5)),
+        (1, ExecutionConfig(cpus_per_worker=3)),
+        (2, ExecutionConfig(workers=2)),
+        (1, ExecutionConfig(workers=2, cpus_per_worker=1.5)),
+        (1, ExecutionConfig(workers={"min": 1, "max": 3})),
+    ):
+        with pool(pool_work.act, execution, tmp_path) as places:
+            assert places.slots == expected
+
+
+def test_a_group_that_can_never_start_is_refused_with_the_arithmetic(cluster, tmp_path):
+    with (
+        pytest.raises(ClusterError, match=r"2 workers with 3 CPU each, .* place for 1 .*: 4 CPU hold 1 of CPU 3"),
+        pool(pool_work.act, ExecutionConfig(workers=2, cpus_per_worker=3), tmp_path),
+    ):
+        pass
+
+
+def test_a_single_task_without_a_place_waits_for_a_node(cluster, carry_out, caplog):
+    nodes = []
+    timer = threading.Timer(3, lambda: nodes.append(cluster.add_node(num_cpus=1, resources={"rare": 1})))
+    timer.start()
+    with caplog.at_level(logging.WARNING, "lwgan_dist"):
+        answers, reasons = carry_out([{"n": 1}], resources_per_worker={"rare": 1})
+    timer.join()
+    cluster.remove_node(nodes[0])
+    assert (numbers(answers), reasons) == ([1], {})
+    assert "waiting for more nodes to join" in caplog.text
+
+
+def test_a_killed_node_loses_no_task(cluster, carry_out, records):
+    node = cluster.add_node(num_cpus=2)
+    cluster.wait_for_nodes()
+    killed = threading.Event()
+
+    def kill():
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            begun = [path for path in records.glob("*-begun-*") if path.read_text() == node.node_id]
+            ended = [path for path in records.glob("*-ended-*") if path.read_text() == node.node_id]
+            if len(begun) > len(ended) > 1:
+                cluster.remove_node(node, allow_graceful=False)
+                killed.set()
+                return
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    answers, reasons = carry_out([{"n": n, "folder": str(records), "seconds": 0.4} for n in range(40)])
+    thread.join()
+    assert killed.is_set()
+    assert numbers(answers) == list(range(40))
+    assert reasons == {}
+    again = [n for n, count in times(records, "begun").items() if count > 1]
+    print(f"begun again: {again}")
+    assert 1 <= len(again) <= 2
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import pool_work
+from lwgan_dist.config import ExecutionConfig
+from lwgan_dist.errors import ClusterError
+from lwgan_dist.launch.pool import pool
+
+records, scratch = Path(sys.argv[1]), Path(sys.argv[2])
+try:
+    with pool(pool_work.act, ExecutionConfig(cpus_per_worker=10000), scratch):
+        pass
+except ClusterError as error:
+    print(error)
+try:
+    with pool(pool_work.act, ExecutionConfig(cpus_per_worker=0.5), scratch) as places:
+        places.carry_out([{"n": n, "folder": str(records), "seconds": 120} for n in range(50)], print)
+except KeyboardInterrupt:
+    print("KeyboardInterrupt")
+"""
+
+
+def test_alone_the_impossible_is_refused_and_ctrl_c_ends_it_all(records, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    driver = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(records), str(tmp_path / "scratch")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**environment, "PYTHONPATH": SUPPORT},
+    )
+    deadline = time.monotonic() + 60
+    while not list(records.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    pids = {int(path.name.split("-")[2]) for path in records.iterdir()}
+    assert pids
+    assert all(os.path.exists(f"/proc/{pid}") for pid in pids)
+    began = time.monotonic()
+    driver.send_signal(signal.SIGINT)
+    stdout, stderr = driver.communicate(timeout=60)
+    seconds = time.monotonic() - began
+    print(f"ended after {seconds:.1f} s")
+    refused, last = stdout.splitlines()
+    assert "1 worker with 10000 CPU each" in refused
+    assert last == "KeyboardInterrupt", stderr
+    assert driver.returncode == 0
+    assert "Traceback" not in stderr
+    assert seconds < 15
+    while any(os.path.exists(f"/proc/{pid}") for pid in pids) and time.monotonic() < began + 15:
+        time.sleep(0.1)
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+    assert list((tmp_path / "scratch").iterdir()) == []

@@ -1,0 +1,42 @@
+"""Work for the pool, importable by Ray's workers: does what the task says and keeps a record in a folder."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import ray
+
+
+def record(task, what):
+    name = f"{task['n']:04d}-{what}-{os.getpid()}-{time.time_ns()}"
+    (Path(task["folder"]) / name).write_text(ray.get_runtime_context().get_node_id())
+
+
+def act(task):
+    if "folder" in task:
+        record(task, "begun")
+    if task.get("raise"):
+        raise ValueError(task["raise"])
+    time.sleep(task.get("seconds", 0))
+    marker = Path(task["kill_once"]) if "kill_once" in task else None
+    if task.get("kill_always") or (marker and not marker.exists()):
+        if marker:
+            marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "kill_after" in task:  # its answer is on the way, or the next task is
+        threading.Timer(task["kill_after"], os.kill, (os.getpid(), signal.SIGKILL)).start()
+    if "folder" in task:
+        record(task, "ended")
+    return {"n": task["n"], "square": task["n"] ** 2, "pid": os.getpid()}
+
+
+def act_in_a_group(task):
+    """Reserve one CPU for each of two workers, as Ray Train does, and give them back."""
+    group = ray.util.placement_group([{"CPU": 1}] * 2)
+    ray.get(group.ready(), timeout=60)
+    try:
+        return act(task)
+    finally:
+        ray.util.remove_placement_group(group)
