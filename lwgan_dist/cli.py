@@ -4,6 +4,7 @@ import difflib
 import errno
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -285,15 +286,16 @@ def _show_plan(prepared: "Study", as_json: bool) -> None:
     lines = plan(prepared)
     seconds = sum(line.cpu_seconds_missing for line in lines)
     if as_json:
-        click.echo(json.dumps({"cells": prepared.design.cells(), "cpu_seconds": seconds, "plan": [asdict(line) for line in lines]}))
+        told = {"cells": prepared.design.cells(), "cpu_seconds": seconds, "plan": [asdict(line) for line in lines]}
+        click.echo(json.dumps(told))
         return
     print_plan([asdict(line) for line in lines])
     runs, missing = sum(line.runs for line in lines), sum(line.missing for line in lines)
     refits = sum(line.refits for line in lines)
     also = f" and {refits} bootstrap refits" if refits else ""
     click.echo(
-        f"{prepared.design.cells()} cells, {runs} runs, {missing} of them{also} still to be done: some {seconds / 3600:.2g} CPU "
-        f"hours, estimated from a pilot on this machine, in {prepared.folder.location}"
+        f"{prepared.design.cells()} cells, {runs} runs, {missing} of them{also} still to be done: some "
+        f"{seconds / 3600:.2g} CPU hours, estimated from a pilot on this machine, in {prepared.folder.location}"
     )
     if prepared.config.stop_when:
         click.echo("and further replicates on demand (stop_when)")
@@ -309,10 +311,10 @@ def _carry_out_study(prepared: "Study", label: str, as_json: bool, verbose: bool
         publish(prepared, outcome, label)
     files = study_files(prepared.folder)
     if as_json:
-        cells = outcome.tables.cells.to_pylist()
-        told = {"cells": cells, "trends": outcome.tables.trends.to_pylist(), "runs": outcome.planned,
-                "unfinished": outcome.unfinished, "diverged": outcome.diverged, "files": files}  # fmt: skip
-        click.echo(json.dumps(told, allow_nan=False, default=str))
+        told = {"cells": outcome.tables.cells.to_pylist(), "trends": outcome.tables.trends.to_pylist(),
+                "runs": outcome.planned, "unfinished": outcome.unfinished, "diverged": outcome.diverged,
+                "files": files}  # fmt: skip
+        click.echo(json.dumps(_without_infinities(told), allow_nan=False))
     else:
         print_study(outcome.tables.cells, files)
     problems = []
@@ -323,9 +325,20 @@ def _carry_out_study(prepared: "Study", label: str, as_json: bool, verbose: bool
             f"({reasons})"
         )
     if outcome.diverged:
-        problems.append(f"{outcome.diverged} LWGAN runs diverged; they count as incorrect and are listed in the summary")
+        problems.append(
+            f"{outcome.diverged} LWGAN runs diverged; they count as incorrect and are listed in the summary"
+        )
     if problems:
         raise RunFailedError("\n".join(problems))
+
+
+def _without_infinities(told: Any) -> Any:
+    """JSON has no infinity: the text "inf" (n_high: more than the largest n)."""
+    if isinstance(told, dict):
+        return {key: _without_infinities(value) for key, value in told.items()}
+    if isinstance(told, list):
+        return [_without_infinities(value) for value in told]
+    return str(told) if isinstance(told, float) and not math.isfinite(told) else told
 
 
 @main.command()

@@ -11,7 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,10 +148,8 @@ class Folder:
 
     def remove_file(self, name: str) -> None:
         """Remove the file of that name, if it is there."""
-        try:
+        with suppress(FileNotFoundError):
             self.filesystem.delete_file(f"{self.path}/{name}")
-        except FileNotFoundError:
-            pass
 
     def remove_temporary(self) -> None:
         """Remove what a writer that was killed left behind."""

@@ -4,6 +4,7 @@ Tune schedules, places and restarts. What a task finds out it writes to shared s
 never read again: it goes to a scratch folder that is thrown away.
 """
 
+import gc
 import json
 import logging
 import math
@@ -122,6 +123,8 @@ class Pool:
                 )
                 self._pass_through_tune(chunk)
                 reasons.update(chunk.reasons)
+                del chunk
+                gc.collect()  # a Tuner is full of cycles
         return reasons
 
     def _limit(self) -> Callable[[], int]:
@@ -201,8 +204,8 @@ def _check_room(execution: ExecutionConfig, joined: bool) -> None:
     if total >= workers:
         return
     needs = ", ".join(f"{each:g} {name}" for name, each in resources(execution).items())
-    text = f"a task needs {workers} worker{'s' if workers > 1 else ''} with {needs} each, and there is place for {total}"
-    text += f" ({'; '.join(line for line, _ in room)})"
+    text = f"a task needs {workers} worker{'s' if workers > 1 else ''} with {needs} each, and there is place for "
+    text += f"{total} ({'; '.join(line for line, _ in room)})"
     if workers > 1 or not joined:
         raise ClusterError(text)
     _log.warning("%s: waiting for more nodes to join", text)

@@ -90,7 +90,7 @@ def correct_figure(cells: pa.Table, level: float = 0.95) -> Figure:
     interval = "95 % confidence sequence" if sequence else "95 % Wilson interval"
     figure.suptitle(f"Share of runs with the true dimension, {interval}; dashed: {level:g}", fontsize=9.5)
     _legend(figure, [(method, Line2D([], [], **_style(place))) for place, method in enumerate(methods)], len(labels))
-    return figure
+    return _settled(figure)
 
 
 def outcome_figure(cells: pa.Table) -> Figure:
@@ -143,7 +143,7 @@ def outcome_figure(cells: pa.Table) -> Figure:
          for name, colour in _OUTCOMES.items()],
         len(labels),
     )  # fmt: skip
-    return figure
+    return _settled(figure)
 
 
 def score_path_figure(runs: pa.Table, method: str | None = None) -> Figure:
@@ -189,7 +189,7 @@ def score_path_figure(runs: pa.Table, method: str | None = None) -> Figure:
         ("true dimension", Line2D([], [], color=_TRUTH, linewidth=7, alpha=0.25)),
     ]
     _legend(figure, entries, columns + 1)
-    return figure
+    return _settled(figure)
 
 
 def _score_paths(axes: Axes, rows: Sequence[Row]) -> None:
@@ -258,7 +258,7 @@ def rate_figure(runs: pa.Table, trends: pa.Table, method: str | None = None) -> 
     _label_below(panels, "rows n")
     title = f"Standard error of the score and penalty λ, {method}\nruns and medians; slope of a log-log fit ± its SE"
     figure.suptitle(title, fontsize=9.5, parse_math=False)
-    return figure
+    return _settled(figure)
 
 
 def sensitivity_figure(sensitivity: pa.Table) -> Figure:
@@ -304,7 +304,7 @@ def sensitivity_figure(sensitivity: pa.Table) -> Figure:
     assert image is not None
     bar = figure.colorbar(image, ax=panels, shrink=0.8, aspect=25 if len(panels) > _COLUMNS else 12, pad=0.02)
     bar.ax.tick_params(labelsize=7)
-    return figure
+    return _settled(figure)
 
 
 def bootstrap_figure(bootstrap: pa.Table, coverage: pa.Table | None = None, mass: float | None = None) -> Figure:
@@ -371,7 +371,7 @@ def _bootstrap_ranks(rows: Sequence[Row], identities: Sequence[tuple[Any, ...]])
     if any(row["intrinsic_dim"] is not None for row in rows):
         entries.append(("true dimension", Line2D([], [], color=_TRUTH, linewidth=7, alpha=0.25)))
     _legend(figure, entries, len(titles))
-    return figure
+    return _settled(figure)
 
 
 def _bootstrap_coverage(rows: Sequence[Row], coverage: Sequence[Row], mass: float | None) -> Figure:
@@ -412,7 +412,7 @@ def _bootstrap_coverage(rows: Sequence[Row], coverage: Sequence[Row], mass: floa
     title += f"; dashed: mass asked for, {mass:g}" if coverage and mass is not None else ""
     figure.suptitle(title, fontsize=9.5)
     _legend(figure, [(name, Line2D([], [], **_style(i))) for i, name in enumerate(names)], len(labels))
-    return figure
+    return _settled(figure)
 
 
 def short(p: float | None) -> str:
@@ -602,6 +602,15 @@ def _panels(
 def _message(text: str) -> Figure:
     figure = _figure(5.5, 2.0)
     figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=10, color="0.3")
+    return figure
+
+
+def _settled(figure: Figure) -> Figure:
+    """The figure with its layout done once, as it is drawn several times: in a file, the page, TensorBoard."""
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
+    figure.set_layout_engine("none")
     return figure
 
 

@@ -210,8 +210,8 @@ def _correct(cells: Sequence[Row]) -> Section | None:
     text += ". A failed run counts as incorrect."
     if any((cell["samples"] or 0) < cell["runs"] for cell in known):
         text += (
-            " Some cells have several runs on a sample. The intervals take runs as independent, which those on one "
-            "sample are not."
+            " Some cells have several runs on a sample: counts and shares are of runs, the trials of the intervals are "
+            "samples."
         )
     grid = _by_method(known, lambda cell: correct_text(cell) + _failed(cell), truth=True)
     return Section("P(correct)", [text, grid, Picture("correct"), Picture("outcomes")])

@@ -25,7 +25,7 @@ def more_replicates(design: Design, runs: pa.Table, replicates: dict[int, int], 
         replicates: by group, so far.
         stop: the rule.
     """
-    table = aggregate.cells(runs, sequence_alpha=stop.alpha)
+    table = aggregate.cells(runs, sequence_alpha=stop.alpha, sequence_cells=design.cells(known=True))
     widths = {
         (data, n, method): high - low
         for data, n, method, low, high in zip(
@@ -35,12 +35,12 @@ def more_replicates(design: Design, runs: pa.Table, replicates: dict[int, int], 
     }
     open_groups: dict[int, float] = {}
     for i, group in enumerate(design.groups):
-        width = max((widths.get((group.data, group.n, method), 0.0) for method in group.methods), default=0.0)
+        if group.intrinsic_dim is None:
+            continue
+        width = max(widths.get((group.data, group.n, method), 1.0) for method in group.methods)
         if width > stop.interval_width and replicates[i] < stop.max_replicates:
             open_groups[i] = width
     if not open_groups:
         return {}
     bar = (max(open_groups.values()) + stop.interval_width) / 2
-    return {
-        i: min(replicates[i] + stop.step, stop.max_replicates) for i, width in open_groups.items() if width >= bar
-    }
+    return {i: min(replicates[i] + stop.step, stop.max_replicates) for i, width in open_groups.items() if width >= bar}

@@ -230,14 +230,14 @@ def _agreement(rows: _Rows) -> Floats:
     return np.asarray(equal / np.where(pairs > 0, pairs, np.nan))
 
 
-def cells(runs: pa.Table, *, sequence_alpha: float | None = None) -> pa.Table:
+def cells(runs: pa.Table, *, sequence_alpha: float | None = None, sequence_cells: int | None = None) -> pa.Table:
     """What the runs of every cell say. Time N log N for N runs; nothing loops over runs or cells.
 
     - P(correct) and its 95 % intervals: failures count as incorrect, so correct + under + over + failures = runs. The
       trials of the intervals are the samples: with several runs on a sample the lower end is that of
       floor(p_correct * samples) successes and the upper that of ceil(p_correct * samples), which is conservative.
     - Confidence sequence: of the first runs on replicates 0, 1, 2, ... up to the first that is missing, so that what
-      happens to be done has no influence; at level sequence_alpha / (number of cells of known truth in ``runs``).
+      happens to be done has no influence; at level sequence_alpha / (number of cells of known truth).
     - bias, rmse: of ``value``, over the m runs that did not fail; everything else is of ``dimension``. Their standard
       errors are as in `lwgan_dist.study.statistics.summarize_cells`, with the samples as clusters: with e the errors,
       SE^2 = G / (G - 1) sum_samples (sum_runs (e - bias))^2 / m^2 over the G samples with a run that did not fail.
@@ -247,6 +247,7 @@ def cells(runs: pa.Table, *, sequence_alpha: float | None = None) -> pa.Table:
     Args:
         runs: of schema RUNS.
         sequence_alpha: error probability of all confidence sequences together; without it they are null.
+        sequence_cells: number of cells of known truth, also those without runs so far; by default those in ``runs``.
 
     Raises:
         ValueError: two runs of one (data, n, method, replicate, initialisation), two truths in a cell, or a run with a
@@ -273,7 +274,9 @@ def cells(runs: pa.Table, *, sequence_alpha: float | None = None) -> pa.Table:
 
     sequence_low = sequence_high = np.full(rows.count, np.nan)
     if sequence_alpha is not None and known.any():
-        sequence = statistics.bernoulli_confidence_sequence(*_prefixes(rows), sequence_alpha / int(known.sum()))
+        sequence = statistics.bernoulli_confidence_sequence(
+            *_prefixes(rows), sequence_alpha / (sequence_cells or int(known.sum()))
+        )
         sequence_low, sequence_high = sequence.lower, sequence.upper
 
     compared = {

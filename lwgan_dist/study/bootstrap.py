@@ -5,8 +5,9 @@ the kind and the number of the refit: nothing depends on the refits before it.
 
 It repeats the whole estimate on its sample, the split and the standardisation too:
 
-- a sample of rows with replacement has copies of a row on both sides of the split, so the score on hold-out rows of
-  such refits is in part one on training rows; that on training rows means what it means in the run;
+- a sample of rows with replacement has copies of a row on both sides of the split, and networks that it starts from
+  have seen nine tenths of its rows: the score on its hold-out rows is in part one on training rows. That on training
+  rows means what it means in the run;
 - its shift and scale differ from those of the run by the sampling error of a mean and a variance. A warm start leaves
   the networks as they are: in units of the refit they are off by so much, and matching takes that away.
 
@@ -37,6 +38,9 @@ PAPER_ITERATIONS, PAPER_LEARNING_RATE = 2_000, 1e-4
 FAST_MATCHING_SHARE, FAST_LEARNING_RATE_SHARE = 1 / 3, 0.3
 """Updates of the matching stage and Adam's rate at its start in a warm refit, as parts of those of the run; measured by
 ``tests/benchmarks/bench_bootstrap.py``."""
+
+WARM = (PAPER_ITERATIONS, PAPER_LEARNING_RATE, FAST_MATCHING_SHARE, FAST_LEARNING_RATE_SHARE)
+"""What the settings of warm refits depend on, as a part of the names of refits."""
 
 _KEPT = ("networks.name", "networks.latent_dim", "networks.width", "networks.encoder_activation", "precision")
 """What a warm refit has in common with the run, whose parameters it starts from."""

@@ -13,14 +13,14 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from lwgan_dist.config import SCHEMA_VERSION, RunConfig, ScoreConfig, TableData
+from lwgan_dist.config import SCHEMA_VERSION, RunConfig, ScoreConfig
 from lwgan_dist.configfile import build_config
 from lwgan_dist.data.manifolds import ManifoldSampler
 from lwgan_dist.data.tables import read_table
@@ -114,9 +114,9 @@ class Design:
         """How many replicates a group begins with."""
         return self.config.lwgan.replicates if group.kind == "lwgan" else self.config.classical.replicates
 
-    def cells(self) -> int:
-        """Number of cells."""
-        return sum(len(group.methods) for group in self.groups)
+    def cells(self, *, known: bool = False) -> int:
+        """Number of cells, or of those of known truth."""
+        return sum(len(group.methods) for group in self.groups if not known or group.intrinsic_dim is not None)
 
     def _run(self, group: Group, replicate: int, initialisation: int) -> PlannedRun:
         seed, n = self.config.seed, group.n
@@ -124,12 +124,12 @@ class Design:
         purpose = "study/run" if group.kind == "lwgan" else "study/classical"
         run_seed = _seed(seed, purpose, n, replicate, initialisation)
         config = group.config.model_copy(update={"data": data, "seed": run_seed})
-        return PlannedRun(group, replicate, initialisation, config, run_key(config, group.table_digest, group.estimator))
+        return PlannedRun(
+            group, replicate, initialisation, config, run_key(config, group.table_digest, group.estimator)
+        )
 
     def _groups_of(self, item: StudyManifold | StudyTable, precision: str) -> Iterator[Group]:
-        table_rows, digest = None, None
-        if isinstance(item, StudyTable):
-            table_rows, digest = _table(item)
+        table_rows, digest = _table(item) if isinstance(item, StudyTable) else (None, None)
         told = {
             "data": item.model_dump(exclude={"label", "settings", "intrinsic_dim"}, exclude_unset=True)
             | {"source": item.source},
@@ -144,7 +144,7 @@ class Design:
         for data_values in _combinations(of_data):
             for n in sorted(self.config.sizes or [table_rows or 0]):
                 if table_rows is not None and n > table_rows:
-                    raise DataError(f"{item.path}: sizes: {n} rows were asked for, but there are {table_rows}")
+                    raise DataError(f"{told['data']['path']}: sizes: {n} rows of {table_rows} were asked for")
                 changes = {**item.settings, **data_values, "data.n": n}
                 yield from self._variants(item, told, changes, data_values, of_runs, digest)
 
@@ -161,7 +161,8 @@ class Design:
         if study.lwgan.replicates:
             for run_values in _combinations(of_runs):
                 config = _build(told, {**changes, **run_values})
-                suffix = f" [{', '.join(f'{_short(k)}={_text(v)}' for k, v in run_values.items())}]" if run_values else ""
+                given = ", ".join(f"{_short(path)}={_text(value)}" for path, value in run_values.items())
+                suffix = f" [{given}]" if given else ""
                 rules = {LWGAN + suffix: config.score}
                 for name, rule in study.lwgan.rules.items():
                     rules[f"{LWGAN} ({name}){suffix}"] = config.score.model_copy(update=rule.model_dump())
@@ -272,13 +273,3 @@ def _short(path: str) -> str:
 
 def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def data_config(config: RunConfig) -> TableData | None:
-    """The table that a run reads, if it reads one."""
-    return config.data if isinstance(config.data, TableData) else None
-
-
-def methods_of(groups: Sequence[Group]) -> list[str]:
-    """The LWGAN methods judged by the rule of the configuration."""
-    return sorted({group.method for group in groups if group.kind == "lwgan"})

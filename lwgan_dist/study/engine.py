@@ -74,18 +74,25 @@ class Engine:
             return {}
         self._progress.begin(len(runs), what)
         done, failed, seconds = 0, 0, 0.0
+        unfinished: dict[str, str] = {}
 
         def count(told: dict[str, Any]) -> None:
             nonlocal done, failed, seconds
             done, failed, seconds = done + told["runs"], failed + told["failed"], seconds + told["cpu_seconds"]
+            unfinished.update(told["unfinished"])
             self._progress.update(done, failed, seconds)
 
-        tasks, unfinished = self._tasks(runs), dict[str, str]()
+        tasks = self._tasks(runs)
         for start in range(0, len(tasks), BATCH):
             batch = tasks[start : start + BATCH]
-            reasons = self._here(batch, count) if self._execution.workers == 0 else self._on_ray(batch, count)
+            reasons: dict[int, str] = {}
+            if self._execution.workers == 0:
+                for task in batch:
+                    count(carry_out(task))
+            else:
+                reasons = self._on_ray(batch, count)
             if reasons:
-                keys = self._ledger.keys()  # of a task that broke off, the runs before are finished
+                keys = self._ledger.keys()  # of a task whose process was lost, the runs before are finished
                 for index, reason in reasons.items():
                     unfinished |= {run["key"]: reason for run in batch[index]["runs"] if run["key"] not in keys}
             self._ledger.gather()
@@ -101,15 +108,6 @@ class Engine:
         short = [run for run in runs if run["kind"] == "classical"]
         packs = [[run] for run in long] + [short[i : i + PACK] for i in range(0, len(short), PACK)]
         return [{**common, "runs": pack} for pack in packs]
-
-    def _here(self, tasks: Sequence[dict[str, Any]], count: Any) -> dict[int, str]:
-        reasons = {}
-        for index, task in enumerate(tasks):
-            try:
-                count(carry_out(task))
-            except Exception as error:  # noqa: BLE001 - one run must not end the others
-                reasons[index] = f"{type(error).__name__}: {error}"
-        return reasons
 
     def _on_ray(self, tasks: Sequence[dict[str, Any]], count: Any) -> dict[int, str]:
         from lwgan_dist.launch.pool import pool

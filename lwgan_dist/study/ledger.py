@@ -1,8 +1,9 @@
 """What a study has finished: the truth about it, whatever happened to the processes that computed it.
 
 A finished run is one immutable file ``rows/<key>.json``, written by the worker that carried it out: whole or not there.
-Now and then the command gathers these files into a Parquet file ``part-<hash>.parquet`` and removes them; a command that
-is killed between the two leaves a run in both, where it counts once. A damaged file is named and counts as not there.
+Now and then the command gathers these files into a Parquet file ``part-<hash>.parquet`` and removes them; a command
+that is killed between the two leaves a run in both, where it counts once. A damaged file is named and counts as not
+there.
 """
 
 import hashlib

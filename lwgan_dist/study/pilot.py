@@ -53,7 +53,9 @@ class Pilot:
             return self._known[alike]
         config = Run(run.config).config
         told = config.model_dump(mode="json", exclude={"data", "seed"})
-        alike = hash_of([told, sample.ambient_dim, min(len(sample.train), getattr(config.schedule, "embedding_rows", 0))])
+        alike = hash_of(
+            [told, sample.ambient_dim, min(len(sample.train), getattr(config.schedule, "embedding_rows", 0))]
+        )
         if alike not in self._known:
             self._known[alike] = Cost(_fit_seconds(config, sample), self._refit(config, sample))
         return self._known[alike]
@@ -136,7 +138,9 @@ def plan(study: Study) -> list[PlanLine]:
     planned = study.first_runs()
     missing = Counter(id(run.group) for run in study.missing(planned))
     finished = study.ledger.keys()
-    refits = Counter(id(refit.base.group) for refit in refits_of(planned, study.ledger, bootstrap) if refit.key not in finished)
+    refits = Counter(
+        id(refit.base.group) for refit in refits_of(planned, study.ledger, bootstrap) if refit.key not in finished
+    )
     lines = []
     for group in study.design.groups:
         runs = study.design.runs(group, range(study.design.replicates(group)))

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from lwgan_dist.reporting.figures import png
 from lwgan_dist.reporting.study_figures import study_figures
-from lwgan_dist.reporting.study_page import StudyTables, html_page, markdown_summary
+from lwgan_dist.reporting.study_page import html_page, markdown_summary
 from lwgan_dist.reporting.tensorboard import write_study
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.study import Outcome, Study
@@ -27,7 +27,7 @@ def publish(study: Study, outcome: Outcome, title: str) -> None:
     folder, tables = study.folder, outcome.tables
     for field in fields(tables):
         table = getattr(tables, field.name)
-        if table.num_rows or field.name in ("runs", "cells"):
+        if (table is not None and table.num_rows) or field.name in ("runs", "cells"):
             folder.write(f"{field.name}.parquet", to_parquet(table))
     config = study.config
     figures = study_figures(
@@ -37,12 +37,13 @@ def publish(study: Study, outcome: Outcome, title: str) -> None:
     for name, figure in figures.items():
         folder.sub(FIGURES).write(f"{name}.png", png(figure))
     notes = _notes(study, outcome)
-    told = {"created": datetime.now(UTC).date(), "title": f"Consistency study: {title}", "notes": notes}
-    of_page = StudyTables(**{field.name: getattr(tables, field.name) for field in fields(tables)})
+    created, heading = datetime.now(UTC).date(), f"Consistency study: {title}"
     names = {what: path.removeprefix(f"{folder.location}/") for what, path in study_files(folder).items()}
     pictures = {name: f"{FIGURES}/{name}.png" for name in figures}
-    folder.write(SUMMARY, markdown_summary(of_page, **told, files=names, figures=pictures).encode())
-    folder.write(PAGE, html_page(of_page, **told, files=names, figures=figures).encode())
+    summary = markdown_summary(tables, created=created, title=heading, notes=notes, files=names, figures=pictures)
+    page = html_page(tables, created=created, title=heading, notes=notes, files=names, figures=figures)
+    folder.write(SUMMARY, summary.encode())
+    folder.write(PAGE, page.encode())
     with tempfile.TemporaryDirectory() as temporary:
         write_study(Path(temporary), tables.runs, tables.cells, figures)
         _replace(folder, TENSORBOARD, Path(temporary))
@@ -67,7 +68,9 @@ def to_parquet(table: pa.Table) -> bytes:
 
 def _notes(study: Study, outcome: Outcome) -> list[str]:
     config = study.config
-    notes = [f"Precision {study.precision}, study seed {config.seed}; configuration in config.yaml, versions in env.json."]
+    notes = [
+        f"Precision {study.precision}, study seed {config.seed}; configuration in config.yaml, versions in env.json."
+    ]
     if config.lwgan.initialisations > 1:
         notes.append(
             f"{config.lwgan.initialisations} LWGAN runs on each sample: P(correct) is over runs, its intervals count "

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from lwgan_dist.study.bootstrap import Kind
+from lwgan_dist.study.bootstrap import WARM, Kind
 from lwgan_dist.study.config import BootstrapConfig
 from lwgan_dist.study.design import Group, PlannedRun, hash_of
 from lwgan_dist.study.ledger import Ledger, Record
@@ -39,7 +39,7 @@ def refits_of(planned: Sequence[PlannedRun], ledger: Ledger, bootstrap: Bootstra
     if bootstrap is None:
         return []
     base = {run.key: run for run in planned if run.group.kind == "lwgan"}
-    told = bootstrap.model_dump(mode="json", include={"start", "settings"})
+    told = [bootstrap.model_dump(mode="json", include={"start", "settings"}), WARM]
     refits = []
     for record in ledger.records(base):
         if record.failure is None:

@@ -65,10 +65,11 @@ def rows_of(run: PlannedRun, record: Record) -> list[dict[str, Any]]:
     if record.failure is not None:
         return [_judged({**common, "method": method, "dimension": None}) for method in group.rules]
     components = record.components()
-    return [
-        _judged({**common, "method": method, "fingerprint": _fingerprint(run, record, rule), **_choice(run, components, rule)})
-        for method, rule in group.rules.items()
-    ]  # fmt: skip
+    rows = []
+    for method, rule in group.rules.items():
+        told = {"method": method, "fingerprint": _fingerprint(run, record, rule), **_choice(run, components, rule)}
+        rows.append(_judged({**common, **told}))
+    return rows
 
 
 def _judged(row: dict[str, Any]) -> dict[str, Any]:

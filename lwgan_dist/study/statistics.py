@@ -463,21 +463,30 @@ def size_reaching(
     seen = m > 0
     n, k, m = n[seen], k[seen], m[seen]
     beyond = np.append(n.astype(np.float64), np.inf)
-
-    def crossing(fit: Floats) -> int:
-        """Index of the first size at which the fit reaches the level, the number of sizes if none does."""
-        return int((fit < level - ROUNDING).sum())
-
     fit = isotonic_proportions(successes, trials)
-    first = crossing(fit[seen])
+    first = int((fit[seen] < level - ROUNDING).sum())
     draws = rng.binomial(m, k / m, size=(resamples, len(n)))
-    distinct, times = np.unique(draws, axis=0, return_counts=True)
-    crossings = np.array([crossing(isotonic_proportions(draw, m)) for draw in distinct])
-    reached = np.sort(np.repeat(beyond[crossings], times))
+    reached = np.sort(beyond[_crossings(draws, m, level - ROUNDING)])
     lower, upper = (
         float(reached[max(int(np.ceil(resamples * share - ROUNDING)), 1) - 1]) for share in (alpha / 2, 1 - alpha / 2)
     )
     return SizeReached(int(n[first]) if first < len(n) else None, lower, upper, float(np.isfinite(reached).mean()), fit)
+
+
+def _crossings(successes: Ints, trials: Ints, level: float) -> Ints:
+    """Index of the first size at which the isotonic fit of every row reaches the level, the number of sizes if none.
+
+    By the min-max formula the fit at size i is max_{a <= i} min_{b >= i} of the share of a..b. With S_j the sum of
+    k - level m over the first j sizes it is at least the level where min_{b >= i} S_b >= min_{a < i} S_a.
+
+    Args:
+        successes: shape (B, G).
+        trials: > 0, shape (G,).
+    """
+    sums = np.cumsum(successes - level * trials, axis=1)
+    before = np.minimum.accumulate(np.pad(sums[:, :-1], ((0, 0), (1, 0))), axis=1)
+    after = np.minimum.accumulate(sums[:, ::-1], axis=1)[:, ::-1]
+    return np.asarray((after < before).sum(axis=1), dtype=np.int64)
 
 
 @dataclass(frozen=True)

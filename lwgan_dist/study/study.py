@@ -3,7 +3,7 @@ nothing is; then everything is computed again from the ledger.
 
 The folder of a study:
 
-- ``config.yaml``, ``env.json``  the configuration of the last command; versions, machine, what ``precision: auto`` means
+- ``config.yaml``, ``env.json``  the configuration of the last command; versions, machine, precision
 - ``ledger/``                    finished runs, with every component of the score
 - ``runs.parquet``, ``cells.parquet``, ...  the tables of `lwgan_dist.study.tables`
 - ``figures/``, ``tb/``, ``summary.md``, ``report.html``
@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.errors import ConfigError, DataError
 from lwgan_dist.networks import native_bfloat16
+from lwgan_dist.reporting.study_page import StudyTables
 from lwgan_dist.runs import CONFIG_FILE, ENVIRONMENT_FILE, Run, versions
 from lwgan_dist.storage import Folder, exclusive
 from lwgan_dist.study import aggregate
@@ -38,19 +39,6 @@ from lwgan_dist.study.work import LEDGER, SCRATCH, has_model
 
 
 @dataclass(frozen=True)
-class Tables:
-    """The tables of a study; see `lwgan_dist.study.tables`."""
-
-    runs: pa.Table
-    cells: pa.Table
-    comparisons: pa.Table
-    trends: pa.Table
-    sensitivity: pa.Table
-    bootstrap: pa.Table
-    coverage: pa.Table
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What a command did.
 
@@ -60,7 +48,7 @@ class Outcome:
         diverged: LWGAN runs that ended without an estimate.
     """
 
-    tables: Tables
+    tables: StudyTables
     planned: int
     unfinished: dict[str, str]
     diverged: int
@@ -131,7 +119,9 @@ class Study:
         keys, bootstrap = self.ledger.keys(), self.config.bootstrap
         missing: dict[str, PlannedRun] = {}
         for run in planned:
-            needs_model = bootstrap and run.group.kind == "lwgan" and run.key in keys and not self._has_what_it_needs(run)
+            needs_model = (
+                bootstrap and run.group.kind == "lwgan" and run.key in keys and not self._has_what_it_needs(run)
+            )
             if run.key not in keys or needs_model:
                 missing.setdefault(run.key, run)
         return sorted(missing.values(), key=lambda run: (run.group.kind == "classical", run.replicate))
@@ -223,7 +213,7 @@ class Study:
 
     # what it says ----------------------------------------------------------------------------------------------------
 
-    def tables(self, planned: Sequence[PlannedRun], refits: Sequence["Refit"] = ()) -> Tables:
+    def tables(self, planned: Sequence[PlannedRun], refits: Sequence["Refit"] = ()) -> StudyTables:
         """All tables, from the ledger."""
         runs = runs_table(planned, self.ledger.records({run.key for run in planned}))
         stop = self.config.stop_when
@@ -231,9 +221,11 @@ class Study:
         own = runs.filter(pc.is_in(runs["method"], pa.array(methods, pa.string())))
         mass = self.config.bootstrap.mass if self.config.bootstrap else 0.95
         bootstrap = aggregate.bootstrap_table(own, refit_rows(refits, self.ledger), mass)
-        return Tables(
+        return StudyTables(
             runs=runs,
-            cells=aggregate.cells(runs, sequence_alpha=stop.alpha if stop else None),
+            cells=aggregate.cells(
+                runs, sequence_alpha=stop.alpha if stop else None, sequence_cells=self.design.cells(known=True)
+            ),
             comparisons=aggregate.comparisons(runs),
             trends=aggregate.trends(runs, level=self.config.level, seed=self.config.seed),
             sensitivity=aggregate.sensitivity(runs, methods),

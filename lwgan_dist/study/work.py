@@ -2,7 +2,9 @@
 knows no other, and may be called again for the same runs.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -24,7 +26,7 @@ from lwgan_dist.study.design import rows_digest
 from lwgan_dist.study.ledger import Ledger, Record, flat
 
 LEDGER, SCRATCH, MODELS, RUNS = "ledger", "work", "models", "runs"
-"""Folders of a study: finished runs; runs under way; networks for the bootstrap; whole run folders, if they are kept."""
+"""Folders of a study: finished runs; runs under way; networks for the bootstrap; run folders, if they are kept."""
 
 
 def carry_out(task: dict[str, Any]) -> dict[str, Any]:
@@ -34,23 +36,41 @@ def carry_out(task: dict[str, Any]) -> dict[str, Any]:
         task: ``study`` (location), ``execution`` and ``runs``, a list of what `Study` says about each run.
 
     Returns:
-        What to count: ``runs``, ``failed``, ``cpu_seconds``.
+        What to count: ``runs`` that are finished, ``failed`` ones among them, their ``cpu_seconds``; and ``unfinished``,
+        reasons by key of runs that broke, which says nothing about their method.
     """
     study = Folder.at(task["study"])
     ledger = Ledger(study.sub(LEDGER))
     execution = ExecutionConfig.model_validate(task["execution"])
-    done = {"runs": 0, "failed": 0, "cpu_seconds": 0.0}
+    done: dict[str, Any] = {"runs": 0, "failed": 0, "cpu_seconds": 0.0, "unfinished": {}}
     for run in task["runs"]:
         if ledger.has_row(run["key"]) and not (run.get("model") and not has_model(study, run["key"])):
             done["runs"] += 1
             continue
-        record = _KINDS[run["kind"]](run, study, execution)
-        ledger.write(record)
+        try:
+            with _quiet():
+                record = _KINDS[run["kind"]](run, study, execution)
+            ledger.write(record)
+        except Exception as error:  # noqa: BLE001 - one run must not end the others
+            done["unfinished"][run["key"]] = f"{type(error).__name__}: {error}"
+            continue
         study.sub(SCRATCH).remove(run["key"])
         done["runs"] += 1
         done["failed"] += record.failure is not None
         done["cpu_seconds"] += record.cpu_seconds
     return done
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the hints on each sample, such as rows that are there twice."""
+    log = logging.getLogger("lwgan_dist")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def has_model(study: Folder, key: str) -> bool:

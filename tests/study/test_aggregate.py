@@ -382,9 +382,26 @@ def test_comparisons_are_those_of_statsmodels():
         assert (row["p_value"], row["p_holm"]) == pytest.approx((p, HOLM[p]), rel=1e-12)
 
 
+def test_every_two_of_many_methods_are_compared():
+    rng = np.random.default_rng(8)
+    methods = ["LWGAN", "LWGAN (b)", "AAA", "MLE", "lPCA"]
+    rows = [
+        {"n": n, "method": method, "replicate": replicate, "dimension": int(rng.integers(1, 4))}
+        for n, method, replicate in itertools.product((50, 60), methods, range(30))
+        if rng.random() < 0.8
+    ]
+    found = compare_with_loop(rows)
+    assert len(found) == 20
+    assert min(row["pairs"] for row in found) > 10
+
+
 @settings(max_examples=60, deadline=None)
 @given(run_rows())
 def test_comparisons_are_those_of_a_loop_over_pairs_of_methods(rows):
+    compare_with_loop(rows)
+
+
+def compare_with_loop(rows):
     table = runs_table(rows)
     firsts = {}
     for row in sorted(table.to_pylist(), key=place):
@@ -400,6 +417,7 @@ def test_comparisons_are_those_of_a_loop_over_pairs_of_methods(rows):
     found = aggregate.comparisons(table).to_pylist()
     assert [tuple(row.values())[:7] for row in found] == wanted
     assert [row["p_holm"] for row in found] == st.holm([row["p_value"] for row in found]).tolist()
+    return found
 
 
 # Trends

@@ -20,13 +20,14 @@ def act(task):
     if task.get("raise"):
         raise ValueError(task["raise"])
     time.sleep(task.get("seconds", 0))
-    marker = Path(task["kill_once"]) if "kill_once" in task else None
-    if task.get("kill_always") or (marker and not marker.exists()):
-        if marker:
-            marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    if "kill_after" in task:  # its answer is on the way, or the next task is
+    doomed = task.get("kill_always", False)
+    if "kill_once" in task and not os.path.exists(task["kill_once"]):
+        Path(task["kill_once"]).touch()
+        doomed = True
+    if doomed and "kill_after" in task:  # its answer is on the way, or the next task is
         threading.Timer(task["kill_after"], os.kill, (os.getpid(), signal.SIGKILL)).start()
+    elif doomed:
+        os.kill(os.getpid(), signal.SIGKILL)
     if "folder" in task:
         record(task, "ended")
     return {"n": task["n"], "square": task["n"] ** 2, "pid": os.getpid()}

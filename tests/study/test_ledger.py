@@ -1,0 +1,90 @@
+"""What is finished is finished: rows, gathering, damage, a process that dies in between."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from lwgan_dist.storage import Folder
+from lwgan_dist.study.ledger import Ledger, Record
+
+
+def record(key, **told):
+    scores = np.random.default_rng(int(key, 16)).normal(size=(3, 2, 4))
+    told = {"kind": "lwgan", "evaluations": 3, "ranks": 2, "train": scores.ravel().tolist(), "cpu_seconds": 1.5, **told}
+    return Record(key=key, **told)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(Folder.at(str(tmp_path)))
+
+
+def by_key(ledger, keys):
+    return {item.key: item for item in ledger.records(keys)}
+
+
+def test_records_come_back_bit_for_bit_before_and_after_gathering(ledger):
+    records = {key: record(key) for key in ("0a", "0b", "0c")}
+    records["0d"] = Record(key="0d", kind="classical", failure='ValueError: \u00fc, "quoted"\n', value=1.0 / 3)
+    for item in records.values():
+        ledger.write(item)
+    assert ledger.keys() == records.keys()
+    assert by_key(ledger, records) == records
+    assert ledger.gather() == 4
+    assert ledger.gather() == 0
+    assert ledger.keys() == records.keys()
+    assert by_key(ledger, records) == records
+    assert by_key(ledger, ["0b", "ff"]) == {"0b": records["0b"]}
+    np.testing.assert_array_equal(records["0a"].components()["train"], np.random.default_rng(10).normal(size=(3, 2, 4)))
+    assert list(records["0a"].components()) == ["train"]
+
+
+def test_a_run_in_a_row_file_and_in_a_gathered_file_counts_once(ledger, tmp_path):
+    ledger.write(record("0a"))
+    kept = (tmp_path / "rows" / "0a.json").read_bytes()
+    ledger.gather()
+    (tmp_path / "rows" / "0a.json").write_bytes(kept)  # killed after the gathered file, before the removal
+    assert len(list(ledger.records(["0a"]))) == 1
+    ledger.write(record("0b"))
+    ledger.gather()
+    assert sorted(item.key for item in ledger.records(["0a", "0b"])) == ["0a", "0b"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
+def test_a_damaged_row_is_named_and_not_there(ledger, tmp_path, caplog, damage):
+    ledger.write(record("0a"))
+    ledger.write(record("0b"))
+    path = tmp_path / "rows" / "0a.json"
+    content = bytearray(path.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+    path.write_bytes({"cut": content[:-20], "flip": content, "empty": b""}[damage])
+    with caplog.at_level(logging.WARNING):
+        assert ledger.keys() == {"0b"}
+    assert "0a.json: is damaged" in caplog.text
+    assert not ledger.has_row("0a")
+    assert ledger.gather() == 1
+    ledger.write(record("0a"))
+    assert by_key(ledger, ["0a"]) == {"0a": record("0a")}
+
+
+def test_a_damaged_gathered_file_is_named_and_passed_over(ledger, tmp_path, caplog):
+    ledger.write(record("0a"))
+    ledger.gather()
+    ledger.write(record("0b"))
+    (part,) = tmp_path.glob("part-*.parquet")
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert ledger.keys() == {"0b"}
+    assert f"{part.name}: is damaged" in caplog.text
+
+
+def test_temporary_files_are_no_runs(ledger, tmp_path):
+    ledger.write(record("0a"))
+    (tmp_path / "rows" / ".tmp-123").write_text(json.dumps({}))
+    (tmp_path / "rows" / "notes.txt").write_text("mine")
+    assert ledger.keys() == {"0a"}

@@ -1,0 +1,60 @@
+"""A study that takes seconds: configurations, and the command line in a process that is killed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from lwgan_dist.configfile import build_config
+from lwgan_dist.storage import Folder
+from lwgan_dist.study.config import StudyConfig
+from lwgan_dist.study.study import Study
+
+TINY: dict[str, Any] = {
+    "data": [{"name": "s_curve"}, {"name": "swissroll_curve", "noise": 0.05}],
+    "sizes": [60, 40],
+    "run": {
+        "networks": {"width": 2, "latent_dim": 2},
+        "schedule": {
+            "batch_size": 16, "embedding_iterations": 2, "matching_iterations": 2, "critic_iterations": 20,
+            "scoring_interval": 1,
+        },
+        "score": {"evaluations": 3},
+        "precision": "float32",
+    },
+    "lwgan": {"replicates": 2, "rules": {"rate": {"penalty": "rate"}}},
+    "classical": {"estimators": ["TwoNN", "MLE"], "replicates": 3},
+    "execution": {"workers": 0},
+}  # fmt: skip
+
+
+class Silent:
+    """Progress that nobody sees, but a test may read."""
+
+    def __init__(self) -> None:
+        self.phases: list[tuple[int, str]] = []
+        self.last = (0, 0, 0.0)
+
+    def begin(self, total: int, what: str) -> None:
+        self.phases.append((total, what))
+
+    def update(self, done: int, failed: int, cpu_seconds: float) -> None:
+        self.last = (done, failed, cpu_seconds)
+
+
+def config(changes: dict[str, Any] | None = None, **told: Any) -> StudyConfig:
+    return build_config(StudyConfig, {**TINY, **told}, changes or {})
+
+
+def study(folder: Path, changes: dict[str, Any] | None = None, **told: Any) -> Study:
+    return Study(config(changes, **told), Folder.at(str(folder)))
+
+
+def command(file: Path, storage: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """``lwgan-dist study`` in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "lwgan_dist", "study", str(file), "--storage", str(storage), *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        env={**os.environ, **environment},
+    )  # fmt: skip
