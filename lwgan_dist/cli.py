@@ -20,7 +20,7 @@ from lwgan_dist.errors import ConfigError, DataError, RunFailedError, UserError
 if TYPE_CHECKING:
     from lwgan_dist.config import ExecutionConfig, RunConfig
     from lwgan_dist.results import RunResult
-    from lwgan_dist.study.study import Study
+    from lwgan_dist.study.study import Outcome, Study
 
 INTERRUPTED = 130
 
@@ -256,13 +256,15 @@ def study(
     replicates, and what they say.
 
     The same command goes on with a study that was interrupted; with more sizes, data or replicates, only what is new is
-    computed.
+    computed. Exit code 3: runs did not finish, or LWGAN runs diverged.
     """
     from lwgan_dist.configfile import read_config
     from lwgan_dist.study.config import StudyConfig
 
     _check_name(name)
     config = read_config(StudyConfig, config_file, changes)
+    if address is not None and config.execution.workers == 0:
+        raise ConfigError("--address: is of no use with execution.workers = 0, which needs no Ray")
     if address is not None:
         config = config.model_copy(update={"execution": config.execution.model_copy(update={"address": address})})
     _check_device(config.execution)
@@ -306,9 +308,12 @@ def _carry_out_study(prepared: "Study", label: str, as_json: bool, verbose: bool
     from lwgan_dist.study.publish import publish, study_files
 
     with StudyProgress(label) as progress:
-        outcome = prepared.carry_out(progress, verbose=verbose)
-        progress.say(f"{label}  writes tables, figures and pages")
-        publish(prepared, outcome, label)
+
+        def written(outcome: "Outcome") -> None:
+            progress.say(f"{label}  writes tables, figures and pages")
+            publish(prepared, outcome, label)
+
+        outcome = prepared.carry_out(progress, written, verbose=verbose)
     files = study_files(prepared.folder)
     if as_json:
         told = {"cells": outcome.tables.cells.to_pylist(), "trends": outcome.tables.trends.to_pylist(),

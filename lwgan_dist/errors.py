@@ -15,6 +15,10 @@ class ConfigError(UserError):
     """A configuration, an option or a folder that cannot be used as it is (exit code 2)."""
 
 
+class InUseError(ConfigError):
+    """Another process is working in the folder (exit code 2)."""
+
+
 class RunFailedError(UserError):
     """A run ended without a result (exit code 3)."""
 

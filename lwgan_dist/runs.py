@@ -168,8 +168,8 @@ class Run:
             folder: holds the checkpoints while the run lasts; a run that was cut off goes on from them. The caller
                 removes it.
             execution: where and how.
-            initial: parameters to start from in place of random ones, see `lwgan_dist.training.trainer`; for a run in
-                this process. They are not part of the fingerprint.
+            initial: parameters to start from in place of random ones, see `lwgan_dist.training.trainer.Trainer`. They
+                are not part of the fingerprint.
 
         Raises:
             ConfigError: the folder holds another run, or is in use.
@@ -177,12 +177,14 @@ class Run:
         """
         self._refuse_foreign(folder)
         with exclusive(folder):
-            if folder.has(ENVIRONMENT_FILE) or execution.workers != 0:
-                self._claim(folder, execution)
+            self._refuse_foreign(folder)  # it may have become another's meanwhile
+            folder.remove_temporary()
+            if not folder.has(ENVIRONMENT_FILE):
+                folder.write(ENVIRONMENT_FILE, json.dumps({"run": self._identity()}).encode())
             if execution.workers == 0:
                 self._train_here(folder, execution, initial=initial)
             else:
-                self._train(folder, execution, on_progress=lambda _told: None, verbose=False)
+                self._train_on_ray(folder, execution, initial=initial)
             state = self._final_state(folder)
             components = _components(state)
             result = self._result(folder, state, components)
@@ -198,6 +200,17 @@ class Run:
 
                 self._train_here(folder, execution, report=report)
             return
+        self._train_on_ray(folder, execution, on_progress=on_progress, verbose=verbose)
+
+    def _train_on_ray(
+        self,
+        folder: Folder,
+        execution: ExecutionConfig,
+        *,
+        on_progress: OnProgress = lambda _told: None,
+        initial: dict[str, Tensor] | None = None,
+        verbose: bool = False,
+    ) -> None:
         from lwgan_dist.launch.train import train_on_ray
 
         train_on_ray(
@@ -206,6 +219,7 @@ class Run:
             execution,
             data_digest=self.sample.digest,
             array=self._array,
+            initial=initial,
             on_progress=on_progress,
             verbose=verbose,
         )
@@ -244,13 +258,16 @@ class Run:
         if not folder.has(CONFIG_FILE):
             folder.write(CONFIG_FILE, to_yaml(self.config).encode())
 
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "fingerprint": self.fingerprint,
+            "data_sha256": self.sample.digest,
+            "precision": self.config.precision,
+        }
+
     def _environment(self, execution: ExecutionConfig) -> dict[str, Any]:
         return {
-            "run": {
-                "fingerprint": self.fingerprint,
-                "data_sha256": self.sample.digest,
-                "precision": self.config.precision,
-            },
+            "run": self._identity(),
             "seeds": {"run": self.config.seed, "data": self.config.data.seed},
             "execution": execution.model_dump(mode="json"),
             "threads": execution.threads_per_worker,

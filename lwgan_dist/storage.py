@@ -18,7 +18,7 @@ from typing import Any
 
 from pyarrow import fs
 
-from lwgan_dist.errors import ConfigError
+from lwgan_dist.errors import ConfigError, InUseError
 
 TEMPORARY = ".tmp-"
 """Prefix of names that are not yet, or no longer, valid."""
@@ -170,7 +170,7 @@ def exclusive(folder: Folder) -> Iterator[None]:
     """Hold a local run folder for this process, so that no second command works in it at the same time.
 
     Raises:
-        ConfigError: another process holds it.
+        InUseError: another process holds it.
     """
     if folder.local is None or os.name != "posix":
         yield
@@ -182,7 +182,7 @@ def exclusive(folder: Folder) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ConfigError(f"{folder.location}: another process is working in this run folder") from None
+            raise InUseError(f"{folder.location}: another process is working in this run folder") from None
         yield
 
 

@@ -19,6 +19,7 @@ import ray.train.torch
 import torch
 from numpy.typing import NDArray
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError
+from torch import Tensor
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, WorkerRange
 from lwgan_dist.data.sample import load_sample
@@ -45,6 +46,7 @@ def train_on_ray(
     *,
     data_digest: str,
     array: NDArray[Any] | None = None,
+    initial: dict[str, Tensor] | None = None,
     on_progress: Callable[[dict[str, Any]], None],
     verbose: bool = False,
 ) -> None:
@@ -56,6 +58,7 @@ def train_on_ray(
         execution: workers, resources, retries.
         data_digest: of the sample that the driver read; workers refuse another.
         array: the rows of an in-memory run.
+        initial: parameters to start from, see `lwgan_dist.training.trainer.Trainer`.
         on_progress: gets the progress records, in a thread of the driver.
         verbose: show what Ray says.
 
@@ -75,6 +78,7 @@ def train_on_ray(
             "execution": execution.model_dump_json(),
             "data_digest": data_digest,
             "array": None if array is None else ray.put(np.asarray(array)),
+            "initial": None if initial is None else ray.put(initial),
         }
         scratch = folder.sub(".ray")
         trainer = ray.train.torch.TorchTrainer(
@@ -110,6 +114,7 @@ def _worker(told: dict[str, Any]) -> dict[str, Any]:
     execution = ExecutionConfig.model_validate_json(told["execution"])
     config = RunConfig.model_validate_json(told["config"])
     array = None if told["array"] is None else ray.get(told["array"])
+    initial = None if told["initial"] is None else ray.get(told["initial"])
     torch.set_num_threads(execution.threads_per_worker)
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
@@ -137,6 +142,7 @@ def _worker(told: dict[str, Any]) -> dict[str, Any]:
                 checkpoint_seconds=execution.checkpoint_seconds,
                 checkpoints_kept=execution.checkpoints_kept,
                 report=report,
+                initial=initial,
             )
     except NonFiniteLossError as error:  # every worker gets here: a retry would end the same way
         return {"failure": str(error)}

@@ -5,6 +5,8 @@ that looking after every round, and letting all cells decide which one goes on, 
 a set of finished runs is always the same: neither the cluster nor a resume changes which runs a study consists of.
 """
 
+from collections.abc import Set
+
 import pyarrow as pa
 
 from lwgan_dist.study import aggregate
@@ -12,7 +14,9 @@ from lwgan_dist.study.config import StopWhen
 from lwgan_dist.study.design import Design
 
 
-def more_replicates(design: Design, runs: pa.Table, replicates: dict[int, int], stop: StopWhen) -> dict[int, int]:
+def more_replicates(
+    design: Design, runs: pa.Table, replicates: dict[int, int], stop: StopWhen, closed: Set[int]
+) -> dict[int, int]:
     """New numbers of replicates, by group, of those that go on; empty when the study is done.
 
     A group is open while the interval of one of its cells is wider than asked for and it has fewer replicates than
@@ -24,6 +28,7 @@ def more_replicates(design: Design, runs: pa.Table, replicates: dict[int, int], 
         runs: ``runs.parquet`` of the runs so far.
         replicates: by group, so far.
         stop: the rule.
+        closed: groups that cannot go on, as a run of theirs did not finish.
     """
     table = aggregate.cells(runs, sequence_alpha=stop.alpha, sequence_cells=design.cells(known=True))
     widths = {
@@ -35,7 +40,7 @@ def more_replicates(design: Design, runs: pa.Table, replicates: dict[int, int], 
     }
     open_groups: dict[int, float] = {}
     for i, group in enumerate(design.groups):
-        if group.intrinsic_dim is None:
+        if group.intrinsic_dim is None or group.whole or i in closed:
             continue
         width = max(widths.get((group.data, group.n, method), 1.0) for method in group.methods)
         if width > stop.interval_width and replicates[i] < stop.max_replicates:

@@ -28,7 +28,7 @@ from lwgan_dist.data.sample import Sample
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.model import FittedModel
 from lwgan_dist.seeding import derive, generator
-from lwgan_dist.study.config import BootstrapConfig
+from lwgan_dist.study.config import BootstrapConfig, RuleConfig
 
 Kind = Literal["parametric", "rows"]
 
@@ -91,6 +91,12 @@ def refit_config(config: RunConfig, bootstrap: BootstrapConfig, kind: Kind, inde
     }
     told["seed"] = _seed(seed, "run", kind, index)
     changes = dict(_dotted(bootstrap.settings))
+    for path in changes:
+        if (
+            path.split(".")[0] in ("data", "seed", "objective")
+            or path.removeprefix("score.") in RuleConfig.model_fields
+        ):
+            raise ConfigError(f"bootstrap.settings: {path}: is that of the run also in its refits")
     if bootstrap.start == "warm":
         changes = _warm_settings(config.schedule, changes.get("schedule.name")) | changes
     try:

@@ -6,7 +6,6 @@ from pydantic import Field, model_validator
 
 from lwgan_dist.config import (
     ExecutionConfig,
-    Fraction,
     Frozen,
     ManifoldConfig,
     NonNegativeFloat,
@@ -14,11 +13,12 @@ from lwgan_dist.config import (
     Settings,
     Split,
     TableConfig,
+    WorkerRange,
     clash,
 )
 
 Dimension = Annotated[int, Field(ge=1)]
-Rank = Annotated[float, Field(gt=0, lt=1)]
+Probability = Annotated[float, Field(gt=0, lt=1)]
 Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f/\\]{1,60}$")]
 Estimator = Literal[
     "TwoNN", "MLE", "CorrInt", "MiND", "lPCA", "PCA", "DANCo", "ESS", "FisherS", "KNN", "MADA", "MOM", "TLE",
@@ -31,7 +31,7 @@ class StudyManifold(ManifoldConfig):
     label: Label | None = None
     """Its name in tables and figures; by default the manifold's, with the noise."""
     settings: dict[str, Any] = {}
-    """Fields of the LWGAN runs on these data, by dotted path, for example ``{networks.latent_dim: 7}``."""
+    """Fields of the LWGAN runs on these data but those of ``data``, by dotted path: ``{networks.latent_dim: 7}``."""
 
 
 class StudyTable(TableConfig):
@@ -42,18 +42,20 @@ class StudyTable(TableConfig):
     intrinsic_dim: Dimension | None = None
     """The truth, where it is known; without it nothing is correct or wrong, and only the distribution is shown."""
     settings: dict[str, Any] = {}
-    """Fields of the LWGAN runs on these data, by dotted path."""
+    """Fields of the LWGAN runs on these data but those of ``data``, by dotted path."""
 
 
 StudyData = Annotated[StudyManifold | StudyTable, Field(discriminator="source")]
 
 
 class RuleConfig(Frozen):
-    """A rank rule that is judged from the stored components of a fit, beside that of ``run.score``."""
+    """A rank rule that is judged from the stored components of a fit, beside that of ``run.score``; what is not given
+    here is as there.
+    """
 
     penalty: Literal["reference", "rate", "fixed"] = "reference"
     """As in the ``score`` section of a run."""
-    penalty_exponent: Rank = 0.8
+    penalty_exponent: Probability = 0.8
     """Exponent of the rule ``reference``."""
     penalty_constant: NonNegativeFloat = 1.0
     """Factor of the rule; for ``fixed`` lambda itself."""
@@ -88,13 +90,13 @@ class StopWhen(Frozen):
     cells); see `lwgan_dist.study.statistics.bernoulli_confidence_sequence`.
     """
 
-    interval_width: Annotated[float, Field(gt=0, lt=1)]
+    interval_width: Probability
     """Width of the whole interval at which a cell is done."""
     max_replicates: PositiveInt = 200
     """Most replicates of a cell."""
     step: PositiveInt = 5
     """Replicates that a cell gets at once."""
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    alpha: Probability = 0.05
     """Error probability of all intervals together."""
 
 
@@ -109,8 +111,9 @@ class BootstrapConfig(Frozen):
     start: Literal["warm", "cold"] = "warm"
     """``warm``: refits start from the fitted networks. ``cold``: as any run."""
     settings: dict[str, Any] = {}
-    """Fields of the refits that differ from the run, by dotted path."""
-    mass: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """Fields of the refits that differ from the run, by dotted path; not of ``data``, ``seed`` and ``objective`` and
+    not the rank rule."""
+    mass: Probability = 0.95
     """Least bootstrap mass of the rank set."""
 
 
@@ -134,7 +137,7 @@ class StudyConfig(Frozen):
     """Replicates on demand; ``replicates`` are then the first ones."""
     bootstrap: BootstrapConfig | None = None
     """Bootstrap of every LWGAN run; with known truth, the coverage of its rank set."""
-    level: Fraction = 0.95
+    level: Probability = 0.95
     """P(correct) at which a sample size counts as enough (n_95)."""
     seed: int = 0
     """Seeds of samples and runs are derived from it, n and the replicate."""
@@ -165,4 +168,10 @@ class StudyConfig(Frozen):
             raise clash("sizes", "a size is given twice")
         if self.lwgan.replicates == 0 and not (self.classical.estimators and self.classical.replicates):
             raise clash("lwgan.replicates", "0, and no classical estimator: there is nothing to study")
+        if isinstance(self.execution.workers, WorkerRange):
+            raise clash("execution.workers", "a study takes a number, the same for all runs")
+        if self.execution.workers == 0 and self.execution.address:
+            raise clash("execution.address", "is of no use with execution.workers = 0, which needs no Ray")
+        if self.stop_when and not any(isinstance(item, StudyManifold) or item.intrinsic_dim for item in self.data):
+            raise clash("stop_when", "needs data of known dimension")
         return self

@@ -49,6 +49,7 @@ class Group:
         rules: rank rule by method; none for a classical estimator.
         estimator: the classical one.
         table_digest: identity of the whole table, where the data are one.
+        whole: the sample is the whole table, so there is only one.
     """
 
     kind: Kind
@@ -61,6 +62,7 @@ class Group:
     rules: dict[str, ScoreConfig]
     estimator: str | None
     table_digest: str | None
+    whole: bool
 
     @property
     def methods(self) -> list[str]:
@@ -68,20 +70,28 @@ class Group:
         return list(self.rules) or [self.method]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedRun:
     """One run: a replicate of a group, with an initialisation.
 
     Attributes:
+        data_seed, seed: of the sample and of the run.
         key: 16 hexadecimal digits, the name of the run in the ledger.
-        config: with the seeds.
     """
 
     group: Group
     replicate: int
     initialisation: int
-    config: RunConfig
+    data_seed: int
+    seed: int
     key: str
+
+    @property
+    def config(self) -> RunConfig:
+        """The group's, with the seeds."""
+        config = self.group.config
+        data = config.data.model_copy(update={"seed": self.data_seed})
+        return config.model_copy(update={"data": data, "seed": self.seed})
 
 
 class Design:
@@ -100,6 +110,7 @@ class Design:
         self.config = config
         self.factors = _check_factors(config)
         self.groups = [group for item in config.data for group in self._groups_of(item, precision)]
+        self._told = {id(group): _identity(group) for group in self.groups}
         names = Counter((group.data, group.n, method) for group in self.groups for method in group.methods)
         for (data, _, method), count in names.items():
             if count > 1:
@@ -107,12 +118,17 @@ class Design:
 
     def runs(self, group: Group, replicates: range) -> list[PlannedRun]:
         """The runs of some replicates of a group, in the order of their seeds."""
-        initialisations = self.config.lwgan.initialisations if group.kind == "lwgan" else 1
+        initialisations = 1
+        if group.kind == "lwgan":
+            initialisations = self.config.lwgan.initialisations * (self.config.lwgan.replicates if group.whole else 1)
         return [self._run(group, i, j) for i in replicates for j in range(initialisations)]
 
     def replicates(self, group: Group) -> int:
-        """How many replicates a group begins with."""
-        return self.config.lwgan.replicates if group.kind == "lwgan" else self.config.classical.replicates
+        """How many replicates a group begins with. A whole table is one sample: what would be replicates of an LWGAN
+        are initialisations on it.
+        """
+        told = self.config.lwgan.replicates if group.kind == "lwgan" else self.config.classical.replicates
+        return min(told, 1) if group.whole else told
 
     def cells(self, *, known: bool = False) -> int:
         """Number of cells, or of those of known truth."""
@@ -120,13 +136,11 @@ class Design:
 
     def _run(self, group: Group, replicate: int, initialisation: int) -> PlannedRun:
         seed, n = self.config.seed, group.n
-        data = group.config.data.model_copy(update={"seed": _seed(seed, "study/sample", n, replicate)})
         purpose = "study/run" if group.kind == "lwgan" else "study/classical"
+        data_seed = _seed(seed, "study/sample", n, replicate)
         run_seed = _seed(seed, purpose, n, replicate, initialisation)
-        config = group.config.model_copy(update={"data": data, "seed": run_seed})
-        return PlannedRun(
-            group, replicate, initialisation, config, run_key(config, group.table_digest, group.estimator)
-        )
+        key = run_key(self._told[id(group)], data_seed, run_seed)
+        return PlannedRun(group, replicate, initialisation, data_seed, run_seed, key)
 
     def _groups_of(self, item: StudyManifold | StudyTable, precision: str) -> Iterator[Group]:
         table_rows, digest = _table(item) if isinstance(item, StudyTable) else (None, None)
@@ -145,18 +159,21 @@ class Design:
             for n in sorted(self.config.sizes or [table_rows or 0]):
                 if table_rows is not None and n > table_rows:
                     raise DataError(f"{told['data']['path']}: sizes: {n} rows of {table_rows} were asked for")
-                changes = {**item.settings, **data_values, "data.n": n}
-                yield from self._variants(item, told, changes, data_values, of_runs, digest)
+                changes = {**_check_settings(item.settings), **data_values, "data.n": n}
+                whole = n == table_rows
+                yield from self._variants(item, told, changes, data_values, of_runs, table_digest=digest, whole=whole)
 
     def _variants(
         self, item: StudyManifold | StudyTable, told: dict[str, Any], changes: dict[str, Any],
-        data_values: dict[str, Any], of_runs: dict[str, list[Any]], digest: str | None,
+        data_values: dict[str, Any], of_runs: dict[str, list[Any]], **common: Any,
     ) -> Iterator[Group]:  # fmt: skip
         study, n = self.config, changes["data.n"]
         label, truth = _label(item, data_values), _truth(item, told, changes)
 
         def group(kind: Kind, method: str, factors: dict[str, Any], config: RunConfig, **more: Any) -> Group:
-            return Group(kind, label, n, method, factors, truth, config, table_digest=digest, **more)
+            if config.precision == "auto":
+                config = config.model_copy(update={"precision": told["precision"]})
+            return Group(kind, label, n, method, factors, truth, config, **common, **more)
 
         if study.lwgan.replicates:
             for run_values in _combinations(of_runs):
@@ -165,7 +182,9 @@ class Design:
                 suffix = f" [{given}]" if given else ""
                 rules = {LWGAN + suffix: config.score}
                 for name, rule in study.lwgan.rules.items():
-                    rules[f"{LWGAN} ({name}){suffix}"] = config.score.model_copy(update=rule.model_dump())
+                    rules[f"{LWGAN} ({name}){suffix}"] = config.score.model_copy(
+                        update=rule.model_dump(exclude_unset=True)
+                    )
                 _check_rules(config, rules)
                 factors = {**data_values, **run_values}
                 yield group("lwgan", LWGAN + suffix, factors, config, rules=rules, estimator=None)
@@ -175,22 +194,28 @@ class Design:
                 yield group("classical", name, data_values, config, rules={}, estimator=name)
 
 
-def run_key(config: RunConfig, table_digest: str | None, estimator: str | None) -> str:
+def run_key(told: dict[str, Any], data_seed: int, seed: int) -> str:
     """The name of a run in the ledger: 16 hexadecimal digits of the SHA-256 of what its numbers depend on.
 
     Args:
-        config: with seeds; of a classical estimator only data and seed count. Rank rules do not.
-        table_digest: stands for the path of a table.
-        estimator: None for an LWGAN.
+        told: what all runs of a group have in common.
+        data_seed, seed: of the sample and of the run.
     """
-    told = config.model_dump(mode="json")
-    if table_digest:
-        told["data"]["path"] = table_digest
+    return hash_of([SCHEMA_VERSION, {**told, "data": {**told["data"], "seed": data_seed}, "seed": seed}])
+
+
+def _identity(group: Group) -> dict[str, Any]:
+    """What the numbers of a group's runs depend on beside the seeds: not on rank rules, and of a table on its rows, not
+    on where they lie. A classical estimator sees the data alone.
+    """
+    told = group.config.model_dump(mode="json")
+    if group.table_digest:
+        told["data"]["path"] = group.table_digest
+    if group.estimator:
+        return {"data": told["data"], "estimator": group.estimator}
     for name in RULE_FIELDS:
         del told["score"][name]
-    if estimator:
-        told = {"data": told["data"], "seed": told["seed"], "estimator": estimator}
-    return hash_of([SCHEMA_VERSION, told])
+    return told
 
 
 def hash_of(told: Any) -> str:
@@ -205,7 +230,8 @@ def _seed(seed: int, *names: str | int) -> int:
 
 def _check_factors(config: StudyConfig) -> dict[str, list[Any]]:
     for path, values in config.factors.items():
-        if path in _NOT_FACTORS or path.split(".")[0] not in _SECTIONS:
+        dotted = "." in path or path == "precision"
+        if path in _NOT_FACTORS or path.split(".")[0] not in _SECTIONS or not dotted:
             raise ConfigError(
                 f"factors.{path}: is not a field that can vary; factors are fields of {', '.join(_SECTIONS)} "
                 "(sizes, seeds and data have keys of their own)"
@@ -213,6 +239,16 @@ def _check_factors(config: StudyConfig) -> dict[str, list[Any]]:
         if len({json.dumps(value) for value in values}) < len(values):
             raise ConfigError(f"factors.{path}: a value is given twice")
     return config.factors
+
+
+def _check_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    for path in settings:
+        section = path.split(".")[0]
+        if section not in _SECTIONS or section == "data":
+            raise ConfigError(
+                f"settings.{path}: is not a field of an LWGAN; settings are fields of {', '.join(_SECTIONS[1:])}"
+            )
+    return settings
 
 
 def _check_rules(config: RunConfig, rules: dict[str, ScoreConfig]) -> None:

@@ -4,10 +4,10 @@ What a process has done is in the ledger, not here; the engine only counts.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.storage import Folder
@@ -21,6 +21,8 @@ PACK = 20
 """Runs of classical estimators in one task of Ray Tune: they take milliseconds."""
 BATCH = 2_000
 """Tasks between two gatherings of the ledger."""
+
+Planned = TypeVar("Planned")
 
 RunTask = dict[str, Any]
 """What `lwgan_dist.study.work` is told about a run."""
@@ -56,7 +58,7 @@ class Engine:
         self._progress = progress
         self._verbose = verbose
         self._stack = ExitStack()
-        self._pool: Pool | None = None
+        self._pools: dict[str, Pool] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -64,8 +66,20 @@ class Engine:
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
-    def finish(self, runs: Sequence[RunTask], what: str) -> dict[str, str]:
+    def finish(
+        self,
+        runs: Sequence[Planned],
+        is_short: Callable[[Planned], bool],
+        describe: Callable[[Planned], RunTask],
+        what: str,
+    ) -> dict[str, str]:
         """Carry out runs; returns reasons by key of those that did not finish.
+
+        Args:
+            runs: in this order, the short ones after the others.
+            is_short: they come several in a task.
+            describe: what the worker is told about a run.
+            what: they are, for the progress.
 
         Raises:
             ClusterError: no cluster, or one without the resources.
@@ -82,38 +96,61 @@ class Engine:
             unfinished.update(told["unfinished"])
             self._progress.update(done, failed, seconds)
 
-        tasks = self._tasks(runs)
-        for start in range(0, len(tasks), BATCH):
-            batch = tasks[start : start + BATCH]
-            reasons: dict[int, str] = {}
-            if self._execution.workers == 0:
-                for task in batch:
-                    count(carry_out(task))
-            else:
-                reasons = self._on_ray(batch, count)
-            if reasons:
-                keys = self._ledger.keys()  # of a task whose process was lost, the runs before are finished
-                for index, reason in reasons.items():
-                    unfinished |= {run["key"]: reason for run in batch[index]["runs"] if run["key"] not in keys}
-            self._ledger.gather()
+        for short in (False, True):
+            size = PACK if short else 1
+            part = [run for run in runs if is_short(run) == short]
+            for start in range(0, len(part), BATCH * size):
+                told = [describe(run) for run in part[start : start + BATCH * size]]
+                lost = self._carry_out([told[i : i + size] for i in range(0, len(told), size)], short, count)
+                if size > 1 and lost:  # one of them may have taken the process along: each on its own
+                    lost = self._carry_out([[run] for run in told if run["key"] in lost], short, count)
+                unfinished |= lost
+                self._ledger.gather()
         return unfinished
 
-    def _tasks(self, runs: Sequence[RunTask]) -> list[dict[str, Any]]:
-        """One task for each long run, one for several short ones."""
+    def _carry_out(
+        self, packs: Sequence[list[RunTask]], short: bool, count: Callable[[dict[str, Any]], None]
+    ) -> dict[str, str]:
+        """Reasons by key of runs that were lost with their process, or of which the ledger knows nothing."""
         execution = self._execution
-        if execution.workers in (0, 1):  # a run is carried out within the process that gets the task
+        if short or execution.workers == 1:  # a run is carried out within the process that gets the task
             execution = execution.model_copy(update={"workers": 0})
+        if short:
+            execution = execution.model_copy(update={"use_gpu": False})
         common = {"study": self._folder.location, "execution": execution.model_dump(mode="json")}
-        long = [run for run in runs if run["kind"] != "classical"]
-        short = [run for run in runs if run["kind"] == "classical"]
-        packs = [[run] for run in long] + [short[i : i + PACK] for i in range(0, len(short), PACK)]
-        return [{**common, "runs": pack} for pack in packs]
+        tasks = [{**common, "runs": pack} for pack in packs]
+        reasons: dict[int, str] = {}
+        broken: set[str] = set()
 
-    def _on_ray(self, tasks: Sequence[dict[str, Any]], count: Any) -> dict[int, str]:
+        def note(told: dict[str, Any]) -> None:
+            broken.update(told["unfinished"])
+            count(told)
+
+        if self._execution.workers == 0:
+            for task in tasks:
+                note(carry_out(task))
+        else:
+            reasons = self._on_ray(tasks, short, note)
+        keys = self._ledger.keys()
+        lost: dict[str, str] = {}
+        for index, pack in enumerate(packs):
+            reason = reasons.get(index, "is not in the ledger: workers do not write where this command reads")
+            lost |= {run["key"]: reason for run in pack if run["key"] not in keys and run["key"] not in broken}
+        return lost
+
+    def _on_ray(
+        self, tasks: Sequence[dict[str, Any]], short: bool, count: Callable[[dict[str, Any]], None]
+    ) -> dict[int, str]:
+        """Short runs have workers of one CPU each; they share those of the others where these are alike."""
         from lwgan_dist.launch.pool import pool
 
-        if self._pool is None:
+        execution = self._execution
+        if short and (execution.workers != 1 or execution.use_gpu or execution.resources_per_worker):
+            alone = {"workers": 1, "cpus_per_worker": 1.0, "use_gpu": False, "resources_per_worker": {}}
+            execution = execution.model_copy(update=alone)
+        told = execution.model_dump_json()
+        if told not in self._pools:
             local = self._folder.local
             scratch = local / ".tune" if local else Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
-            self._pool = self._stack.enter_context(pool(carry_out, self._execution, scratch, verbose=self._verbose))
-        return self._pool.carry_out(tasks, count)
+            self._pools[told] = self._stack.enter_context(pool(carry_out, execution, scratch, verbose=self._verbose))
+        return self._pools[told].carry_out(tasks, count)

@@ -104,25 +104,37 @@ class Ledger:
 
     def keys(self) -> set[str]:
         """The names of all finished runs."""
-        keys = {record.key for record in self._row_records()}
+        return set(self.states())
+
+    def states(self) -> dict[str, bool]:
+        """Whether a run ended with an estimate, by the name of every finished run."""
+        states = {record.key: record.failure is None for record in self._row_records()}
         for name in self._parts():
-            table = self._read_part(name, ["key"])
-            keys.update(table["key"].to_pylist() if table else [])
-        return keys
+            table = self._read_part(name, ["key", "failure"])
+            if table:
+                states.update(zip(table["key"].to_pylist(), table["failure"].is_null().to_pylist(), strict=True))
+        return states
 
     def records(self, keys: Iterable[str]) -> Iterator[Record]:
         """Those of the named runs that are finished, each once, in no particular order."""
         wanted = set(keys)
+        for record in self._row_records():
+            if record.key in wanted:
+                wanted.remove(record.key)
+                yield record
         for name in self._parts():
+            if not wanted:
+                return
             table = self._read_part(name)
             for row in table.to_pylist() if table else []:
                 if row["key"] in wanted:
                     wanted.remove(row["key"])
                     yield Record(**row)
-        for record in self._row_records():
-            if record.key in wanted:
-                wanted.remove(record.key)
-                yield record
+
+    def remove_temporary(self) -> None:
+        """Remove what a command that was killed left behind."""
+        self.folder.remove_temporary()
+        self._rows.remove_temporary()
 
     def gather(self) -> int:
         """Move the files of single runs into one Parquet file; returns how many there were.
@@ -145,15 +157,11 @@ class Ledger:
         return [name for name in self.folder.names() if name.startswith(_PART) and name.endswith(".parquet")]
 
     def _read_part(self, name: str, columns: list[str] | None = None) -> pa.Table | None:
-        try:
-            content = self.folder.read(name)
-            if _digest(content) != name.removeprefix(_PART).removesuffix(".parquet"):
-                raise ValueError("the content is not what the name says")
-            return pq.read_table(io.BytesIO(content), columns=columns, page_checksum_verification=True)
-        except (OSError, ValueError, pa.ArrowException) as error:
-            log.warning("%s/%s: is damaged and passed over; its runs count as not done (%s)",
-                        self.folder.location, name, error)  # fmt: skip
+        content = self.folder.read(name)
+        if _digest(content) != name.removeprefix(_PART).removesuffix(".parquet"):
+            log.warning("%s/%s: is damaged and passed over; its runs count as not done", self.folder.location, name)
             return None
+        return pq.read_table(io.BytesIO(content), columns=columns)
 
     def _row_records(self) -> Iterator[Record]:
         for name in self._rows.names():
@@ -164,11 +172,9 @@ class Ledger:
 
     def _read_row(self, name: str) -> Record | None:
         try:
-            digest, _, text = self._rows.read(name).decode().partition(" ")
+            digest, _, text = self._rows.read(name).decode(errors="replace").partition(" ")
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError) as error:
-            digest, text = str(error), ""
         if digest != _digest(text):
             log.warning("%s/%s: is damaged; the run counts as not done", self._rows.location, name)
             return None

@@ -3,7 +3,6 @@ ledger, so the next command may replace them.
 """
 
 import io
-import shutil
 import tempfile
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -29,11 +28,14 @@ def publish(study: Study, outcome: Outcome, title: str) -> None:
         table = getattr(tables, field.name)
         if (table is not None and table.num_rows) or field.name in ("runs", "cells"):
             folder.write(f"{field.name}.parquet", to_parquet(table))
+        else:
+            folder.remove_file(f"{field.name}.parquet")  # of an earlier configuration
     config = study.config
     figures = study_figures(
         tables.runs, tables.cells, tables.trends, tables.sensitivity, tables.bootstrap, tables.coverage,
         level=config.level, mass=config.bootstrap.mass if config.bootstrap else None,
     )  # fmt: skip
+    folder.remove(FIGURES)
     for name, figure in figures.items():
         folder.sub(FIGURES).write(f"{name}.png", png(figure))
     notes = _notes(study, outcome)
@@ -76,6 +78,17 @@ def _notes(study: Study, outcome: Outcome) -> list[str]:
             f"{config.lwgan.initialisations} LWGAN runs on each sample: P(correct) is over runs, its intervals count "
             "samples; tests and n_95 take the first run on each sample."
         )
+    if config.stop_when:
+        notes.append(
+            "Replicates were added on demand. Comparisons and n_95 are those of the first "
+            f"{config.lwgan.replicates} (LWGAN) and {config.classical.replicates} (classical) replicates, whose number "
+            "was fixed beforehand."
+        )
+    if any(group.table_digest for group in study.design.groups):
+        notes.append(
+            "Samples of a table are choices of its rows: intervals and tests are given the table and say nothing about "
+            "other rows; different samples share rows. The whole table is one sample."
+        )
     if outcome.unfinished:
         notes.append(
             f"{len(outcome.unfinished)} of {outcome.planned} runs have not finished and are missing here; the same "
@@ -86,8 +99,7 @@ def _notes(study: Study, outcome: Outcome) -> list[str]:
 
 def _replace(folder: Folder, name: str, content: Path) -> None:
     """Replace a folder of derived files."""
-    if folder.local is not None:
-        shutil.rmtree(folder.local / name, ignore_errors=True)
+    folder.remove(name)
     for path in sorted(content.rglob("*")):
         if path.is_file():
             place = path.relative_to(content)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from lwgan_dist.study import aggregate
 from lwgan_dist.study.bootstrap import WARM, Kind
 from lwgan_dist.study.config import BootstrapConfig
 from lwgan_dist.study.design import Group, PlannedRun, hash_of
@@ -38,36 +39,57 @@ def refits_of(planned: Sequence[PlannedRun], ledger: Ledger, bootstrap: Bootstra
     """The refits of every LWGAN run that is finished with an estimate, number by number."""
     if bootstrap is None:
         return []
-    base = {run.key: run for run in planned if run.group.kind == "lwgan"}
+    base: dict[str, list[PlannedRun]] = {}
+    for run in planned:
+        if run.group.kind == "lwgan":
+            base.setdefault(run.key, []).append(run)
     told = [bootstrap.model_dump(mode="json", include={"start", "settings"}), WARM]
     refits = []
     for record in ledger.records(base):
-        if record.failure is None:
-            run, dimension = base[record.key], _dimension(base[record.key].group, record)
+        for run in base[record.key] if record.failure is None else []:
+            dimension = _dimension(run.group, record)
             for kind in bootstrap.kinds:
+                of = [dimension] if kind == "parametric" else []  # rows are drawn whatever the estimate
                 for index in range(bootstrap.resamples):
-                    key = hash_of(["refit", run.key, dimension, told, kind, index])
+                    key = hash_of(["refit", run.key, *of, told, kind, index])
                     refits.append(Refit(run, dimension, kind, index, key))
     return sorted(refits, key=lambda refit: (refit.index, refit.kind, refit.base.key))
 
 
-def refit_rows(refits: Sequence[Refit], ledger: Ledger) -> pa.Table:
-    """What the finished refits gave, by the rule of their group; see `REFITS`."""
-    by_key = {refit.key: refit for refit in refits}
+def bootstrap_rows(runs: pa.Table, refits: Sequence[Refit], ledger: Ledger, mass: float) -> pa.Table:
+    """``bootstrap.parquet``: what the finished refits gave, by the rule of their group.
+
+    Args:
+        runs: the rows of ``runs.parquet`` that were bootstrapped.
+        refits: of the study.
+        ledger: of the study.
+        mass: of the rank sets.
+    """
+    by_key: dict[str, list[Refit]] = {}
+    for refit in refits:
+        by_key.setdefault(refit.key, []).append(refit)
     rows = []
     for record in ledger.records(by_key):
-        refit = by_key[record.key]
-        rows.append(
-            {
-                "key": refit.base.key,
-                "kind": refit.kind,
-                "resample": refit.index,
-                "dimension": None if record.failure else _dimension(refit.base.group, record),
-                "failure": record.failure,
-            }
-        )
+        for refit in by_key[record.key]:
+            dimension = None if record.failure else _dimension(refit.base.group, record)
+            identity = _name(refit.base.group.data, refit.base.group.method, refit.base.key)
+            rows.append({"key": identity, "kind": refit.kind, "resample": refit.index, "dimension": dimension,
+                         "failure": record.failure})  # fmt: skip
     rows.sort(key=lambda row: (row["key"], row["kind"], row["resample"]))
-    return pa.Table.from_pylist(rows, schema=REFITS)
+    names = [_name(*row) for row in zip(*(runs[c].to_pylist() for c in ("data", "method", "key")), strict=True)]
+    place = runs.schema.get_field_index("key")
+    named = runs.set_column(place, runs.schema.field("key"), pa.array(names, pa.string()))
+    table = aggregate.bootstrap_table(named, pa.Table.from_pylist(rows, schema=REFITS), mass)
+    keys = pa.array([name.rpartition(_SEPARATOR)[2] for name in table["key"].to_pylist()], pa.string())
+    return table.set_column(table.schema.get_field_index("key"), table.schema.field("key"), keys)
+
+
+_SEPARATOR = "\x1f"
+
+
+def _name(data: str, method: str, key: str) -> str:
+    """A run with the rule that judges it: several groups may share a fit."""
+    return _SEPARATOR.join((data, method, key))
 
 
 def _dimension(group: Group, record: Record) -> int:

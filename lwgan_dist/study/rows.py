@@ -12,7 +12,7 @@ import pyarrow as pa
 from lwgan_dist.config import ScoreConfig
 from lwgan_dist.method.rank_selection import RankChoice, choose_rank, rank_scores
 from lwgan_dist.results import ScoreTables
-from lwgan_dist.study.design import PlannedRun, hash_of
+from lwgan_dist.study.design import Group, PlannedRun, hash_of
 from lwgan_dist.study.ledger import Record
 from lwgan_dist.study.tables import RUNS
 
@@ -50,8 +50,8 @@ def rows_of(run: PlannedRun, record: Record) -> list[dict[str, Any]]:
         "key": run.key,
         "kind": group.kind,
         "factors": json.dumps(group.factors),
-        "data_seed": run.config.data.seed,
-        "seed": run.config.seed,
+        "data_seed": run.data_seed,
+        "seed": run.seed,
         "intrinsic_dim": group.intrinsic_dim,
         "ambient_dim": record.ambient_dim,
         "failure": record.failure,
@@ -67,7 +67,7 @@ def rows_of(run: PlannedRun, record: Record) -> list[dict[str, Any]]:
     components = record.components()
     rows = []
     for method, rule in group.rules.items():
-        told = {"method": method, "fingerprint": _fingerprint(run, record, rule), **_choice(run, components, rule)}
+        told = {"method": method, "fingerprint": _fingerprint(run, record, rule), **_choice(group, components, rule)}
         rows.append(_judged({**common, **told}))
     return rows
 
@@ -77,8 +77,8 @@ def _judged(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "correct": None if truth is None else row["dimension"] == truth}
 
 
-def _choice(run: PlannedRun, components: ScoreTables, rule: ScoreConfig) -> dict[str, Any]:
-    judged = judge(components, rule, run.config.objective.mmd_weight, run.group.n)
+def _choice(group: Group, components: ScoreTables, rule: ScoreConfig) -> dict[str, Any]:
+    judged = judge(components, rule, group.config.objective.mmd_weight, group.n)
     return {
         "value": float(judged.choice.rank),
         "dimension": judged.choice.rank,

@@ -13,7 +13,7 @@ The folder of a study:
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,13 +28,15 @@ from lwgan_dist.runs import CONFIG_FILE, ENVIRONMENT_FILE, Run, versions
 from lwgan_dist.storage import Folder, exclusive
 from lwgan_dist.study import aggregate
 from lwgan_dist.study.adaptive import more_replicates
+from lwgan_dist.study.bootstrap import refit_config
 from lwgan_dist.study.classical import require_library
-from lwgan_dist.study.config import StudyConfig
-from lwgan_dist.study.design import Design, PlannedRun
+from lwgan_dist.study.config import StopWhen, StudyConfig
+from lwgan_dist.study.design import Design, Group, PlannedRun
 from lwgan_dist.study.engine import Engine, Progress, RunTask
 from lwgan_dist.study.ledger import Ledger
-from lwgan_dist.study.refits import Refit, refit_rows, refits_of
+from lwgan_dist.study.refits import Refit, bootstrap_rows, refits_of
 from lwgan_dist.study.rows import runs_table
+from lwgan_dist.study.tables import BOOTSTRAP
 from lwgan_dist.study.work import LEDGER, SCRATCH, has_model
 
 
@@ -93,12 +95,21 @@ class Study:
         if any(group.kind == "classical" for group in self.design.groups):
             require_library()
         for group in self.design.groups:
-            (run, *_) = self.design.runs(group, range(1))
             if group.kind == "lwgan":
+                (run, *_) = self.design.runs(group, range(1))
                 try:
-                    Run(run.config)
+                    self._check_run(run)
                 except (ConfigError, DataError) as error:
                     raise type(error)(f"{group.data}, n = {group.n}, {group.method}: {error}") from None
+
+    def _check_run(self, run: PlannedRun) -> None:
+        config = Run(run.config).config
+        if any(rule.score_on == "holdout" for rule in run.group.rules.values()):
+            score = run.config.score.model_copy(update={"score_on": "holdout"})
+            Run(run.config.model_copy(update={"score": score}))
+        if self.config.bootstrap:
+            for kind in self.config.bootstrap.kinds:
+                refit_config(config, self.config.bootstrap, kind, 0, config.seed)
 
     # what is to be done ----------------------------------------------------------------------------------------------
 
@@ -116,26 +127,28 @@ class Study:
         """Those that are not finished, each key once, in the order in which they are best carried out: the long ones
         first, and of these one replicate of all groups after the other, so that what is there is balanced.
         """
-        keys, bootstrap = self.ledger.keys(), self.config.bootstrap
+        states = self.ledger.states()
         missing: dict[str, PlannedRun] = {}
         for run in planned:
-            needs_model = (
-                bootstrap and run.group.kind == "lwgan" and run.key in keys and not self._has_what_it_needs(run)
-            )
-            if run.key not in keys or needs_model:
+            if run.key not in states or (states[run.key] and self._lacks_model(run)):
                 missing.setdefault(run.key, run)
         return sorted(missing.values(), key=lambda run: (run.group.kind == "classical", run.replicate))
 
-    def _has_what_it_needs(self, run: PlannedRun) -> bool:
-        return has_model(self.folder, run.key) or self._failed(run.key)
-
-    def _failed(self, key: str) -> bool:
-        return any(record.failure is not None for record in self.ledger.records([key]))
+    def _lacks_model(self, run: PlannedRun) -> bool:
+        """A bootstrap needs the networks, which were not kept if it was not asked for before."""
+        return bool(self.config.bootstrap and run.group.kind == "lwgan" and not has_model(self.folder, run.key))
 
     # doing it --------------------------------------------------------------------------------------------------------
 
-    def carry_out(self, progress: Progress, *, verbose: bool = False) -> Outcome:
-        """Carry out what is missing and write tables, figures and pages.
+    def carry_out(
+        self, progress: Progress, publish: Callable[["Outcome"], None] | None = None, *, verbose: bool = False
+    ) -> Outcome:
+        """Carry out what is missing and compute the tables.
+
+        Args:
+            progress: is told.
+            publish: gets the outcome, while no other command can work in the folder.
+            verbose: show what Ray says.
 
         Raises:
             ClusterError: no cluster, or one without the resources.
@@ -147,43 +160,65 @@ class Study:
                 planned, unfinished = self._replicate(engine)
                 refits = refits_of(planned, self.ledger, self.config.bootstrap)
                 keys = self.ledger.keys()
-                todo = [self._refit_task(refit) for refit in refits if refit.key not in keys]
-                unfinished |= engine.finish(todo, "bootstrap refits")
-            self.folder.remove(SCRATCH)
+                todo = list({refit.key: refit for refit in refits if refit.key not in keys}.values())
+                unfinished |= engine.finish(todo, lambda _refit: False, self._refit_task, "bootstrap refits")
+            if not unfinished:
+                self.folder.remove(SCRATCH)
             tables = self.tables(planned, refits)
-            return Outcome(
-                tables,
-                len({run.key for run in planned}) + len(refits),
-                unfinished,
-                _diverged(tables.runs),
-            )
+            count = len({run.key for run in planned} | {refit.key for refit in refits})
+            outcome = Outcome(tables, count, unfinished, _diverged(tables.runs))
+            if publish:
+                publish(outcome)
+            return outcome
 
     def _claim(self) -> None:
         self.folder.remove_temporary()
-        self.ledger.folder.remove_temporary()
-        self.folder.write(CONFIG_FILE, to_yaml(self.config).encode())
+        self.folder.remove(".tune")
+        self.ledger.remove_temporary()
         told = {
             "study": self._environment,
             "versions": versions(),
             "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
         }
         self.folder.write(ENVIRONMENT_FILE, json.dumps(told, indent=1).encode())
+        self.folder.write(CONFIG_FILE, to_yaml(self.config).encode())
         self.ledger.gather()
 
-    def _replicate(self, engine: "Engine") -> tuple[list[PlannedRun], dict[str, str]]:
+    def _replicate(self, engine: Engine) -> tuple[list[PlannedRun], dict[str, str]]:
         """Carry out the first replicates, then, on demand, further ones."""
         replicates = {i: self.design.replicates(group) for i, group in enumerate(self.design.groups)}
+        unfinished: dict[str, str] = {}
         while True:
             planned = self._runs(replicates)
-            unfinished = engine.finish([self._task(run) for run in self.missing(planned)], "runs")
+            todo = [run for run in self.missing(planned) if run.key not in unfinished]
+            unfinished |= engine.finish(todo, lambda run: run.group.kind == "classical", self._task, "runs")
             stop = self.config.stop_when
-            if stop is None or unfinished:
+            if stop is None:
                 return planned, unfinished
+            closed = {
+                i for i, group in enumerate(self.design.groups) if self._is_broken(group, replicates[i], unfinished)
+            }
             runs = runs_table(planned, self.ledger.records({run.key for run in planned}))
-            more = more_replicates(self.design, runs, replicates, stop)
+            more = more_replicates(self.design, runs, replicates, stop, closed)
             if not more:
-                return planned, unfinished
+                return self._runs(replicates | self._finished_before(closed, replicates, stop)), unfinished
             replicates |= more
+
+    def _is_broken(self, group: Group, replicates: int, unfinished: dict[str, str]) -> bool:
+        """Whether a run of the group did not finish: what would come next cannot be known."""
+        return bool(unfinished) and any(run.key in unfinished for run in self.design.runs(group, range(replicates)))
+
+    def _finished_before(self, closed: Set[int], replicates: dict[int, int], stop: StopWhen) -> dict[int, int]:
+        """Replicates of broken groups that an earlier command has finished: they are not lost."""
+        keys, further = self.ledger.keys() if closed else set[str](), {}
+        for i in closed:
+            count, group = replicates[i], self.design.groups[i]
+            while count < stop.max_replicates and all(
+                run.key in keys for run in self.design.runs(group, range(count, count + 1))
+            ):
+                count += 1
+            further[i] = count
+        return further
 
     def _task(self, run: PlannedRun) -> RunTask:
         """What `lwgan_dist.study.work` is told about a run."""
@@ -216,22 +251,31 @@ class Study:
     def tables(self, planned: Sequence[PlannedRun], refits: Sequence["Refit"] = ()) -> StudyTables:
         """All tables, from the ledger."""
         runs = runs_table(planned, self.ledger.records({run.key for run in planned}))
-        stop = self.config.stop_when
+        stop, mass = self.config.stop_when, self.config.bootstrap.mass if self.config.bootstrap else 0.95
         methods = sorted({group.method for group in self.design.groups if group.kind == "lwgan"})
         own = runs.filter(pc.is_in(runs["method"], pa.array(methods, pa.string())))
-        mass = self.config.bootstrap.mass if self.config.bootstrap else 0.95
-        bootstrap = aggregate.bootstrap_table(own, refit_rows(refits, self.ledger), mass)
+        bootstrap = bootstrap_rows(own, refits, self.ledger, mass) if refits else BOOTSTRAP.empty_table()
+        fixed = self._fixed(runs)
         return StudyTables(
             runs=runs,
             cells=aggregate.cells(
                 runs, sequence_alpha=stop.alpha if stop else None, sequence_cells=self.design.cells(known=True)
             ),
-            comparisons=aggregate.comparisons(runs),
-            trends=aggregate.trends(runs, level=self.config.level, seed=self.config.seed),
+            comparisons=aggregate.comparisons(fixed),
+            trends=aggregate.trends(fixed, level=self.config.level, seed=self.config.seed),
             sensitivity=aggregate.sensitivity(runs, methods),
             bootstrap=bootstrap,
             coverage=aggregate.coverage(bootstrap),
         )
+
+    def _fixed(self, runs: pa.Table) -> pa.Table:
+        """The replicates whose number was fixed beforehand: tests and n_95 suppose that."""
+        if self.config.stop_when is None:
+            return runs
+        first = pc.if_else(
+            pc.equal(runs["kind"], "lwgan"), self.config.lwgan.replicates, self.config.classical.replicates
+        )
+        return runs.filter(pc.less(runs["replicate"], first))
 
 
 def _diverged(runs: pa.Table) -> int:

@@ -3,27 +3,37 @@ knows no other, and may be called again for the same runs.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, TableData
 from lwgan_dist.data.sample import Sample, load_sample
 from lwgan_dist.data.tables import read_table
-from lwgan_dist.errors import DataError, NonFiniteLossError, RunFailedError
+from lwgan_dist.errors import ClusterError, DataError, InUseError, NonFiniteLossError, RunFailedError
 from lwgan_dist.model import FittedModel
 from lwgan_dist.results import ScoreTables, scores_from_parquet
-from lwgan_dist.runs import SCORES_FILE, Fit, Run
+from lwgan_dist.runs import ENVIRONMENT_FILE, SCORES_FILE, Fit, Run
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.bootstrap import refit_config, resample, warm_start
 from lwgan_dist.study.classical import classical_estimate
-from lwgan_dist.study.config import BootstrapConfig
+from lwgan_dist.study.config import BootstrapConfig, RuleConfig
 from lwgan_dist.study.design import rows_digest
 from lwgan_dist.study.ledger import Ledger, Record, flat
+
+PATIENCE_SECONDS = 60.0
+
+Made = TypeVar("Made")
+
+NUMERICAL = (NonFiniteLossError, ArithmeticError, np.linalg.LinAlgError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]
+"""What an LWGAN run may end with that is its own doing: it counts as an incorrect estimate. Anything else, a full disk
+or a lost node, says nothing about the method: such a run has not been finished."""
 
 LEDGER, SCRATCH, MODELS, RUNS = "ledger", "work", "models", "runs"
 """Folders of a study: finished runs; runs under way; networks for the bootstrap; run folders, if they are kept."""
@@ -36,10 +46,14 @@ def carry_out(task: dict[str, Any]) -> dict[str, Any]:
         task: ``study`` (location), ``execution`` and ``runs``, a list of what `Study` says about each run.
 
     Returns:
-        What to count: ``runs`` that are finished, ``failed`` ones among them, their ``cpu_seconds``; and ``unfinished``,
-        reasons by key of runs that broke, which says nothing about their method.
+        What to count: ``runs`` that are finished, ``failed`` ones among them, their ``cpu_seconds``; and
+        ``unfinished``, reasons by key of runs that broke, which says nothing about their method.
     """
     study = Folder.at(task["study"])
+    if not study.has(ENVIRONMENT_FILE):
+        raise ClusterError(
+            f"{study.location}: this node does not see the study; use a shared folder or a URI as storage"
+        )
     ledger = Ledger(study.sub(LEDGER))
     execution = ExecutionConfig.model_validate(task["execution"])
     done: dict[str, Any] = {"runs": 0, "failed": 0, "cpu_seconds": 0.0, "unfinished": {}}
@@ -49,16 +63,28 @@ def carry_out(task: dict[str, Any]) -> dict[str, Any]:
             continue
         try:
             with _quiet():
-                record = _KINDS[run["kind"]](run, study, execution)
+                record = _patiently(_KINDS[run["kind"]], run, study, execution)
             ledger.write(record)
+            study.sub(SCRATCH).remove(run["key"])
         except Exception as error:  # noqa: BLE001 - one run must not end the others
             done["unfinished"][run["key"]] = f"{type(error).__name__}: {error}"
             continue
-        study.sub(SCRATCH).remove(run["key"])
         done["runs"] += 1
         done["failed"] += record.failure is not None
         done["cpu_seconds"] += record.cpu_seconds
     return done
+
+
+def _patiently(work: Callable[..., Record], *arguments: Any) -> Record:
+    """Wait for a worker of a command that was killed, which is about to end and still holds the folder of the run."""
+    ends = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return work(*arguments)
+        except InUseError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.5)
 
 
 @contextmanager
@@ -81,18 +107,20 @@ def has_model(study: Folder, key: str) -> bool:
 def _lwgan(run: dict[str, Any], study: Folder, execution: ExecutionConfig) -> Record:
     config = RunConfig.model_validate(run["config"])
     _check_table(config, run)
+    keep = run["keep"]
+    if not keep:  # whatever rank rule judges the fit, it is this one that goes on after an interruption
+        config = config.model_copy(update={"score": config.score.model_copy(update=RuleConfig().model_dump())})
+    prepared = _of_the_sample(run, config, lambda: Run(config))
+    if isinstance(prepared, Record):
+        return prepared
     try:
-        prepared = Run(config)
-    except DataError as error:
-        return _failed(run, error)
-    try:
-        if run["keep"]:
-            folder = study.sub(RUNS).sub(run["key"])
+        if keep:
+            folder = study.sub(RUNS).sub(prepared.fingerprint)
             result = prepared.train(folder, execution)
             fit = Fit(result, scores_from_parquet(folder.read(SCORES_FILE)), FittedModel.load(folder.sub("model")))
         else:
             fit = prepared.fit(study.sub(SCRATCH).sub(run["key"]), execution)
-    except NonFiniteLossError as error:
+    except NUMERICAL as error:
         return _failed(run, error, prepared.sample)
     if run["model"]:
         fit.model.save(study.sub(MODELS).sub(run["key"]))
@@ -102,10 +130,10 @@ def _lwgan(run: dict[str, Any], study: Folder, execution: ExecutionConfig) -> Re
 def _classical(run: dict[str, Any], _study: Folder, _execution: ExecutionConfig) -> Record:
     config = RunConfig.model_validate(run["config"])
     _check_table(config, run)
-    try:
-        sample = load_sample(config.data)
-    except DataError as error:
-        return _failed(run, error)
+    sample = _of_the_sample(run, config, lambda: load_sample(config.data))
+    if isinstance(sample, Record):
+        return sample
+    started = time.perf_counter()
     rows = np.concatenate([sample.train, sample.holdout])
     found = classical_estimate(run["estimator"], rows, config.seed)
     return Record(
@@ -118,7 +146,7 @@ def _classical(run: dict[str, Any], _study: Folder, _execution: ExecutionConfig)
         rows=sample.rows,
         ambient_dim=sample.ambient_dim,
         cpu_seconds=found.cpu_seconds,
-        wall_seconds=found.cpu_seconds,
+        wall_seconds=time.perf_counter() - started,
         version=f"scikit-dimension {version('scikit-dimension')}",
     )
 
@@ -135,7 +163,7 @@ def _refit(run: dict[str, Any], study: Folder, execution: ExecutionConfig) -> Re
     try:
         prepared = Run(again, rows)
         fit = prepared.fit(study.sub(SCRATCH).sub(run["key"]), execution, initial=initial)
-    except (DataError, NonFiniteLossError) as error:
+    except (DataError, InUseError, NonFiniteLossError) as error:
         return _failed(run, error)
     return _record(run, prepared.sample, fit.components, fit.result.cpu_seconds, fit.result.wall_seconds)
 
@@ -145,6 +173,16 @@ _KINDS: dict[str, Callable[[dict[str, Any], Folder, ExecutionConfig], Record]] =
     "classical": _classical,
     "refit": _refit,
 }
+
+
+def _of_the_sample(run: dict[str, Any], config: RunConfig, make: Callable[[], Made]) -> Made | Record:
+    """What is made of a sample, or the failed run where the sample of a manifold cannot be estimated from."""
+    try:
+        return make()
+    except DataError as error:
+        if isinstance(config.data, TableData):  # the table is not there any more
+            raise
+        return _failed(run, error)
 
 
 def _check_table(config: RunConfig, run: dict[str, Any]) -> None:

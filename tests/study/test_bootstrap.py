@@ -186,8 +186,8 @@ def test_another_schedule_starts_warm_in_its_own_way(settings):
         ({"schedule.name": "slow"}, r"bootstrap\.settings: .*schedule\.name: must be one of fast, paper"),
         ({"score.penalty.a": 1}, r"bootstrap\.settings: .*score\.penalty\.a: penalty is a value"),
         ({"data.source": "manifold", "data.name": "sphere"}, r"bootstrap\.settings: data\.source: "),
-        ({"data.name": "sphere"}, r"bootstrap\.settings: .*data\.name: unknown key"),
-        ({"objective.mmd_weight": -1, "precision": "half"}, r"(?s)mmd_weight.*\nbootstrap\.settings: .*precision"),
+        ({"data.name": "sphere"}, r"bootstrap\.settings: data\.name: is that of the run"),
+        ({"networks.width": -1, "precision": "half"}, r"(?s)width.*\nbootstrap\.settings: .*precision"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be_name_their_key(start, settings, message):

@@ -83,6 +83,19 @@ def test_a_damaged_gathered_file_is_named_and_passed_over(ledger, tmp_path, capl
     assert f"{part.name}: is damaged" in caplog.text
 
 
+def test_a_read_that_fails_is_no_damage(ledger, monkeypatch):
+    """Else one timeout would have finished runs repeated."""
+    ledger.write(record("0a"))
+    ledger.gather()
+
+    def fails(self, name):
+        raise OSError("timeout")
+
+    monkeypatch.setattr(Folder, "read", fails)
+    with pytest.raises(OSError, match="timeout"):
+        ledger.keys()
+
+
 def test_temporary_files_are_no_runs(ledger, tmp_path):
     ledger.write(record("0a"))
     (tmp_path / "rows" / ".tmp-123").write_text(json.dumps({}))

@@ -9,13 +9,16 @@ import pytest
 from tiny_study import TINY, Silent, config, study
 
 from lwgan_dist.config import ExecutionConfig, RunConfig
-from lwgan_dist.errors import ConfigError, DataError, NonFiniteLossError
+from lwgan_dist.errors import ClusterError, ConfigError, DataError, NonFiniteLossError
 from lwgan_dist.results import scores_from_parquet
-from lwgan_dist.runs import Run
+from lwgan_dist.runs import Run, read_result
 from lwgan_dist.storage import Folder
 from lwgan_dist.study import work
+from lwgan_dist.study.engine import Engine
+from lwgan_dist.study.ledger import Ledger
 from lwgan_dist.study.publish import publish
 from lwgan_dist.study.tables import CELLS, RUNS
+from lwgan_dist.training.trainer import Trainer
 
 NO_TIME = ["cpu_seconds", "wall_seconds"]
 
@@ -51,7 +54,7 @@ def test_every_run_is_there_once(straight):
 
 
 def test_an_lwgan_row_is_what_the_train_command_says(straight, tmp_path):
-    folder, prepared, outcome, _ = straight
+    _folder, prepared, outcome, _ = straight
     row = next(row for row in outcome.tables.runs.to_pylist() if row["method"] == "LWGAN" and row["n"] == 60)
     told = {
         "data": {"source": "manifold", "name": "s_curve", "n": 60, "seed": row["data_seed"]},
@@ -98,7 +101,7 @@ def test_margin_is_the_distance_of_the_two_best_ranks_over_its_error(straight):
 def test_a_finished_study_answers_at_once_and_equally(straight, monkeypatch):
     folder, _, outcome, _ = straight
     monkeypatch.setattr("lwgan_dist.study.engine.carry_out", None)
-    again, repeated, progress = carry_out(folder)
+    _again, repeated, progress = carry_out(folder)
     assert progress.phases == []
     for field in fields(outcome.tables):
         before, after = getattr(outcome.tables, field.name), getattr(repeated.tables, field.name)
@@ -160,7 +163,7 @@ def test_a_run_that_breaks_is_no_result_and_is_tried_again(tmp_path, monkeypatch
     assert set(outcome.unfinished.values()) == {"OSError: no space left"}
     assert outcome.tables.runs.filter(outcome.tables.runs["failure"].is_valid()).num_rows == 0
     monkeypatch.setitem(work._KINDS, "classical", classical)
-    _, outcome, progress = carry_out(tmp_path / "study", lwgan={"replicates": 0})
+    _, outcome, _progress = carry_out(tmp_path / "study", lwgan={"replicates": 0})
     assert outcome.unfinished == {}
     assert outcome.tables.runs.num_rows == 24
 
@@ -236,13 +239,49 @@ def test_a_study_keeps_its_precision_on_another_machine(tmp_path, monkeypatch):
 def test_whole_run_folders_are_kept_if_asked_for(straight, tmp_path):
     _, _, outcome, _ = straight
     told = {"data": TINY["data"][:1], "sizes": [60], "classical": {}}
-    prepared, kept, _ = carry_out(tmp_path / "study", {"keep_runs": True}, **told)
-    keys = set(kept.tables.runs["key"].to_pylist())
-    assert {path.name for path in (tmp_path / "study" / "runs").iterdir()} == keys
-    assert all((tmp_path / "study" / "runs" / key / "model" / "model.json").exists() for key in keys)
+    _, kept, _ = carry_out(tmp_path / "study", {"keep_runs": True}, **told)
+    rows = kept.tables.runs.to_pylist()
+    names = {row["fingerprint"]: row["dimension"] for row in rows if row["method"] == "LWGAN"}
+    folders = {
+        path.name: read_result(Folder.at(str(path))).dimension for path in (tmp_path / "study" / "runs").iterdir()
+    }
+    assert folders == names
+    keys = {row["key"] for row in rows}
     before = outcome.tables.runs.filter([key in keys for key in outcome.tables.runs["key"].to_pylist()])
     assert numbers(before).equals(numbers(kept.tables.runs))
     assert not (tmp_path / "study" / "work").exists()
+
+
+@pytest.mark.parametrize("when", ["between the last checkpoint and the ledger", "in the middle"])
+def test_a_run_that_was_cut_off_goes_on_from_its_checkpoint(straight, tmp_path, monkeypatch, when):
+    _, _, outcome, _ = straight
+    told = {"data": TINY["data"][:1], "sizes": [60], "lwgan": {"replicates": 1}, "classical": {}}
+    iterate, done = Trainer._iterate, []
+
+    def cut_off(*args):
+        raise KeyboardInterrupt
+
+    def counted(self, stage, iteration):
+        done.append(stage.name)
+        if len(done) == 4 and when == "in the middle":
+            raise KeyboardInterrupt
+        iterate(self, stage, iteration)
+
+    monkeypatch.setattr(Trainer, "_iterate", counted)
+    if when != "in the middle":
+        monkeypatch.setattr(Ledger, "write", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(tmp_path / "study", {"execution.checkpoint_seconds": 0}, **told)
+    monkeypatch.undo()
+    before, left = len(done), 5 if when == "in the middle" else 0  # of 8 iterations; the fourth was cut off
+    monkeypatch.setattr(Trainer, "_iterate", counted)
+    when = "later"
+    # another rank rule does not stand in the way
+    _, resumed, _ = carry_out(tmp_path / "study", {"run.score.penalty_constant": 2.0}, **told)
+    assert resumed.unfinished == {}
+    assert len(done) - before == left, "not from the start"
+    ours, theirs = resumed.tables.runs.to_pylist()[0], outcome.tables.runs.to_pylist()
+    assert ours["score_mean"] == next(row["score_mean"] for row in theirs if row["key"] == ours["key"])
 
 
 def test_folders_that_hold_something_else_are_refused(tmp_path):
@@ -260,6 +299,99 @@ def test_cells_that_cannot_be_are_refused_before_anything_runs(tmp_path):
     with pytest.raises(DataError, match=r"s_curve, n = 10, LWGAN: .*fewer than a batch"):
         study(tmp_path, sizes=[10])
     assert not list(tmp_path.iterdir())
+
+
+def test_groups_that_share_fits_share_them(tmp_path):
+    """The rank rule as a factor: one fit, judged twice, and bootstrapped twice."""
+    told = {"data": TINY["data"][:1], "sizes": [40], "classical": {}, "lwgan": {"replicates": 2}}
+    changes = {"factors": {"score.penalty": ["reference", "rate"]}, "bootstrap": {"kinds": ["rows"], "resamples": 2}}
+    _, outcome, progress = carry_out(tmp_path / "study", changes, **told)
+    assert progress.phases == [(2, "runs"), (4, "bootstrap refits")]
+    assert outcome.tables.runs.num_rows == 4
+    assert len(set(outcome.tables.runs["key"].to_pylist())) == 2
+    assert [(row["method"], row["resamples"]) for row in outcome.tables.bootstrap.to_pylist()] == [
+        ("LWGAN [score.penalty=rate]", 2), ("LWGAN [score.penalty=rate]", 2),
+        ("LWGAN [score.penalty=reference]", 2), ("LWGAN [score.penalty=reference]", 2),
+    ]  # fmt: skip
+    assert set(outcome.tables.bootstrap["key"].to_pylist()) == set(outcome.tables.runs["key"].to_pylist())
+
+
+def test_a_whole_table_is_one_sample(tmp_path):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(80, 3)))
+    told = {"data": [{"path": str(tmp_path / "a.npy"), "intrinsic_dim": 3}], "sizes": None}
+    prepared, outcome, _ = carry_out(tmp_path / "study", **told)
+    runs = outcome.tables.runs.to_pylist()
+    assert {(row["method"], row["replicate"], row["initialisation"]) for row in runs} == {
+        ("LWGAN", 0, 0), ("LWGAN", 0, 1), ("LWGAN (rate)", 0, 0), ("LWGAN (rate)", 0, 1), ("TwoNN", 0, 0), ("MLE", 0, 0)
+    }  # fmt: skip
+    assert {cell["samples"] for cell in outcome.tables.cells.to_pylist()} == {1}
+    publish(prepared, outcome, "test")
+    assert "The whole table is one sample" in (tmp_path / "study" / "summary.md").read_text()
+
+
+def test_what_an_earlier_configuration_left_does_not_stay(straight, tmp_path):
+    told = {"sizes": [40], "lwgan": {"replicates": 0}}
+    prepared, outcome, _ = carry_out(tmp_path / "study", **told)
+    publish(prepared, outcome, "test")
+    assert (tmp_path / "study" / "comparisons.parquet").exists()
+    prepared, outcome, _ = carry_out(tmp_path / "study", classical={"estimators": ["MLE"], "replicates": 2}, **told)
+    publish(prepared, outcome, "test")
+    assert not (tmp_path / "study" / "comparisons.parquet").exists()
+    assert "comparisons.parquet" not in (tmp_path / "study" / "summary.md").read_text()
+
+
+def test_workers_that_write_elsewhere_are_found_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(Ledger, "write", lambda *_: None)
+    _, outcome, _ = carry_out(tmp_path / "study", sizes=[40], lwgan={"replicates": 0})
+    assert len(outcome.unfinished) == 12
+    assert all("is not in the ledger" in reason for reason in outcome.unfinished.values())
+    with pytest.raises(ClusterError, match="does not see the study"):
+        work.carry_out({"study": str(tmp_path / "elsewhere"), "execution": {}, "runs": []})
+
+
+def test_a_run_that_takes_its_process_along_is_found_among_its_pack(tmp_path, monkeypatch):
+    """The pool reports the task as lost: every run of it is tried on its own."""
+    fatal = []
+
+    def on_ray(self, tasks, short, count):
+        reasons = {}
+        for index, task in enumerate(tasks):
+            if any(run["estimator"] == "MLE" and run["config"]["data"]["seed"] == fatal[0] for run in task["runs"]):
+                reasons[index] = "the process died"
+            else:
+                count(work.carry_out(task))
+        return reasons
+
+    monkeypatch.setattr(Engine, "_on_ray", on_ray)
+    prepared = study(tmp_path / "study", {"execution.workers": 1}, sizes=[40], lwgan={"replicates": 0})
+    fatal.append(prepared.first_runs()[0].data_seed)
+    outcome = prepared.carry_out(Silent())
+    assert list(outcome.unfinished.values()) == ["the process died"] * 2, "one for each of the two manifolds"
+    assert outcome.tables.runs.num_rows == 12 - 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "told", "message"),
+    [
+        ({"bootstrap": {"settings": {"schedule.nonsense": 1}}}, {}, "bootstrap.settings: .*nonsense: unknown key"),
+        ({"bootstrap": {"settings": {"objective.mmd_weight": 2}}}, {}, "bootstrap.settings: objective.mmd_weight"),
+        ({"bootstrap": {"settings": {"score.penalty": "rate"}}}, {}, "bootstrap.settings: score.penalty"),
+        ({"bootstrap": {"settings": {"seed": 1}}}, {}, "bootstrap.settings: seed"),
+        ({"level": 1.0}, {}, "level: must be < 1"),
+        ({"execution": {"workers": {"min": 1, "max": 2}}}, {}, "execution.workers: a study takes a number"),
+        ({"execution": {"workers": 0, "address": "1.2.3.4:6379"}}, {}, "execution.address: is of no use"),
+        ({}, {"data": [{"name": "s_curve", "settings": {"data.name": "sphere"}}]}, "settings.data.name"),
+        ({}, {"factors": {"data": [{"name": "sphere"}]}}, "factors.data: is not a field"),
+    ],
+)
+def test_configurations_that_would_break_later_are_refused_at_once(tmp_path, changes, told, message):
+    with pytest.raises(ConfigError, match=message):
+        study(tmp_path, changes, **told)
+
+
+def test_a_rule_on_too_few_holdout_rows_is_refused_at_once(tmp_path):
+    with pytest.raises(DataError, match="at least 4 hold-out rows"):
+        study(tmp_path, sizes=[20], lwgan={"rules": {"hold-out": {"score_on": "holdout"}}})
 
 
 # replicates on demand -------------------------------------------------------------------------------------------------
@@ -330,7 +462,8 @@ def test_the_bootstrap_refits_every_run_and_a_resume_repeats_none(tmp_path):
     _, again, progress = carry_out(tmp_path / "study", BOOTSTRAP, **told)
     assert progress.phases == []
     assert again.tables.bootstrap.equals(outcome.tables.bootstrap)
-    _, more, progress = carry_out(tmp_path / "study", {"bootstrap": {**BOOTSTRAP["bootstrap"], "resamples": 4}}, **told)
+    further = {"bootstrap": {**BOOTSTRAP["bootstrap"], "resamples": 4}}
+    _, _, progress = carry_out(tmp_path / "study", further, **told)
     assert progress.phases == [(4, "bootstrap refits")]
     publish(prepared, outcome, "test")
     assert (tmp_path / "study" / "figures" / "bootstrap.png").exists()
