@@ -1,8 +1,9 @@
 # Everything a user or CI does: each target sets up what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
+KILLS ?= 10
 
-.PHONY: help setup run test check format bench estimates clean
+.PHONY: help setup run test test-faults check format bench estimates clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -15,14 +16,14 @@ setup: .venv/.ready  ## make .venv with lwgan-dist in it
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,classical]'
 	touch $@
 
-run: setup  ## the main job: dimension of the handwritten digits and of a manifold, some minutes on 2 cores
-	mkdir -p runs
-	$(BIN)/python -c "from sklearn.datasets import load_digits; load_digits(as_frame=True).data.to_parquet('runs/digits.parquet')"
-	$(BIN)/lwgan-dist estimate runs/digits.parquet --max-dimension 16 --workers 1
-	$(BIN)/lwgan-dist train tune_configs/train/quick.yaml
+run: setup  ## the main job: a small consistency study, table and figure of P(correct) against n; some minutes on 2 cores
+	$(BIN)/lwgan-dist study tune_configs/study/quickstart.yaml
 
 test: setup  ## the tests, under 15 minutes on 2 cores
 	$(BIN)/python -m pytest
+
+test-faults: setup  ## a study killed ten times, its nodes too; KILLS=50 for more
+	KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/study/test_study_on_ray.py
 
 check: setup  ## lint, types, import contracts
 	$(BIN)/ruff check .
@@ -34,9 +35,12 @@ format: setup  ## put the sources into the common format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## cost of the updates beside a literal implementation, peak memory
+bench: setup  ## cost of the updates beside a literal implementation, peak memory, overhead of studies
 	$(BIN)/python tests/benchmarks/bench_updates.py
 	$(BIN)/python tests/benchmarks/bench_memory.py
+	$(BIN)/python tests/benchmarks/bench_aggregate.py
+	$(BIN)/python tests/benchmarks/bench_pool.py
+	$(BIN)/python tests/benchmarks/bench_study.py
 
 estimates: setup  ## accuracy and cost of estimates, tables and figures of docs/estimates; over an hour, goes on where it stopped
 	$(BIN)/python tests/benchmarks/bench_estimates.py

@@ -20,6 +20,7 @@ from lwgan_dist.errors import ConfigError, DataError, RunFailedError, UserError
 if TYPE_CHECKING:
     from lwgan_dist.config import ExecutionConfig, RunConfig
     from lwgan_dist.results import RunResult
+    from lwgan_dist.study.config import StudyConfig
     from lwgan_dist.study.study import Outcome, Study
 
 INTERRUPTED = 130
@@ -412,18 +413,34 @@ def _show_result(result: "RunResult", location: str, as_json: bool) -> None:
 @main.command()
 @click.argument("config_file", metavar="CONFIG.yaml", required=False)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of such files, for editors.")
+@click.option(
+    "--kind", type=click.Choice(["train", "study"]), help="The command it is for.  [default: by its data; train]"
+)
 @_guarded
-def validate(config_file: str | None, schema: bool) -> None:
-    """Check a configuration for ``lwgan-dist train`` without starting anything."""
+def validate(config_file: str | None, schema: bool, kind: str | None) -> None:
+    """Check a configuration for ``lwgan-dist train`` or ``lwgan-dist study`` without starting anything."""
     from lwgan_dist.config import TrainConfig
-    from lwgan_dist.configfile import json_schema, located, read_config
+    from lwgan_dist.configfile import json_schema, located, read_config, read_yaml
+    from lwgan_dist.study.config import StudyConfig
 
     if schema:
-        click.echo(json_schema(TrainConfig))
+        click.echo(json_schema(StudyConfig if kind == "study" else TrainConfig))
         return
     if config_file is None:
         raise ConfigError("validate needs a CONFIG.yaml, or --schema")
+    kind = kind or ("study" if isinstance(read_yaml(config_file).get("data"), list) else "train")
+    if kind == "study":
+        _check_study(read_config(StudyConfig, config_file))
+        click.echo(f"{config_file}: ok")
+        return
     config = read_config(TrainConfig, config_file)
     with located(config_file, ()):
         _check_manifold(config)
     click.echo(f"{config_file}: ok")
+
+
+def _check_study(config: "StudyConfig") -> None:
+    """The whole design of a study, without a run."""
+    from lwgan_dist.study.design import Design
+
+    Design(config, "float32")

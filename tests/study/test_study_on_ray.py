@@ -5,6 +5,7 @@
 
 import os
 import random
+import re
 import signal
 import time
 
@@ -20,7 +21,7 @@ from lwgan_dist.study.ledger import Ledger
 
 pytestmark = pytest.mark.ray
 
-KILLS = int(os.environ.get("KILLS", "3"))
+KILLS = int(os.environ.get("KILLS", "2"))
 SEED = int(os.environ.get("KILL_SEED", "0"))
 MANY = {"lwgan": {"replicates": 12}, "classical": {"estimators": ["TwoNN", "MLE"], "replicates": 25}}
 RUNS = 4 * (12 + 2 * 25)
@@ -88,7 +89,8 @@ def test_killed_again_and_again_every_run_is_there_once(straight, tmp_path):
     process = command(file, tmp_path, "--name", "study")
     told = process.communicate(timeout=300)[0]
     assert process.returncode == 0, told
-    assert f"0/{RUNS - finished} runs" in told, "what is finished is not repeated"
+    todo = int(re.search(r"0/(\d+) runs", told)[1])  # a worker may have finished one more before it noticed
+    assert 0 < todo <= RUNS - finished, "what is finished is not repeated"
     is_that_of(folder, straight)
 
 
@@ -127,7 +129,7 @@ def test_a_node_of_two_dies(straight, tmp_path):
 
 
 def test_runs_of_two_workers_are_nested_and_leave_nothing(tmp_path):
-    told = {"data": TINY["data"][:1], "sizes": [40], "lwgan": {"replicates": 3}}
+    told = {"data": TINY["data"][:1], "sizes": [40], "lwgan": {"replicates": 2}}
     ray.init(address="local", num_cpus=4, include_dashboard=True, log_to_driver=False)
     try:
         outcome = study(tmp_path / "two", {"execution.workers": 2}, **told).carry_out(Silent())
