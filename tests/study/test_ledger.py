@@ -3,8 +3,10 @@
 import json
 import logging
 
+import fsspec
 import numpy as np
 import pytest
+from pyarrow import fs
 
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.ledger import Ledger, Record
@@ -21,11 +23,20 @@ def ledger(tmp_path):
     return Ledger(Folder.at(str(tmp_path)))
 
 
+@pytest.fixture(params=["local", "object store"])
+def anywhere(request, tmp_path):
+    if request.param == "local":
+        return Ledger(Folder.at(str(tmp_path)))
+    store = fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory")))
+    return Ledger(Folder(store, f"/{tmp_path.name}/ledger", f"memory://{tmp_path.name}/ledger"))
+
+
 def by_key(ledger, keys):
     return {item.key: item for item in ledger.records(keys)}
 
 
-def test_records_come_back_bit_for_bit_before_and_after_gathering(ledger):
+def test_records_come_back_bit_for_bit_before_and_after_gathering(anywhere):
+    ledger = anywhere
     records = {key: record(key) for key in ("0a", "0b", "0c")}
     records["0d"] = Record(key="0d", kind="classical", failure='ValueError: \u00fc, "quoted"\n', value=1.0 / 3)
     for item in records.values():
