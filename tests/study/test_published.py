@@ -1,4 +1,4 @@
-"""The results of studies in docs/: the tables say what the runs say, the configuration is the one that can be repeated."""
+"""The results of studies in docs/: the tables say what the runs say, and the configuration repeats them."""
 
 from pathlib import Path
 
