@@ -20,6 +20,7 @@ from lwgan_dist.errors import ConfigError, DataError, RunFailedError, UserError
 if TYPE_CHECKING:
     from lwgan_dist.config import ExecutionConfig, RunConfig
     from lwgan_dist.results import RunResult
+    from lwgan_dist.storage import Folder
     from lwgan_dist.study.config import StudyConfig
     from lwgan_dist.study.study import Outcome, Study
 
@@ -306,7 +307,7 @@ def _show_plan(prepared: "Study", as_json: bool) -> None:
 
 def _carry_out_study(prepared: "Study", label: str, as_json: bool, verbose: bool) -> None:
     from lwgan_dist.reporting.terminal import StudyProgress, print_study
-    from lwgan_dist.study.publish import publish, study_files
+    from lwgan_dist.study.publish import publish, study_files, study_notes
 
     with StudyProgress(label) as progress:
 
@@ -314,7 +315,13 @@ def _carry_out_study(prepared: "Study", label: str, as_json: bool, verbose: bool
             progress.say(f"{label}  writes tables, figures and pages")
             publish(prepared, outcome, label)
 
-        outcome = prepared.carry_out(progress, written, verbose=verbose)
+        try:
+            outcome = prepared.carry_out(progress, written, verbose=verbose)
+        except KeyboardInterrupt:
+            click.echo("interrupted: finished runs are kept, the same command goes on with the others", err=True)
+            sys.exit(INTERRUPTED)
+    for note in study_notes(prepared, outcome):
+        click.echo(f"note: {note}", err=True)
     files = study_files(prepared.folder)
     if as_json:
         told = {"cells": outcome.tables.cells.to_pylist(), "trends": outcome.tables.trends.to_pylist(),
@@ -379,12 +386,15 @@ def generate(run_dir: str, num: int, rank: int | None, seed: int, out: str) -> N
 @_json
 @_guarded
 def show(run_dir: str, as_json: bool) -> None:
-    """Show what a run was told and what it says; for a run under way, where it stands."""
+    """Show what a run was told and what it says; for a run under way, where it stands; of a study, its table."""
     from lwgan_dist.runs import CONFIG_FILE, RESULT_FILE, read_result
     from lwgan_dist.storage import Folder
     from lwgan_dist.training.loop import PROGRESS_FILE
 
     folder = Folder.at(run_dir)
+    if folder.has("cells.parquet"):
+        _show_study(folder, as_json)
+        return
     if not folder.has(RESULT_FILE) and folder.has(PROGRESS_FILE):
         told = json.loads(folder.read(PROGRESS_FILE))
         if as_json:
@@ -397,6 +407,21 @@ def show(run_dir: str, as_json: bool) -> None:
     if not as_json and folder.has(CONFIG_FILE):
         click.echo(folder.read(CONFIG_FILE).decode())
     _show_result(result, folder.location, as_json)
+
+
+def _show_study(folder: "Folder", as_json: bool) -> None:
+    import io
+
+    import pyarrow.parquet as pq
+
+    from lwgan_dist.reporting.terminal import print_study
+    from lwgan_dist.study.publish import study_files
+
+    cells, files = pq.read_table(io.BytesIO(folder.read("cells.parquet"))), study_files(folder)
+    if as_json:
+        click.echo(json.dumps(_without_infinities({"cells": cells.to_pylist(), "files": files}), allow_nan=False))
+    else:
+        print_study(cells, files)
 
 
 def _show_result(result: "RunResult", location: str, as_json: bool) -> None:

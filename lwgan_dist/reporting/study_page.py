@@ -256,7 +256,7 @@ def _levels(trends: Sequence[Row], cells: Sequence[Row]) -> Section | None:
     text = (
         f"{name} is the smallest n of the study at which the isotonic fit of P(correct) reaches {level:g}, with its "
         '95 % bootstrap interval; "more" is more than the largest n. In parentheses the share of bootstrap samples '
-        "that reach it."
+        "that reach it. Where P(correct) falls with n, no such n is given."
     )
     table = _pivot(
         rows, ["data"], lambda row: [row["data"]], lambda row: _level(row, largest[row["data"]]),
@@ -268,6 +268,8 @@ def _level(row: Row, largest: int) -> str:
     ends = ["more" if end == math.inf else f"{end:g}" for end in (row["n_low"], row["n_high"]) if _told(end)]
     interval = f" [{', '.join(ends)}]" if len(ends) == 2 else ""
     reached = f" ({short(row['reached'])})" if _finite(row["reached"]) else ""
+    if row["monotone"] is False:
+        return "falls with n"
     estimate = f"> {largest}" if row["n_level"] is None else str(row["n_level"])
     return estimate + interval + reached
 

@@ -383,9 +383,9 @@ def trends(runs: pa.Table, *, level: float = 0.95, seed: int = 0) -> pa.Table:
     """How P(correct), the standard error of the score and lambda depend on n, for every data and method.
 
     n_level is from the first run on every sample (`lwgan_dist.study.statistics.size_reaching`), null with its interval
-    and fit if the truth is unknown. Its resamples are a function of seed, data and method: other rows do not change it.
-    A slope is from one point for each sample, the geometric mean of the positive values of the runs on it
-    (`lwgan_dist.study.statistics.loglog_slopes`).
+    and fit if the truth is unknown, null with its interval where P(correct) is not monotone. Its resamples are a
+    function of seed, data and method: other rows do not change it. A slope is from one point for each sample, the
+    geometric mean of the positive values of the runs on it (`lwgan_dist.study.statistics.loglog_slopes`).
 
     Args:
         runs: of schema RUNS.
@@ -410,6 +410,7 @@ def trends(runs: pa.Table, *, level: float = 0.95, seed: int = 0) -> pa.Table:
 
     n_level, n_low, n_high, reached = (np.full(count, np.nan) for _ in range(4))
     isotonic: list[Floats | None] = [None] * count
+    monotone: list[bool | None] = [None] * count
     for code, of_trend in enumerate(np.split(by_size, np.cumsum(sizes)[:-1]) if count else []):
         if np.isnan(rows.truth[of_trend]).any() or not trials[of_trend].any():
             continue
@@ -420,9 +421,10 @@ def trends(runs: pa.Table, *, level: float = 0.95, seed: int = 0) -> pa.Table:
             seeding.generator(seed, "study/n_level", names["data"][code].as_py(), names["method"][code].as_py()),
             level=level,
         )
-        n_level[code] = np.nan if found.size is None else found.size
-        n_low[code], n_high[code], reached[code] = found.lower, found.upper, found.reached
-        isotonic[code] = found.fit
+        isotonic[code], monotone[code] = found.fit, found.monotone
+        if found.monotone:
+            n_level[code] = np.nan if found.size is None else found.size
+            n_low[code], n_high[code], reached[code] = found.lower, found.upper, found.reached
 
     errors, penalties = (_slopes(rows, trend, count, name) for name in ("score_se", "penalty"))
     return _table(
@@ -435,6 +437,7 @@ def trends(runs: pa.Table, *, level: float = 0.95, seed: int = 0) -> pa.Table:
             "n_low": n_low,
             "n_high": n_high,
             "reached": reached,
+            "monotone": pa.array(monotone, pa.bool_()),
             "isotonic": pa.array(isotonic, pa.list_(pa.float64()), from_pandas=True),
             "se_slope": errors.slope,
             "se_slope_se": errors.slope_standard_error,

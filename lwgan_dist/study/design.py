@@ -158,7 +158,9 @@ class Design:
         for data_values in _combinations(of_data):
             for n in sorted(self.config.sizes or [table_rows or 0]):
                 if table_rows is not None and n > table_rows:
-                    raise DataError(f"{told['data']['path']}: sizes: {n} rows of {table_rows} were asked for")
+                    raise DataError(
+                        f"{told['data']['path']}: sizes: {n} rows were asked for, the table has {table_rows}"
+                    )
                 changes = {**_check_settings(item.settings), **data_values, "data.n": n}
                 whole = n == table_rows
                 yield from self._variants(item, told, changes, data_values, of_runs, table_digest=digest, whole=whole)
@@ -168,7 +170,8 @@ class Design:
         data_values: dict[str, Any], of_runs: dict[str, list[Any]], **common: Any,
     ) -> Iterator[Group]:  # fmt: skip
         study, n = self.config, changes["data.n"]
-        label, truth = _label(item, data_values), _truth(item, told, changes)
+        label = _label(item, data_values)
+        truth = _truth(item, label, told, changes)
 
         def group(kind: Kind, method: str, factors: dict[str, Any], config: RunConfig, **more: Any) -> Group:
             if config.precision == "auto":
@@ -177,7 +180,12 @@ class Design:
 
         if study.lwgan.replicates:
             for run_values in _combinations(of_runs):
-                config = _build(told, {**changes, **run_values})
+                config = _build(label, told, {**changes, **run_values})
+                if truth and config.networks.latent_dim and truth > config.networks.latent_dim:
+                    raise ConfigError(
+                        f"data {label!r}: networks.latent_dim = {config.networks.latent_dim} is below the true "
+                        f"dimension {truth}, so no estimate could be right"
+                    )
                 given = ", ".join(f"{_short(path)}={_text(value)}" for path, value in run_values.items())
                 suffix = f" [{given}]" if given else ""
                 rules = {LWGAN + suffix: config.score}
@@ -189,7 +197,7 @@ class Design:
                 factors = {**data_values, **run_values}
                 yield group("lwgan", LWGAN + suffix, factors, config, rules=rules, estimator=None)
         if study.classical.replicates:
-            config = _build(told, changes)
+            config = _build(label, told, changes)
             for name in study.classical.estimators:
                 yield group("classical", name, data_values, config, rules={}, estimator=name)
 
@@ -262,16 +270,29 @@ def _combinations(factors: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
         yield dict(zip(factors, values, strict=True))
 
 
-def _build(told: dict[str, Any], changes: dict[str, Any]) -> RunConfig:
-    config = build_config(RunConfig, told, changes)
-    if config.data.source == "manifold":
-        ManifoldSampler(config.data)  # a manifold that cannot be
+def _build(label: str, told: dict[str, Any], changes: dict[str, Any]) -> RunConfig:
+    """A run with settings and factors.
+
+    Raises:
+        ConfigError: what cannot be, with the data that it cannot be for.
+    """
+    try:
+        config = build_config(RunConfig, told, changes)
+        if config.data.source == "manifold":
+            ManifoldSampler(config.data)  # a manifold that cannot be
+    except ConfigError as error:
+        lines = (f"data {label!r}, with its factors and settings: {line}" for line in str(error).splitlines())
+        raise ConfigError("\n".join(lines)) from None
     return config
 
 
 def _table(item: StudyTable) -> tuple[int, str]:
     """Number of rows of a table, and its identity."""
     table = read_table(item.path, columns=item.columns, array=item.array)
+    if item.intrinsic_dim and item.intrinsic_dim > len(table.columns):
+        raise ConfigError(
+            f"data: {item.path}: intrinsic_dim = {item.intrinsic_dim} is more than its {len(table.columns)} columns"
+        )
     return len(table.rows), rows_digest(table.rows)
 
 
@@ -280,10 +301,10 @@ def rows_digest(rows: NDArray[Any]) -> str:
     return hashlib.sha256(f"{rows.shape}{rows.dtype}".encode() + rows.tobytes()).hexdigest()[:16]
 
 
-def _truth(item: StudyManifold | StudyTable, told: dict[str, Any], changes: dict[str, Any]) -> int | None:
+def _truth(item: StudyManifold | StudyTable, label: str, told: dict[str, Any], changes: dict[str, Any]) -> int | None:
     if isinstance(item, StudyTable):
         return item.intrinsic_dim
-    config = _build(told, changes)
+    config = _build(label, told, changes)
     assert config.data.source == "manifold"
     return ManifoldSampler(config.data).intrinsic_dim
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lwgan_dist.reporting.figures import png
@@ -38,7 +39,7 @@ def publish(study: Study, outcome: Outcome, title: str) -> None:
     folder.remove(FIGURES)
     for name, figure in figures.items():
         folder.sub(FIGURES).write(f"{name}.png", png(figure))
-    notes = _notes(study, outcome)
+    notes = study_notes(study, outcome)
     created, heading = datetime.now(UTC).date(), f"Consistency study: {title}"
     names = {what: path.removeprefix(f"{folder.location}/") for what, path in study_files(folder).items()}
     pictures = {name: f"{FIGURES}/{name}.png" for name in figures}
@@ -68,7 +69,8 @@ def to_parquet(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def _notes(study: Study, outcome: Outcome) -> list[str]:
+def study_notes(study: Study, outcome: Outcome) -> list[str]:
+    """What a reader of the tables should know."""
     config = study.config
     notes = [
         f"Precision {study.precision}, study seed {config.seed}; configuration in config.yaml, versions in env.json."
@@ -79,10 +81,26 @@ def _notes(study: Study, outcome: Outcome) -> list[str]:
             "samples; tests and n_95 take the first run on each sample."
         )
     if config.stop_when:
+        first = {"LWGAN": config.lwgan.replicates, "classical": config.classical.replicates}
+        counts = " and ".join(f"{count} ({kind})" for kind, count in first.items() if count)
         notes.append(
-            "Replicates were added on demand. Comparisons and n_95 are those of the first "
-            f"{config.lwgan.replicates} (LWGAN) and {config.classical.replicates} (classical) replicates, whose number "
-            "was fixed beforehand."
+            "Replicates were added on demand. Comparisons, n_95 and the coverage of a bootstrap are those of the first "
+            f"{counts} replicates, whose number was fixed beforehand."
+        )
+        width = pc.subtract(outcome.tables.cells["sequence_high"], outcome.tables.cells["sequence_low"])
+        wide = outcome.tables.cells.num_rows - (
+            pc.sum(pc.less_equal(width, config.stop_when.interval_width)).as_py() or 0
+        )
+        if wide:
+            notes.append(
+                f"{wide} of {outcome.tables.cells.num_rows} cells have an interval that is still wider than "
+                f"{config.stop_when.interval_width:g}: they have {config.stop_when.max_replicates} replicates, the "
+                "most allowed, or their truth is unknown, or a run did not finish."
+            )
+    else:
+        notes.append(
+            "Intervals, tests and n_95 suppose that the number of replicates was fixed before the results were seen "
+            "(stop_when does not)."
         )
     if any(group.table_digest for group in study.design.groups):
         notes.append(

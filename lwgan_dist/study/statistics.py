@@ -405,16 +405,19 @@ def isotonic_proportions(successes: ArrayLike, trials: ArrayLike) -> Floats:
 
 @dataclass(frozen=True)
 class SizeReached:
-    """The smallest sample size at which P(correct) reaches a level, and a percentile bootstrap interval.
+    """The smallest sample size at which P(correct) reaches a level, and a bootstrap interval.
 
     ``size`` is None where the level is not reached on the grid, and an end of the interval is inf there: "more than the
     largest size". The smallest size of the grid means "at most". ``reached`` is the share of resamples that reach it.
+    ``monotone`` is False where the fit leaves the 95 % Clopper-Pearson interval of some size: P(correct) falls with n,
+    so nothing of this describes it.
     """
 
     size: int | None
     lower: float
     upper: float
     reached: float
+    monotone: bool
     fit: Floats
 
 
@@ -433,10 +436,10 @@ def size_reaching(
     On the grid, not interpolated: the answer is a size that was run, and no shape of P between sizes is assumed. So it
     errs upwards by up to one step of the grid.
 
-    The interval: replicates are drawn with replacement within every size, that is k*_i ~ Binomial(n_i, k_i / n_i), each
-    resample is fitted and read off alike, and the ends are order statistics number ceil(B alpha/2) and
-    ceil(B (1 - alpha/2)) of the B sizes. A size with all or no replicates correct does not vary, so with few replicates
-    the interval is too narrow; it is a single point where every size is of that kind.
+    The interval is a smoothed parametric bootstrap: P(correct) at size i is drawn from Beta(k_i + 1/2, n_i - k_i + 1/2)
+    (Jeffreys' posterior), each draw of all sizes is fitted and read off alike, and the ends are order statistics number
+    ceil(B alpha/2) and ceil(B (1 - alpha/2)) of the B sizes. Drawing replicates again, k*_i ~ Binomial(n_i, k_i / n_i),
+    would have no variance where all or no replicates are correct, the usual case: 5 of 5 would be certain to reach .95.
 
     Args:
         sizes: n in rows, strictly ascending, shape (G,).
@@ -450,7 +453,8 @@ def size_reaching(
     Raises:
         ValueError: sizes that do not ascend, shapes that differ, or no resample.
 
-    Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 13.3 (percentile interval).
+    Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 13.3 (percentile interval); Brown, Cai,
+    DasGupta 2001, Statistical Science 16(2), 101-133 (Jeffreys' prior).
     """
     (n,) = _counts(sizes)
     k, m = _successes(successes, trials)
@@ -465,15 +469,19 @@ def size_reaching(
     beyond = np.append(n.astype(np.float64), np.inf)
     fit = isotonic_proportions(successes, trials)
     first = int((fit[seen] < level - ROUNDING).sum())
-    draws = rng.binomial(m, k / m, size=(resamples, len(n)))
-    reached = np.sort(beyond[_crossings(draws, m, level - ROUNDING)])
+    draws = rng.beta(k + 0.5, m - k + 0.5, size=(resamples, len(n)))
+    reached = np.sort(beyond[_crossings(draws * m, m, level - ROUNDING)])
+    within = clopper_pearson_interval(k, m)
+    monotone = bool(((within.lower <= fit[seen]) & (fit[seen] <= within.upper)).all())
     lower, upper = (
         float(reached[max(int(np.ceil(resamples * share - ROUNDING)), 1) - 1]) for share in (alpha / 2, 1 - alpha / 2)
     )
-    return SizeReached(int(n[first]) if first < len(n) else None, lower, upper, float(np.isfinite(reached).mean()), fit)
+    return SizeReached(
+        int(n[first]) if first < len(n) else None, lower, upper, float(np.isfinite(reached).mean()), monotone, fit
+    )
 
 
-def _crossings(successes: Ints, trials: Ints, level: float) -> Ints:
+def _crossings(successes: Floats, trials: Ints, level: float) -> Ints:
     """Index of the first size at which the isotonic fit of every row reaches the level, the number of sizes if none.
 
     By the min-max formula the fit at size i is max_{a <= i} min_{b >= i} of the share of a..b. With S_j the sum of

@@ -172,7 +172,10 @@ class Study:
             return outcome
 
     def _claim(self) -> None:
-        self.folder.remove_temporary()
+        try:
+            self.folder.remove_temporary()
+        except OSError as error:
+            raise ConfigError(f"{self.folder.location}: cannot be used ({error.strerror or error})") from None
         self.folder.remove(".tune")
         self.ledger.remove_temporary()
         told = {
@@ -265,8 +268,13 @@ class Study:
             trends=aggregate.trends(fixed, level=self.config.level, seed=self.config.seed),
             sensitivity=aggregate.sensitivity(runs, methods),
             bootstrap=bootstrap,
-            coverage=aggregate.coverage(bootstrap),
+            coverage=aggregate.coverage(self._fixed_bootstrap(bootstrap)),
         )
+
+    def _fixed_bootstrap(self, bootstrap: pa.Table) -> pa.Table:
+        if self.config.stop_when is None:
+            return bootstrap
+        return bootstrap.filter(pc.less(bootstrap["replicate"], self.config.lwgan.replicates))
 
     def _fixed(self, runs: pa.Table) -> pa.Table:
         """The replicates whose number was fixed beforehand: tests and n_95 suppose that."""

@@ -460,7 +460,16 @@ def test_trends_are_those_of_the_statistics():
         assert known[column] == pytest.approx(line.slope[0], rel=1e-12)
         assert known[f"{column}_se"] == pytest.approx(line.slope_standard_error[0], rel=1e-10)
     assert (unknown["data"], unknown["sizes"]) == ("unknown", 1)
-    assert [unknown[name] for name in found.column_names[4:]] == [None] * 9
+    assert [unknown[name] for name in found.column_names[4:]] == [None] * 10
+
+
+def test_a_method_that_gets_worse_with_n_has_no_sample_size():
+    rows = [
+        row for n, right in ((100, 20), (200, 20), (400, 0)) for row in sample([2] * right + [3] * (20 - right), n=n)
+    ]
+    found = only(aggregate.trends(runs_table(rows)))
+    assert found["monotone"] is False
+    assert [found[name] for name in ("n_level", "n_low", "n_high", "reached")] == [None] * 4
 
 
 def test_a_level_that_no_size_reaches_has_no_size_and_an_open_interval():

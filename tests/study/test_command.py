@@ -155,3 +155,25 @@ def test_the_configurations_of_the_repository_are_studies(path):
 def test_there_are_the_configurations_that_the_readme_names():
     names = {"quickstart", "toys", "noise", "benchmark_manifolds", "cluster_scale"}
     assert names <= {path.stem for path in CONFIGS}
+
+
+def test_show_shows_a_study(file, tmp_path):
+    shown = call("study", file, "--storage", tmp_path, "--name", "mine").stdout
+    assert call("show", tmp_path / "mine").stdout == shown
+    told = json.loads(call("show", tmp_path / "mine", "--json").stdout)
+    assert {cell["method"] for cell in told["cells"]} == {"LWGAN", "LWGAN (rate)", "TwoNN"}
+
+
+def test_a_cap_that_ends_replicates_on_demand_is_told(file, tmp_path):
+    stop = "stop_when={interval_width: 0.1, max_replicates: 4}"
+    result = call("study", file, "--storage", tmp_path, "lwgan.replicates=0", stop)
+    assert result.exit_code == 0
+    assert "1 of 1 cells have an interval that is still wider than 0.1: they have 4 replicates" in result.stderr
+    assert "those of the first 3 (classical) replicates" in (tmp_path / "tiny" / "summary.md").read_text()
+
+
+def test_the_example_of_the_readme_is_a_study(tmp_path):
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    (tmp_path / "example.yaml").write_text(text.partition("```yaml\n")[2].partition("```")[0])
+    result = call("validate", tmp_path / "example.yaml")
+    assert result.exit_code == 0, result.output

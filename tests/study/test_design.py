@@ -148,9 +148,9 @@ def test_tables_are_subsampled_and_identified_by_their_rows(tmp_path):
     rows = np.random.default_rng(0).normal(size=(80, 3))
     np.save(tmp_path / "a.npy", rows)
     np.save(tmp_path / "b.npy", rows)
-    told = {"data": [{"path": str(tmp_path / "a.npy"), "intrinsic_dim": 3}]}
+    told = {"data": [{"path": str(tmp_path / "a.npy"), "intrinsic_dim": 2}]}
     plan = design(**told)
-    assert {group.intrinsic_dim for group in plan.groups} == {3}
+    assert {group.intrinsic_dim for group in plan.groups} == {2}
     assert {len(load_sample(run.config.data).train) for run in all_runs(plan)} == {36, 54}
     moved = design(data=[{"path": str(tmp_path / "b.npy"), "label": "a"}])
     assert sorted(keys(plan).values()) == sorted(keys(moved).values())
@@ -159,5 +159,13 @@ def test_tables_are_subsampled_and_identified_by_their_rows(tmp_path):
     rows[0, 0] += 1
     np.save(tmp_path / "a.npy", rows)
     assert not set(keys(plan).values()) & set(keys(design(**told)).values())
-    with pytest.raises(DataError, match="100 rows of 80"):
+    with pytest.raises(DataError, match="100 rows were asked for, the table has 80"):
         design(**told, sizes=[100])
+
+
+def test_a_truth_that_cannot_be_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(80, 3)))
+    with pytest.raises(ConfigError, match="intrinsic_dim = 4 is more than its 3 columns"):
+        design(data=[{"path": str(tmp_path / "a.npy"), "intrinsic_dim": 4}])
+    with pytest.raises(ConfigError, match=r"networks.latent_dim = 2 is below the true dimension 4"):
+        design(data=[{"name": "hyperplane"}])

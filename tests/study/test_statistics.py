@@ -28,7 +28,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from scipy.stats import betabinom, binom
+from scipy.stats import beta, betabinom, binom
 
 from lwgan_dist.study import statistics as st
 
@@ -495,46 +495,57 @@ def test_a_level_out_of_reach_is_none_and_open_above():
     assert (empty.size, empty.lower, empty.reached) == (None, np.inf, 0.0)
 
 
-def test_bootstrap_interval_is_the_order_statistics_of_resampled_replicates():
-    sizes, successes, trials = [250, 500, 1000, 2000], [10, 17, 19, 20], [20, 20, 20, 20]
+def test_bootstrap_interval_is_the_order_statistics_of_draws_from_the_posterior():
+    sizes, successes, trials = [250, 500, 1000, 2000], [10, 17, 19, 40], [20, 20, 20, 40]
     found = st.size_reaching(sizes, successes, trials, np.random.default_rng(1), resamples=1500)
-    rng = np.random.default_rng(2)  # another stream, and single replicates drawn instead of counts
-    runs = [np.arange(m) < k for k, m in zip(successes, trials, strict=True)]
+    rng = np.random.default_rng(2)  # another stream, one size after the other
     reached = []
     for _ in range(1500):
-        fit = brute_isotonic([rng.choice(run, len(run)).sum() for run in runs], trials)
+        draws = [rng.beta(k + 0.5, m - k + 0.5) * m for k, m in zip(successes, trials, strict=True)]
+        fit = brute_isotonic(draws, trials)
         reached.append(next((n for n, f in zip(sizes, fit, strict=True) if f >= 0.95 - 1e-9), np.inf))
     assert (found.size, found.lower, found.upper) == (1000, *np.sort(reached)[[37, 1462]])
-    assert found.lower < found.size < found.upper
+    assert found.lower <= found.size < found.upper
     assert found.reached == pytest.approx(np.isfinite(reached).mean(), abs=0.02)
 
 
 def test_bootstrap_interval_may_be_open_above_and_depends_on_the_generator_alone():
     def interval(seed, alpha=0.05):
         found = st.size_reaching(
-            [250, 500, 1000], [5, 12, 38], [20, 20, 40], np.random.default_rng(seed), alpha=alpha, resamples=400
+            [250, 500, 1000], [5, 12, 40], [20, 20, 40], np.random.default_rng(seed), alpha=alpha, resamples=400
         )
         return found.size, found.lower, found.upper, found.reached
 
     assert interval(0) == interval(0)
     assert interval(0)[3] != interval(1)[3]
     assert interval(0)[:3] == (1000, 1000.0, np.inf)
-    assert 0.5 < interval(0)[3] < 0.9
+    assert 0.9 < interval(0)[3] < 1
     assert interval(0, alpha=0.9)[2] == 1000.0
 
 
 def test_bootstrap_ends_leave_half_of_alpha_on_each_side():
-    # the fit at 250 is its own share, so 250 is reached with probability P(Binomial(20, 0.9) >= 19) = 0.392
+    # one size: it is reached with the probability that Beta(19.5, 1.5) is above 0.95
     def ends(alpha, resamples=4000, seed=0):
-        rng = np.random.default_rng(seed)
-        found = st.size_reaching([250, 500], [18, 20], [20, 20], rng, alpha=alpha, resamples=resamples)
+        found = st.size_reaching([250], [19], [20], np.random.default_rng(seed), alpha=alpha, resamples=resamples)
         return found.lower, found.upper
 
-    assert ends(0.7) == (250, 500)  # shares 0.35 and 0.65
-    assert ends(0.86) == (500, 500)  # 0.43 and 0.57
-    assert (1 - binom.cdf(18, 20, 0.9)).round(3) == 0.392
+    assert beta.sf(0.95, 19.5, 1.5).round(3) == 0.433
+    assert ends(0.7) == (250, np.inf)  # shares 0.35 and 0.65
+    assert ends(0.98) == (np.inf, np.inf)  # 0.49 and 0.51
     # of 4 resamples a quarter on the left is the first, as is the smallest share
     assert [ends(0.5, 4, seed)[0] for seed in range(20)] == [ends(1e-6, 4, seed)[0] for seed in range(20)]
+
+
+def test_a_share_that_falls_with_n_is_told_from_one_that_may_rise():
+    def monotone(successes, trials):
+        return st.size_reaching(range(1, len(trials) + 1), successes, trials, np.random.default_rng(0)).monotone
+
+    assert monotone([3, 10, 18, 20], [20] * 4)
+    assert monotone([20, 19, 20], [20] * 3), "by chance"
+    assert monotone([5, 4], [5, 5])
+    assert not monotone([5, 5, 0], [5, 5, 5])
+    assert not monotone([100, 100, 55], [100] * 3)
+    assert monotone([0, 5, 0], [0, 5, 0]), "a size without replicates says nothing"
 
 
 def test_bootstrap_interval_covers_the_true_size():
@@ -548,9 +559,13 @@ def test_bootstrap_interval_covers_the_true_size():
     assert np.mean(hits) >= 0.9
 
 
-def test_replicates_that_all_agree_leave_no_width():
-    found = st.size_reaching([250, 500], [0, 1], [1, 1], np.random.default_rng(0), resamples=50)
-    assert (found.size, found.lower, found.upper, found.reached) == (500, 500, 500, 1)
+def test_few_replicates_that_all_agree_are_not_taken_for_certainty():
+    def interval(trials):
+        found = st.size_reaching([250, 500], [trials] * 2, [trials] * 2, np.random.default_rng(0))
+        return found.size, found.lower, found.upper
+
+    assert interval(5) == (250, 250, np.inf)
+    assert interval(200) == (250, 250, 250)
 
 
 @pytest.mark.parametrize(

@@ -304,7 +304,7 @@ def test_groups_that_share_fits_share_them(tmp_path):
 
 def test_a_whole_table_is_one_sample(tmp_path):
     np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(80, 3)))
-    told = {"data": [{"path": str(tmp_path / "a.npy"), "intrinsic_dim": 3}], "sizes": None}
+    told = {"data": [{"path": str(tmp_path / "a.npy"), "intrinsic_dim": 2}], "sizes": None}
     prepared, outcome, _ = carry_out(tmp_path / "study", **told)
     runs = outcome.tables.runs.to_pylist()
     assert {(row["method"], row["replicate"], row["initialisation"]) for row in runs} == {

@@ -23,8 +23,9 @@ pytestmark = pytest.mark.ray
 
 KILLS = int(os.environ.get("KILLS", "2"))
 SEED = int(os.environ.get("KILL_SEED", "0"))
-MANY = {"lwgan": {"replicates": 12}, "classical": {"estimators": ["TwoNN", "MLE"], "replicates": 25}}
-RUNS = 4 * (12 + 2 * 25)
+REPLICATES = max(12, 6 * KILLS)
+MANY = {"lwgan": {"replicates": REPLICATES}, "classical": {"estimators": ["TwoNN", "MLE"], "replicates": 25}}
+LWGAN_RUNS, RUNS = 4 * REPLICATES, 4 * (REPLICATES + 2 * 25)
 NO_TIME = ["cpu_seconds", "wall_seconds"]
 
 
@@ -72,7 +73,7 @@ def test_killed_again_and_again_every_run_is_there_once(straight, tmp_path):
     killed, cut = [], 0
     for _ in range(KILLS):
         process = command(file, tmp_path, "--name", "study")
-        before, more = rows(folder), draw.randint(1, max(2, RUNS // (2 * KILLS) - 1))
+        before, more = rows(folder), draw.randint(1, LWGAN_RUNS // KILLS - 4)
         wait_for(lambda before=before, more=more: rows(folder) >= before + more, process)
         time.sleep(draw.uniform(0, 0.3))
         os.killpg(process.pid, signal.SIGKILL)
@@ -102,7 +103,7 @@ def test_ctrl_c_leaves_a_state_that_resumes(straight, tmp_path):
     process.send_signal(signal.SIGINT)
     told = process.communicate(timeout=60)[0]
     assert process.returncode == 130, told
-    assert "the same command goes on" in told
+    assert "finished runs are kept, the same command goes on" in told
     assert 3 <= rows(folder) < RUNS
     process = command(file, tmp_path, "--name", "study", "execution.workers=0")
     told = process.communicate(timeout=300)[0]

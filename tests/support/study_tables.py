@@ -185,7 +185,7 @@ def _trends(cells: list[dict[str, Any]], sizes: tuple[int, ...]) -> list[dict[st
             reached = [n for n, f in zip(sizes, fit, strict=True) if f >= 0.95]
             row |= {"isotonic": fit, "n_level": reached[0] if reached else None, "n_low": float(sizes[0]),
                     "n_high": float("inf") if not reached else float(sizes[-1]),
-                    "reached": 0.9 if reached else 0.125}  # fmt: skip
+                    "reached": 0.9 if reached else 0.125, "monotone": True}  # fmt: skip
         if lwgan and len(sizes) > 1:
             row |= {"se_slope": -0.503, "se_slope_se": 0.021, "penalty_slope": -0.402, "penalty_slope_se": 0.017}
         rows.append(row)
