@@ -307,7 +307,7 @@ def _show_plan(prepared: "Study", as_json: bool) -> None:
 
 def _carry_out_study(prepared: "Study", label: str, as_json: bool, verbose: bool) -> None:
     from lwgan_dist.reporting.terminal import StudyProgress, print_study
-    from lwgan_dist.study.publish import publish, study_files, study_notes
+    from lwgan_dist.study.publish import publish, study_caveats, study_files
 
     with StudyProgress(label) as progress:
 
@@ -320,7 +320,7 @@ def _carry_out_study(prepared: "Study", label: str, as_json: bool, verbose: bool
         except KeyboardInterrupt:
             click.echo("interrupted: finished runs are kept, the same command goes on with the others", err=True)
             sys.exit(INTERRUPTED)
-    for note in study_notes(prepared, outcome):
+    for note in study_caveats(prepared, outcome):
         click.echo(f"note: {note}", err=True)
     files = study_files(prepared.folder)
     if as_json:

@@ -80,32 +80,37 @@ def study_notes(study: Study, outcome: Outcome) -> list[str]:
             f"{config.lwgan.initialisations} LWGAN runs on each sample: P(correct) is over runs, its intervals count "
             "samples; tests and n_95 take the first run on each sample."
         )
-    if config.stop_when:
-        first = {"LWGAN": config.lwgan.replicates, "classical": config.classical.replicates}
+    if not config.stop_when:
+        notes.append(
+            "Intervals, tests and n_95 suppose that the number of replicates was fixed before the results were seen "
+            "(stop_when does not)."
+        )
+    return notes + study_caveats(study, outcome)
+
+
+def study_caveats(study: Study, outcome: Outcome) -> list[str]:
+    """Those of the notes that are about this study in particular."""
+    stop, notes = study.config.stop_when, []
+    if stop:
+        first = {"LWGAN": study.config.lwgan.replicates, "classical": study.config.classical.replicates}
         counts = " and ".join(f"{count} ({kind})" for kind, count in first.items() if count)
         notes.append(
             "Replicates were added on demand. Comparisons, n_95 and the coverage of a bootstrap are those of the first "
             f"{counts} replicates, whose number was fixed beforehand."
         )
-        width = pc.subtract(outcome.tables.cells["sequence_high"], outcome.tables.cells["sequence_low"])
-        wide = outcome.tables.cells.num_rows - (
-            pc.sum(pc.less_equal(width, config.stop_when.interval_width)).as_py() or 0
-        )
+        cells = outcome.tables.cells
+        width = pc.subtract(cells["sequence_high"], cells["sequence_low"])
+        wide = cells.num_rows - (pc.sum(pc.less_equal(width, stop.interval_width)).as_py() or 0)
         if wide:
             notes.append(
-                f"{wide} of {outcome.tables.cells.num_rows} cells have an interval that is still wider than "
-                f"{config.stop_when.interval_width:g}: they have {config.stop_when.max_replicates} replicates, the "
-                "most allowed, or their truth is unknown, or a run did not finish."
+                f"{wide} of {cells.num_rows} cells have an interval wider than {stop.interval_width:g} still: they "
+                f"have {stop.max_replicates} replicates, the most allowed, or their truth is unknown, or a run did not "
+                "finish."
             )
-    else:
-        notes.append(
-            "Intervals, tests and n_95 suppose that the number of replicates was fixed before the results were seen "
-            "(stop_when does not)."
-        )
     if any(group.table_digest for group in study.design.groups):
         notes.append(
             "Samples of a table are choices of its rows: intervals and tests are given the table and say nothing about "
-            "other rows; different samples share rows. The whole table is one sample."
+            "other rows; samples share rows. The whole table is one sample."
         )
     if outcome.unfinished:
         notes.append(

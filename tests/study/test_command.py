@@ -168,7 +168,7 @@ def test_a_cap_that_ends_replicates_on_demand_is_told(file, tmp_path):
     stop = "stop_when={interval_width: 0.1, max_replicates: 4}"
     result = call("study", file, "--storage", tmp_path, "lwgan.replicates=0", stop)
     assert result.exit_code == 0
-    assert "1 of 1 cells have an interval that is still wider than 0.1: they have 4 replicates" in result.stderr
+    assert "1 of 1 cells have an interval wider than 0.1 still: they have 4 replicates" in result.stderr
     assert "those of the first 3 (classical) replicates" in (tmp_path / "tiny" / "summary.md").read_text()
 
 
