@@ -328,7 +328,7 @@ def _sensitivity(rows: Sequence[Row]) -> Section | None:
         return None
     parts: list[str | Grid | Picture] = [
         "The runs judged again from their stored scores by the rule λ = c · SE^a, without new training; runs that "
-        "diverged are not among them."
+        "diverged are not among them. A rule chosen by this table has seen these runs: judge it on others."
     ]
     known = [row for row in rows if row["correct"] is not None]
     if known:

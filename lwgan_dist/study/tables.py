@@ -40,7 +40,7 @@ RUNS = _schema(
     margin=(_float, "distance of the two smallest penalised scores over the standard error of it (LWGAN)"),
     score_mean=(pa.list_(_float), "mean score by rank (LWGAN)"),
     score_errors=(pa.list_(_float), "standard error of the mean score by rank (LWGAN)"),
-    cpu_seconds=(_float, "processor time of training and scoring, or of the estimator"),
+    cpu_seconds=(_float, "processor time of training and scoring, or of the estimator; 0 of a diverged run"),
     wall_seconds=(_float, "the same by the clock"),
 )
 """``runs.parquet``: a row for each run, of LWGAN runs for each rank rule."""

@@ -28,6 +28,7 @@ from lwgan_dist.study.design import rows_digest
 from lwgan_dist.study.ledger import Ledger, Record, flat
 
 PATIENCE_SECONDS = 60.0
+"""How long a run waits for another process to leave its folder."""
 
 Made = TypeVar("Made")
 
@@ -163,7 +164,7 @@ def _refit(run: dict[str, Any], study: Folder, execution: ExecutionConfig) -> Re
     try:
         prepared = Run(again, rows)
         fit = prepared.fit(study.sub(SCRATCH).sub(run["key"]), execution, initial=initial)
-    except (DataError, InUseError, NonFiniteLossError) as error:
+    except (DataError, *NUMERICAL) as error:
         return _failed(run, error)
     return _record(run, prepared.sample, fit.components, fit.result.cpu_seconds, fit.result.wall_seconds)
 

@@ -9,7 +9,7 @@ import pytest
 from tiny_study import TINY, Silent, config, study
 
 from lwgan_dist.config import ExecutionConfig, RunConfig
-from lwgan_dist.errors import ClusterError, ConfigError, DataError, NonFiniteLossError
+from lwgan_dist.errors import ClusterError, ConfigError, DataError, InUseError, NonFiniteLossError
 from lwgan_dist.results import scores_from_parquet
 from lwgan_dist.runs import Run, read_result
 from lwgan_dist.storage import Folder
@@ -453,6 +453,43 @@ def test_the_bootstrap_refits_every_run_and_a_resume_repeats_none(tmp_path):
     assert progress.phases == [(4, "bootstrap refits")]
     publish(prepared, outcome, "test")
     assert (tmp_path / "study" / "figures" / "bootstrap.png").exists()
+
+
+@pytest.mark.parametrize("kind", ["runs", "refits"])
+def test_a_folder_that_another_process_holds_is_no_failure_of_the_method(tmp_path, monkeypatch, kind):
+    told = {"data": TINY["data"][:1], "sizes": [40], "classical": {}, "lwgan": {"replicates": 1}}
+    if kind == "refits":
+        carry_out(tmp_path / "study", {"bootstrap": {"resamples": 1}}, **told)
+    waits = []
+
+    def held(*_args, **_kwargs):
+        waits.append(1)
+        raise InUseError("another process is working in this run folder")
+
+    monkeypatch.setattr(Run, "fit", held)
+    monkeypatch.setattr(work, "PATIENCE_SECONDS", 0.6)
+    _, outcome, _ = carry_out(tmp_path / "study", {"bootstrap": {"resamples": 2}}, **told)
+    assert len(outcome.unfinished) == 1
+    assert "another process" in next(iter(outcome.unfinished.values()))
+    assert outcome.tables.runs["failure"].null_count == outcome.tables.runs.num_rows
+    assert sum(row["failures"] for row in outcome.tables.bootstrap.to_pylist()) == 0
+    assert len(waits) >= 2, "waited for it"
+
+
+def test_a_refit_that_diverges_is_counted(tmp_path, monkeypatch):
+    told = {"data": TINY["data"][:1], "sizes": [40], "classical": {}, "lwgan": {"replicates": 1}}
+    fit = Run.fit
+
+    def diverges(self, *args, initial=None, **kwargs):
+        if initial is not None:
+            raise NonFiniteLossError("the critic loss is not finite")
+        return fit(self, *args, initial=initial, **kwargs)
+
+    monkeypatch.setattr(Run, "fit", diverges)
+    _, outcome, _ = carry_out(tmp_path / "study", {"bootstrap": {"resamples": 2}}, **told)
+    (row,) = outcome.tables.bootstrap.to_pylist()
+    assert (row["resamples"], row["failures"], row["rank_set"]) == (0, 2, [])
+    assert outcome.unfinished == {}
 
 
 def test_the_configuration_is_written_as_it_was_told(straight):

@@ -130,7 +130,7 @@ def test_a_node_of_two_dies(straight, tmp_path):
 
 
 def test_runs_of_two_workers_are_nested_and_leave_nothing(tmp_path):
-    told = {"data": TINY["data"][:1], "sizes": [40], "lwgan": {"replicates": 2}}
+    told = {"data": TINY["data"][:1], "sizes": [40], "lwgan": {"replicates": 2}, "bootstrap": {"resamples": 1}}
     ray.init(address="local", num_cpus=4, include_dashboard=True, log_to_driver=False)
     try:
         outcome = study(tmp_path / "two", {"execution.workers": 2}, **told).carry_out(Silent())
@@ -149,3 +149,13 @@ def test_runs_of_two_workers_are_nested_and_leave_nothing(tmp_path):
             assert ours["score_mean"] == pytest.approx(theirs["score_mean"], rel=1e-3), "equal but for rounding"
         else:
             assert ours["value"] == theirs["value"]
+    ours, theirs = refits(tmp_path / "two"), refits(tmp_path / "one")
+    assert ours.keys() == theirs.keys()
+    assert len(ours) == 2
+    for key, refit in ours.items():  # from the networks of the run, with two workers too
+        assert refit.train == pytest.approx(theirs[key].train, rel=1e-2, abs=1e-4)
+
+
+def refits(folder):
+    ledger = Ledger(Folder.at(str(folder / "ledger")))
+    return {record.key: record for record in ledger.records(ledger.keys()) if record.kind == "refit"}
