@@ -280,7 +280,7 @@ def test_alone_the_impossible_is_refused_and_ctrl_c_ends_it_all(records, tmp_pat
         text=True,
         env={**environment, "PYTHONPATH": SUPPORT},
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not list(records.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.1)
     pids = {int(path.name.split("-")[2]) for path in records.iterdir()}
@@ -296,8 +296,8 @@ def test_alone_the_impossible_is_refused_and_ctrl_c_ends_it_all(records, tmp_pat
     assert last == "KeyboardInterrupt", stderr
     assert driver.returncode == 0
     assert "Traceback" not in stderr
-    assert seconds < 15
-    while any(os.path.exists(f"/proc/{pid}") for pid in pids) and time.monotonic() < began + 15:
+    assert seconds < 60, "promptly; a task takes longer than that"
+    while any(os.path.exists(f"/proc/{pid}") for pid in pids) and time.monotonic() < began + 60:
         time.sleep(0.1)
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
     assert list((tmp_path / "scratch").iterdir()) == []

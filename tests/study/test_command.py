@@ -72,7 +72,7 @@ def test_dry_run_plans_and_writes_nothing(file, tmp_path):
 
 
 def test_the_pilot_is_right_about_the_cost(tmp_path):
-    """Within a factor of two, for a run of a second; machines are noisy."""
+    """Within a factor of three, for a run of a second; machines are noisy."""
     path = tmp_path / "pilot.yaml"
     run = {**TINY["run"], "networks": {"width": 16, "latent_dim": 3}, "schedule": {
         "batch_size": 64, "embedding_iterations": 60, "matching_iterations": 120, "critic_iterations": 100,
@@ -80,7 +80,7 @@ def test_the_pilot_is_right_about_the_cost(tmp_path):
     path.write_text(to_yaml(config(run=run, sizes=[400], classical={}, data=TINY["data"][:1])))
     (line,) = json.loads(call("study", path, "--storage", tmp_path, "--dry-run", "--json").stdout)["plan"]
     (cell, *_) = json.loads(call("study", path, "--storage", tmp_path, "--json").stdout)["cells"]
-    assert cell["cpu_seconds"] / 2 < line["cpu_seconds"] < cell["cpu_seconds"] * 2
+    assert cell["cpu_seconds"] / 3 < line["cpu_seconds"] < cell["cpu_seconds"] * 3
 
 
 def test_a_refit_is_part_of_the_plan(file, tmp_path):
