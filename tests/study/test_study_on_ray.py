@@ -23,9 +23,9 @@ pytestmark = pytest.mark.ray
 
 KILLS = int(os.environ.get("KILLS", "2"))
 SEED = int(os.environ.get("KILL_SEED", "0"))
-REPLICATES = max(12, 6 * KILLS)
-MANY = {"lwgan": {"replicates": REPLICATES}, "classical": {"estimators": ["TwoNN", "MLE"], "replicates": 25}}
-LWGAN_RUNS, RUNS = 4 * REPLICATES, 4 * (REPLICATES + 2 * 25)
+REPLICATES = max(10, 6 * KILLS)
+MANY = {"lwgan": {"replicates": REPLICATES}, "classical": {"estimators": ["TwoNN", "MLE"], "replicates": 15}}
+LWGAN_RUNS, RUNS = 4 * REPLICATES, 4 * (REPLICATES + 2 * 15)
 NO_TIME = ["cpu_seconds", "wall_seconds"]
 
 
@@ -130,7 +130,7 @@ def test_a_node_of_two_dies(straight, tmp_path):
 
 
 def test_runs_of_two_workers_are_nested_and_leave_nothing(tmp_path):
-    told = {"data": TINY["data"][:1], "sizes": [40], "lwgan": {"replicates": 2}, "bootstrap": {"resamples": 1}}
+    told = {"data": TINY["data"][:1], "sizes": [40], "lwgan": {"replicates": 1}, "bootstrap": {"resamples": 1}}
     ray.init(address="local", num_cpus=4, include_dashboard=True, log_to_driver=False)
     try:
         outcome = study(tmp_path / "two", {"execution.workers": 2}, **told).carry_out(Silent())
@@ -151,7 +151,7 @@ def test_runs_of_two_workers_are_nested_and_leave_nothing(tmp_path):
             assert ours["value"] == theirs["value"]
     ours, theirs = refits(tmp_path / "two"), refits(tmp_path / "one")
     assert ours.keys() == theirs.keys()
-    assert len(ours) == 2
+    assert len(ours) == 1
     for key, refit in ours.items():  # from the networks of the run, with two workers too
         assert refit.train == pytest.approx(theirs[key].train, rel=1e-2, abs=1e-4)
 

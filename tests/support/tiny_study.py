@@ -1,6 +1,7 @@
 """A study that takes seconds: configurations, and the command line in a process that is killed."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -52,9 +53,11 @@ def study(folder: Path, changes: dict[str, Any] | None = None, **told: Any) -> S
 
 
 def command(file: Path, storage: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """``lwgan-dist study`` in a process group of its own."""
+    """``lwgan-dist study`` in a process group of its own, that Ctrl-C can reach also where the tests run in the
+    background (there, a shell has interrupts ignored).
+    """
     return subprocess.Popen(
         [sys.executable, "-m", "lwgan_dist", "study", str(file), "--storage", str(storage), *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        env={**os.environ, **environment},
+        env={**os.environ, **environment}, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
