@@ -225,7 +225,7 @@ def judged(tables, score_on="train"):
         components[split] = np.zeros((2, 3, 4))
         components[split][:, :, 1] = errors
     meta = {"seconds": {"cpu": 1.0, "wall": 1.0}, "workers": 1, "iteration": 1}
-    return run._result(Folder.at("/nowhere"), TrainingState({}, meta), components, HERE)
+    return run._result(Folder.at("/nowhere"), TrainingState({}, meta), components)
 
 
 def test_the_largest_rank_as_estimate_is_noted():
