@@ -9,7 +9,7 @@ from typing import Any, Self
 import pyarrow as pa
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -17,30 +17,21 @@ from lwgan_dist.reporting.study_figures import short
 from lwgan_dist.results import RunResult
 
 
-class ProgressLine:
-    """One line of progress: a bar on a terminal, elsewhere a plain line every tenth of the run or half minute.
+class _Bar:
+    """A bar on a terminal, plain lines elsewhere; a context manager."""
 
-    Args:
-        label: name of the run.
-        shown: False for silence.
-    """
-
-    def __init__(self, label: str, shown: bool = True) -> None:
+    def __init__(self, label: str, shown: bool) -> None:
         self._label = label
         self._shown = shown
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
-        self._last = (-1.0, 0.0)
+
+    def _columns(self) -> tuple[ProgressColumn, ...]:
+        raise NotImplementedError
 
     def __enter__(self) -> Self:
         if self._shown and self._console.is_terminal:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.fields[state]}"),
-                TimeRemainingColumn(),
-            )
-            self._bar = Progress(*columns, console=self._console, transient=True)
+            self._bar = Progress(*self._columns(), console=self._console, transient=True, refresh_per_second=4)
             self._task = self._bar.add_task(escape(self._label), total=None, state="starting")
             self._bar.start()
         return self
@@ -50,6 +41,29 @@ class ProgressLine:
     ) -> None:
         if self._bar:
             self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """A plain line on standard error."""
+        if self._shown:
+            print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+class ProgressLine(_Bar):
+    """One line of progress: a bar on a terminal, elsewhere a plain line every tenth of the run or half minute.
+
+    Args:
+        label: name of the run.
+        shown: False for silence.
+    """
+
+    def __init__(self, label: str, shown: bool = True) -> None:
+        super().__init__(label, shown)
+        self._last = (-1.0, 0.0)
+
+    def _columns(self) -> tuple[ProgressColumn, ...]:
+        return (
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn(),
+        )  # fmt: skip
 
     def update(self, told: dict[str, Any]) -> None:
         """Show a progress record: ``iteration``, ``iterations``, ``stage``, ``losses``, ``scores``."""
@@ -64,11 +78,6 @@ class ProgressLine:
         if part >= 1.0 or part - before >= 0.1 or time.monotonic() - when >= 30.0:
             self._last = (part, time.monotonic())
             self.say(f"{self._label}  {state}")
-
-    def say(self, text: str) -> None:
-        """A plain line on standard error."""
-        if self._shown:
-            print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def describe_losses(losses: dict[str, float]) -> str:
@@ -111,7 +120,7 @@ def print_result(result: RunResult, files: dict[str, str]) -> None:
         console.print(f"{name + ':':<12} {escape(path)}", soft_wrap=True)
 
 
-class StudyProgress:
+class StudyProgress(_Bar):
     """The state of a study in one line: a bar on a terminal, elsewhere a plain line every tenth or half minute.
 
     Args:
@@ -120,28 +129,14 @@ class StudyProgress:
     """
 
     def __init__(self, label: str = "study", shown: bool = True) -> None:
-        self._label = label
-        self._shown = shown
-        self._console = Console(stderr=True)
-        self._bar: Progress | None = None
+        super().__init__(label, shown)
         self._what = ""
         self._total = self._start = 0
         self._began = time.monotonic()
         self._last = (0, self._began)
 
-    def __enter__(self) -> Self:
-        if self._shown and self._console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[state]}"))
-            self._bar = Progress(*columns, console=self._console, transient=True, refresh_per_second=2)
-            self._task = self._bar.add_task(escape(self._label), total=None, state="starting")
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar:
-            self._bar.stop()
+    def _columns(self) -> tuple[ProgressColumn, ...]:
+        return TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[state]}")
 
     def begin(self, total: int, what: str, done: int = 0) -> None:
         """Begin a phase, again for a further one.
@@ -188,11 +183,6 @@ class StudyProgress:
         if not self._start < done < self._total:
             return ""
         return _duration((self._total - done) * (time.monotonic() - self._began) / (done - self._start))
-
-    def say(self, text: str) -> None:
-        """A plain line on standard error."""
-        if self._shown:
-            print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _cpu(seconds: float) -> str:
