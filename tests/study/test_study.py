@@ -4,6 +4,7 @@ import json
 from dataclasses import fields
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tiny_study import TINY, Silent, config, study
@@ -14,6 +15,8 @@ from lwgan_dist.results import scores_from_parquet
 from lwgan_dist.runs import Run, read_result
 from lwgan_dist.storage import Folder
 from lwgan_dist.study import work
+from lwgan_dist.study.adaptive import more_replicates
+from lwgan_dist.study.config import StopWhen
 from lwgan_dist.study.engine import Engine
 from lwgan_dist.study.ledger import Ledger
 from lwgan_dist.study.publish import publish
@@ -400,6 +403,40 @@ def test_replicates_are_added_until_every_interval_is_narrow(tmp_path):
     assert all((count - 2) % 4 == 0 for count in runs.values())
     assert len(progress.phases) > 2
     assert sum(total for total, _ in progress.phases) == outcome.planned == sum(runs.values())
+
+
+def test_tests_and_sample_sizes_are_of_the_replicates_fixed_beforehand(tmp_path):
+    _, outcome, _ = on_demand(tmp_path / "study")
+    assert outcome.tables.runs.num_rows > 6 * 2
+    assert set(outcome.tables.comparisons["pairs"].to_pylist()) == {2}
+    _, fixed, _ = carry_out(
+        tmp_path / "fixed", lwgan={"replicates": 0}, sizes=[40],
+        data=[{"name": "s_curve"}, {"name": "swissroll_curve", "noise": 0.1}],
+        classical={"estimators": ["TwoNN", "MLE", "CorrInt"], "replicates": 2},
+    )  # fmt: skip
+    assert outcome.tables.trends.equals(fixed.tables.trends)
+
+
+def test_replicates_go_where_the_interval_is_widest(tmp_path):
+    prepared, outcome, _ = carry_out(
+        tmp_path / "study", lwgan={"replicates": 0}, sizes=[40], data=[{"name": "s_curve"}],
+        classical={"estimators": ["MLE", "CorrInt", "lPCA"], "replicates": 20},
+    )  # fmt: skip
+    runs = outcome.tables.runs.to_pylist()
+    for row in runs:  # 20 of 20, 10 of 20 and 18 of 20: widths .30, .65, .45
+        right = {"MLE": 20, "CorrInt": 10, "lPCA": 18}[row["method"]]
+        row["dimension"], row["value"], row["failure"] = (2, 2.0, None) if row["replicate"] < right else (3, 3.0, None)
+    told = {group.method: i for i, group in enumerate(prepared.design.groups)}
+    table, counts = pa.Table.from_pylist(runs, schema=RUNS), dict.fromkeys(told.values(), 20)
+
+    def more(width, closed=frozenset()):
+        stop = StopWhen(interval_width=width, step=5)
+        return more_replicates(prepared.design, table, counts, stop, closed)
+
+    assert more(0.1) == {told["CorrInt"]: 25, told["lPCA"]: 25}
+    assert more(0.1, {told["CorrInt"]}) == {told["MLE"]: 25, told["lPCA"]: 25}, "the widest is another one"
+    assert more(0.45) == {told["CorrInt"]: 25}
+    assert more(0.9) == {}
 
 
 def test_no_cell_gets_more_than_the_most_replicates(tmp_path):
