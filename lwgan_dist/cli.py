@@ -11,18 +11,26 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from lwgan_dist.errors import ConfigError, DataError, RunFailedError, UserError
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from lwgan_dist.config import ExecutionConfig, RunConfig
     from lwgan_dist.results import RunResult
+    from lwgan_dist.search.config import Parameter, SearchConfig
+    from lwgan_dist.search.publish import Published
+    from lwgan_dist.search.search import Outcome as SearchOutcome
+    from lwgan_dist.search.search import Search
     from lwgan_dist.storage import Folder
     from lwgan_dist.study.config import StudyConfig
     from lwgan_dist.study.study import Outcome, Study
+
+Many = TypeVar("Many", "StudyConfig", "SearchConfig")
 
 INTERRUPTED = 130
 
@@ -41,6 +49,7 @@ def main() -> None:
     lwgan-dist estimate table.parquet          the dimension of a table, with the evidence
     lwgan-dist train CONFIG.yaml               a run as a file says, on any number of workers
     lwgan-dist study CONFIG.yaml               is the estimate right, and from which n on?
+    lwgan-dist tune CONFIG.yaml                which settings are best, and does the estimate depend on them?
     lwgan-dist generate RUN_DIR --num 1000 --out new.parquet
     lwgan-dist show RUN_DIR                    what a run was told, what it says
     lwgan-dist validate CONFIG.yaml            check a configuration
@@ -264,11 +273,7 @@ def study(
     from lwgan_dist.study.config import StudyConfig
 
     _check_name(name)
-    config = read_config(StudyConfig, config_file, changes)
-    if address is not None and config.execution.workers == 0:
-        raise ConfigError("--address: is of no use with execution.workers = 0, which needs no Ray")
-    if address is not None:
-        config = config.model_copy(update={"execution": config.execution.model_copy(update={"address": address})})
+    config = _at_address(read_config(StudyConfig, config_file, changes), address)
     _check_device(config.execution)
     from lwgan_dist.storage import Folder
     from lwgan_dist.study.study import Study
@@ -279,6 +284,15 @@ def study(
         _show_plan(prepared, as_json)
         return
     _carry_out_study(prepared, label, as_json, verbose)
+
+
+def _at_address(config: Many, address: str | None) -> Many:
+    """A study or search that joins the cluster at an address."""
+    if address is None:
+        return config
+    if config.execution.workers == 0:
+        raise ConfigError("--address: is of no use with execution.workers = 0, which needs no Ray")
+    return config.model_copy(update={"execution": config.execution.model_copy(update={"address": address})})
 
 
 def _show_plan(prepared: "Study", as_json: bool) -> None:
@@ -345,6 +359,122 @@ def _carry_out_study(prepared: "Study", label: str, as_json: bool, verbose: bool
         raise RunFailedError("\n".join(problems))
 
 
+@main.command(short_help="Which settings are best, and does the estimate depend on them?")
+@click.argument("config_file", metavar="CONFIG.yaml")
+@_overrides
+@click.option("--name", help="Name of the search; its folder is STORAGE/NAME.  [default: the configuration's]")
+@click.option("--storage", metavar="DIR", default="runs", show_default=True, help="Folder or URI that holds searches.")
+@click.option("--address", metavar="ADDR", help="Ray cluster to join.  [default: RAY_ADDRESS, or a local one]")
+@click.option("--dry-run", is_flag=True, help="Show the space, the first proposals and the cost of a trial, and stop.")
+@_json
+@_verbose
+@_guarded
+def tune(
+    config_file: str, changes: tuple[str, ...], name: str | None, storage: str, address: str | None,
+    dry_run: bool, as_json: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Carry out the search that CONFIG.yaml describes: trials of an LWGAN with other settings on the same data, the
+    best of them beside the default on fresh seeds, and how much the estimated dimension depends on the settings.
+
+    The same command goes on with a search that was interrupted; with a larger budget, only what is new is computed.
+    Exit code 3: trials did not finish, or failed.
+    """
+    from lwgan_dist.configfile import read_config
+    from lwgan_dist.search.config import SearchConfig
+    from lwgan_dist.search.space import located_space
+
+    _check_name(name)
+    config = _at_address(read_config(SearchConfig, config_file, changes), address)
+    _check_search(config, config_file, changes)
+    _check_device(config.execution)
+    from lwgan_dist.search.search import Search
+    from lwgan_dist.storage import Folder
+
+    label = name or Path(config_file).stem
+    with located_space(config_file, changes):
+        prepared = Search(config, Folder.at(f"{storage}/{label}"))
+    if dry_run:
+        _show_search_plan(prepared, as_json)
+        return
+    _carry_out_search(prepared, label, as_json, verbose)
+
+
+def _show_search_plan(prepared: "Search", as_json: bool) -> None:
+    from lwgan_dist.reporting.terminal import print_search_plan
+    from lwgan_dist.training.pilot import fit_seconds
+
+    config = prepared.config
+    seconds = fit_seconds(prepared.default, prepared.sample)
+    proposals = prepared.first_proposals()
+    trials = prepared.trial_count
+    runs = trials * config.seeds_per_trial + 2 * config.confirm_seeds
+    if as_json:
+        told = {"trials": trials, "runs": runs, "cpu_seconds_of_default": seconds, "ended": prepared.ended,
+                "proposals": [{"origin": item.origin, "values": item.values} for item in proposals]}  # fmt: skip
+        click.echo(json.dumps(told))
+        return
+    print_search_plan(
+        [(path, _values_text(item), _condition_text(item)) for path, item in config.space.items()],
+        [(item.origin, item.values or prepared.space.values_of(prepared.default)) for item in proposals],
+    )
+    cpus = config.execution.cpus_per_worker * max(1, int(config.execution.workers))  # type: ignore[arg-type]
+    click.echo(
+        f"\n{trials} trials of {config.seeds_per_trial} run(s) and {2 * config.confirm_seeds} runs on fresh seeds at the "
+        f"end; the first {prepared.ended} have ended already. The default takes some {seconds:.2g} CPU seconds, "
+        f"estimated from a pilot on this machine: {runs * seconds / 3600:.2g} CPU hours if all are like it. A trial "
+        f"needs {cpus:g} CPU(s). In {prepared.folder.location}"
+    )
+
+
+def _values_text(parameter: "Parameter") -> str:
+    """``loguniform 0.1 .. 10``."""
+    told = getattr(parameter, parameter.kind)
+    if parameter.kind in ("choice", "grid"):
+        return f"{parameter.kind} {', '.join(json.dumps(value) for value in told)}"
+    step = f", step {parameter.step}" if parameter.step != 1 else ""
+    return f"{parameter.kind} {told[0]:g} .. {told[1]:g}{step}{', log' if parameter.log else ''}"
+
+
+def _condition_text(parameter: "Parameter") -> str:
+    return ", ".join(f"{path} = {json.dumps(value)}" for path, value in parameter.when.items())
+
+
+def _carry_out_search(prepared: "Search", label: str, as_json: bool, verbose: bool) -> None:
+    from lwgan_dist.reporting.terminal import SearchProgress, print_search
+    from lwgan_dist.search.publish import publish, search_caveats
+
+    published: list[Published] = []
+    with SearchProgress(label) as progress:
+
+        def written(outcome: "SearchOutcome") -> None:
+            progress.say(f"{label}  writes tables, figures and pages")
+            published.append(publish(prepared, outcome, label))
+
+        try:
+            outcome = prepared.carry_out(progress, written, verbose=verbose)
+        except KeyboardInterrupt:
+            click.echo("interrupted: finished trials are kept, the same command goes on with the others", err=True)
+            sys.exit(INTERRUPTED)
+    (result,) = published
+    for note in search_caveats(prepared, outcome):
+        click.echo(f"note: {note}", err=True)
+    if as_json:
+        told = {**_told_of_search(result), "unfinished": outcome.unfinished}
+        click.echo(json.dumps(_without_infinities(told), allow_nan=False))
+    else:
+        print_search(result.tables, result.facts, result.files)
+    problems = []
+    if outcome.unfinished:
+        reasons = "; ".join(f"{what}: {reason}" for what, reason in list(outcome.unfinished.items())[:5])
+        problems.append(
+            f"{len(outcome.unfinished)} trials or runs did not finish, the same command tries them again ({reasons})"
+        )
+    if result.facts.failed:
+        problems.append(f"{result.facts.failed} trials failed; they are listed with their reasons in the summary")
+    if problems:
+        raise RunFailedError("\n".join(problems))
+
+
 def _without_infinities(told: Any) -> Any:
     """JSON has no infinity: the text "inf" (n_high: more than the largest n)."""
     if isinstance(told, dict):
@@ -386,7 +516,7 @@ def generate(run_dir: str, num: int, rank: int | None, seed: int, out: str) -> N
 @_json
 @_guarded
 def show(run_dir: str, as_json: bool) -> None:
-    """Show what a run was told and what it says; for a run under way, where it stands; of a study, its table."""
+    """Show what a run was told and what it says, or where it stands; of a study or search its tables."""
     from lwgan_dist.runs import CONFIG_FILE, RESULT_FILE, read_result
     from lwgan_dist.storage import Folder
     from lwgan_dist.training.loop import PROGRESS_FILE
@@ -394,6 +524,9 @@ def show(run_dir: str, as_json: bool) -> None:
     folder = Folder.at(run_dir)
     if folder.has("cells.parquet"):
         _show_study(folder, as_json)
+        return
+    if folder.has("trials.parquet"):
+        _show_search(folder, as_json)
         return
     if not folder.has(RESULT_FILE) and folder.has(PROGRESS_FILE):
         told = json.loads(folder.read(PROGRESS_FILE))
@@ -424,6 +557,25 @@ def _show_study(folder: "Folder", as_json: bool) -> None:
         print_study(cells, files)
 
 
+def _show_search(folder: "Folder", as_json: bool) -> None:
+    from lwgan_dist.reporting.terminal import print_search
+    from lwgan_dist.search.publish import read_published
+
+    published = read_published(folder)
+    if as_json:
+        click.echo(json.dumps(_without_infinities(_told_of_search(published)), allow_nan=False))
+    else:
+        print_search(published.tables, published.facts, published.files)
+
+
+def _told_of_search(published: "Published") -> dict[str, Any]:
+    """What ``--json`` says about a search."""
+    from dataclasses import asdict
+
+    tables = {name: table.to_pylist() for name, table in vars(published.tables).items() if name != "runs"}
+    return {"facts": asdict(published.facts), **tables, "files": published.files}
+
+
 def _show_result(result: "RunResult", location: str, as_json: bool) -> None:
     from lwgan_dist.reporting.terminal import print_result
     from lwgan_dist.runs import run_files
@@ -439,21 +591,29 @@ def _show_result(result: "RunResult", location: str, as_json: bool) -> None:
 @click.argument("config_file", metavar="CONFIG.yaml", required=False)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of such files, for editors.")
 @click.option(
-    "--kind", type=click.Choice(["train", "study"]), help="The command it is for.  [default: by its data; train]"
+    "--kind",
+    type=click.Choice(["train", "study", "tune"]),
+    help="The command it is for.  [default: by its keys]",
 )
 @_guarded
 def validate(config_file: str | None, schema: bool, kind: str | None) -> None:
-    """Check a configuration for ``lwgan-dist train`` or ``lwgan-dist study`` without starting anything."""
+    """Check a configuration for ``lwgan-dist train``, ``study`` or ``tune`` without starting anything."""
     from lwgan_dist.config import TrainConfig
     from lwgan_dist.configfile import json_schema, located, read_config, read_yaml
+    from lwgan_dist.search.config import SearchConfig
     from lwgan_dist.study.config import StudyConfig
 
     if schema:
-        click.echo(json_schema(StudyConfig if kind == "study" else TrainConfig))
+        models: dict[str, type[BaseModel]] = {"train": TrainConfig, "study": StudyConfig, "tune": SearchConfig}
+        click.echo(json_schema(models[kind or "train"]))
         return
     if config_file is None:
         raise ConfigError("validate needs a CONFIG.yaml, or --schema")
-    kind = kind or ("study" if isinstance(read_yaml(config_file).get("data"), list) else "train")
+    kind = kind or _kind_of(read_yaml(config_file))
+    if kind == "tune":
+        _check_search(read_config(SearchConfig, config_file), config_file, ())
+        click.echo(f"{config_file}: ok")
+        return
     if kind == "study":
         _check_study(read_config(StudyConfig, config_file))
         click.echo(f"{config_file}: ok")
@@ -462,6 +622,22 @@ def validate(config_file: str | None, schema: bool, kind: str | None) -> None:
     with located(config_file, ()):
         _check_manifold(config)
     click.echo(f"{config_file}: ok")
+
+
+def _kind_of(told: dict[str, Any]) -> str:
+    """The command that a file is for."""
+    if "space" in told:
+        return "tune"
+    return "study" if isinstance(told.get("data"), list) else "train"
+
+
+def _check_search(config: "SearchConfig", config_file: str, changes: tuple[str, ...]) -> None:
+    """The space of a search and its manifold, before torch is imported."""
+    from lwgan_dist.search.space import Space, located_space
+
+    with located_space(config_file, changes):
+        Space(config)
+        _check_manifold(config.run)
 
 
 def _check_study(config: "StudyConfig") -> None:

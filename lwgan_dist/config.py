@@ -409,17 +409,23 @@ def override(told: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """A copy of a nested dictionary with values set at dotted paths: ``{"schedule.iterations": 100}``.
 
     Choosing another member of a union (``schedule.name``, ``data.source``) drops the fields of the member before it,
-    except those set in the same call; a section comes before what is in it, whatever their order. The result is plain
-    data and is validated by whoever builds a model from it.
+    except those set in the same call; a section comes before what is in it, whatever their order. A key that is there
+    with dots (``objective.mmd_weight`` in a search space) is one step of a path. The result is plain data and is
+    validated by whoever builds a model from it.
 
     Raises:
         ValueError: a path runs through something that is not a section.
     """
     result = copy.deepcopy(told)
     for path in sorted(changes, key=lambda path: (path.count("."), path not in _MEMBER_OF)):
-        *sections, field = path.split(".")
-        place = result
-        for section in sections:
+        place, rest = result, path.split(".")
+        while True:
+            starts = {".".join(rest[:end]): end for end in range(len(rest), 0, -1)}
+            section = next((start for start in starts if start in place), rest[0])
+            rest = rest[starts[section] :]
+            if not rest:
+                field = section
+                break
             if place.get(section) is None:
                 place[section] = {}
             place = place[section]

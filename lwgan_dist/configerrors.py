@@ -30,6 +30,7 @@ class Places(NamedTuple):
         """The place of a key, to begin a message with: the override that gave it, or its position in the file. For a
         key that is nowhere, the same of the nearest section above it.
         """
+        path = tuple(part for key in path for part in (key.split(".") if isinstance(key, str) else [key]))
         for end in range(len(path), 0, -1):
             dotted = ".".join(str(part) for part in path[:end])
             above = [key for key in self.changes if f"{dotted}.".startswith(f"{key}.")]
@@ -46,18 +47,24 @@ class Places(NamedTuple):
 
 
 def _position(told: Any, path: Path) -> str | None:
-    """Line and column, from 1, of the key that a path ends at; None if there is no such key."""
+    """Line and column, from 1, of the key that a path ends at; None if there is no such key. A key of the file that has
+    dots (``objective.mmd_weight`` in a search space) stands for several parts of the path.
+    """
     line, column = 0, 0
-    for part in path:
-        data = getattr(told, "lc", None)
+    while path:
+        data, taken = getattr(told, "lc", None), 1
         try:
             if isinstance(told, dict):
-                key = next(key for key in told if str(key) == str(part))
+                keys = {str(key): key for key in told}
+                starts = {".".join(str(part) for part in path[:end]): end for end in range(len(path), 0, -1)}
+                start, taken = next(item for item in starts.items() if item[0] in keys)
+                key = keys[start]
                 (line, column), told = data.key(key), told[key]  # type: ignore[union-attr]
             else:
-                (line, column), told = data.item(part), told[part]  # type: ignore[union-attr]
-        except (AttributeError, KeyError, TypeError, IndexError, StopIteration):
+                (line, column), told = data.item(int(path[0])), told[int(path[0])]  # type: ignore[union-attr]
+        except (AttributeError, KeyError, TypeError, ValueError, IndexError, StopIteration):
             return None
+        path = path[taken:]
     return f"{line + 1}:{column + 1}"
 
 
@@ -76,7 +83,8 @@ def explain(model: type[BaseModel], error: ValidationError, merged: Any, places:
     schema = model.model_json_schema()
     lines = []
     for item in error.errors(include_url=False):
-        where = _resolve(schema, item["loc"], merged)
+        loc = item["loc"][:-1] if item["loc"][-1:] == ("[key]",) else item["loc"]  # the key itself, not its value
+        where = _resolve(schema, loc, merged)
         if where is None:
             continue
         path = where.path
@@ -125,6 +133,9 @@ def _message(item: Any, where: "_Where") -> str:
         members = re.findall(r"'([^']*)'", item["ctx"]["expected"])
         if len(members) > 1:
             return f"must be one of {', '.join(members)}{_got(given, members)}"
+    if kind == "too_short":
+        least = item["ctx"]["min_length"]
+        return f"must have at least {least} item{'s' * (least > 1)} (got {item['ctx']['actual_length']})"
     text = str(item["msg"]).removeprefix("Value error, ")
     if text.startswith("Input should be "):
         text = f"must be {text.removeprefix('Input should be ')}"
@@ -190,20 +201,39 @@ def _resolve(schema: Any, loc: tuple[str | int, ...], told: Any) -> _Where | Non
             place = {"$ref": union["mapping"][part]}
             continue
         if len(branches) > 1:
-            section: Any = next((branch for branch in branches if "$ref" in branch), {})
-            is_section = bool(section) and section["$ref"].rsplit("/", 1)[-1] in str(part)
-            if is_section != isinstance(told, dict):
+            forms = {_form(follow(schema, branch)): branch for branch in reversed(branches)}
+            meant = "object" if isinstance(told, dict) else "array" if isinstance(told, list) else "value"
+            if meant not in forms:
+                meant = _form(follow(schema, branches[0]))
+            if _tried(str(part), branches) != meant:
                 return None
-            place = section if is_section else {}
+            place = forms[meant]
             continue
         place = follow(schema, branches[0]) if branches else place
         fields = place.get("properties", {})
         known, (others, pending) = list(fields), (pending, {})
         path.append(part)
         place = fields.get(part) or place.get("items") or place.get("additionalProperties") or {}
-        told = told.get(part) if isinstance(told, dict) else None
+        if isinstance(told, dict):
+            told = told.get(part)
+        else:
+            told = told[part] if isinstance(told, list) and isinstance(part, int) and part < len(told) else None
     members = list(follow(schema, place).get("discriminator", {}).get("mapping", {}))
     return _Where(tuple(path), known, members, others)
+
+
+def _form(branch: Any) -> str:
+    """What a member of a union without a discriminator is: ``object``, ``array`` or ``value``."""
+    kind = branch.get("type")
+    return kind if kind in ("object", "array") else "value"
+
+
+def _tried(part: str, branches: list[Any]) -> str:
+    """The form of the member that pydantic tried, from its part of the location."""
+    models = [branch["$ref"].rsplit("/", 1)[-1] for branch in branches if "$ref" in branch]
+    if part.startswith("dict[") or any(model in part for model in models):
+        return "object"
+    return "array" if part.startswith(("list[", "constrained-list[")) else "value"
 
 
 def follow(schema: Any, place: Any) -> Any:

@@ -51,21 +51,26 @@ def build_config(
 
 
 @contextmanager
-def located(file: str | None, changes: Sequence[str]) -> Iterator[None]:
-    """Gives errors about a key that show only with the data (``data.dim: ...``) the place where the key was given.
+def located(file: str | None, changes: Sequence[str], model: type[BaseModel] = TrainConfig) -> Iterator[None]:
+    """Gives errors about a key that show only later (``data.dim: ...``, with the data), each in a line, the place where
+    the key was given.
 
     Args:
         file: the configuration that was read, None if there is none.
         changes: its overrides.
+        model: of which it is; only its keys are meant.
     """
     try:
         yield
     except ConfigError as error:
-        key = re.match(r"([a-z]\w*)(\.\w+)*(?=: )", str(error))
-        if key is None or key[1] not in TrainConfig.model_fields:
+        lines = str(error).splitlines()
+        matches = [re.match(r"([a-z]\w*)(\.\w+)*(?=: )", line) for line in lines]
+        keys = [match[0] if match and match[1] in model.model_fields else None for match in matches]
+        if not any(keys):
             raise
         places = Places(file or "", read_yaml(file) if file else None, parse_overrides(changes))
-        raise ConfigError(f"{places.of(tuple(key[0].split('.')))}{error}") from None
+        lines = [f"{places.of((key,))}{line}" if key else line for key, line in zip(keys, lines, strict=True)]
+        raise ConfigError("\n".join(lines)) from None
 
 
 def read_yaml(file: str) -> Any:

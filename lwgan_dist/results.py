@@ -44,6 +44,16 @@ class RankScore(BaseModel):
     mmd: float
 
 
+class Quality(BaseModel):
+    """How good the model is on held-out rows, at the estimated dimension; see `lwgan_dist.quality`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    energy_distance: float
+    sliced_wasserstein: float
+    reconstruction: float
+
+
 class RunResult(BaseModel):
     """The estimate, the evidence for it, and what it cost.
 
@@ -63,6 +73,7 @@ class RunResult(BaseModel):
         cpu_seconds: processor time of all workers in training and scoring; of an attempt that was cut off, up to the
             checkpoint from which the next one went on.
         wall_seconds: the same by the clock.
+        quality: of the model on held-out rows; None without such rows, and in results of older versions.
         fingerprint: identity of configuration and data.
         run_dir: where the run lies.
         notes: what a reader of the estimate should know.
@@ -84,6 +95,7 @@ class RunResult(BaseModel):
     iterations: int
     cpu_seconds: float
     wall_seconds: float
+    quality: Quality | None = None
     fingerprint: str
     run_dir: str
     notes: list[str]

@@ -38,6 +38,7 @@ from lwgan_dist.data.sample import load_sample
 from lwgan_dist.errors import ConfigError, DataError, RunFailedError
 from lwgan_dist.model import FittedModel, networks_of
 from lwgan_dist.networks import native_bfloat16
+from lwgan_dist.quality import held_out_quality
 from lwgan_dist.reporting.figures import png, rank_score_figure, sample_figure
 from lwgan_dist.reporting.tensorboard import LiveLosses, write_run
 from lwgan_dist.results import Judgement, RunResult, ScoreTables, scores_to_parquet
@@ -47,7 +48,7 @@ from lwgan_dist.training.checkpoint import Checkpoints
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.loop import train_worker
 from lwgan_dist.training.stages import rank_parts, stages_of
-from lwgan_dist.training.trainer import TrainingState
+from lwgan_dist.training.trainer import LOG_POINTS, TrainingState
 
 CONFIG_FILE, ENVIRONMENT_FILE, RESULT_FILE = "config.yaml", "env.json", "result.json"
 SCORES_FILE, RANK_SCORES_PNG, SAMPLES_PNG = "scores.parquet", "rank_scores.png", "samples.png"
@@ -66,6 +67,13 @@ class Fit(NamedTuple):
     result: RunResult
     components: ScoreTables
     model: FittedModel
+
+
+class Halt(NamedTuple):
+    """What `Run.fit_until` gives: the networks on their way, and the processor time spent so far."""
+
+    model: FittedModel
+    cpu_seconds: float
 
 
 class Run:
@@ -159,7 +167,8 @@ class Run:
             if Checkpoints(folder.sub("checkpoints")).names():
                 notify(f"goes on from the newest whole checkpoint in {folder.location}")
             self._train(folder, execution, on_progress=on_progress, verbose=verbose)
-            return self._finish(folder)
+            with torch_threads(execution.threads_per_worker):
+                return self._finish(folder)
 
     def fit(self, folder: Folder, execution: ExecutionConfig, *, initial: dict[str, Tensor] | None = None) -> Fit:
         """The result of the run alone, without the files that a reader wants: for studies and searches.
@@ -175,20 +184,78 @@ class Run:
             ConfigError: the folder holds another run, or is in use.
             RunFailedError, ClusterError: see `lwgan_dist.errors`.
         """
+        with self._lean(folder):
+            self._advance(folder, execution, initial=initial)
+            state = self._final_state(folder)
+            components = _components(state)
+            result = self._result(folder, state, components)
+            return Fit(result, components, self._model(state, result.dimension))
+
+    def fit_until(
+        self, folder: Folder, execution: ExecutionConfig, iteration: int, *, start: Folder | None = None
+    ) -> Halt:
+        """The networks after an iteration, for those who look at a run on its way. `fit` and `fit_until` go on from
+        there, and end as if the run had not been halted.
+
+        Args:
+            folder, execution: as for `fit`.
+            iteration: see `halts` for those at which the time spent is known.
+            start: folder of a run with the same networks, whose newest state this one begins with, optimizers
+                included; for population based training.
+
+        Returns:
+            The model, whose ``dimension`` is the largest rank, for there is no estimate yet.
+
+        Raises:
+            ConfigError: the folder holds another run, or is in use.
+            RunFailedError, ClusterError: see `lwgan_dist.errors`.
+        """
+        with self._lean(folder):
+            checkpoints = Checkpoints(folder.sub("checkpoints"))
+            state = checkpoints.newest()
+            if state is None and start is not None:
+                parent = Checkpoints(start.sub("checkpoints")).newest()
+                if parent is None:
+                    raise RunFailedError(f"{start.location}: the state that this run begins with is not there")
+                checkpoints.save(parent)
+            if state is None or state.meta["iteration"] < iteration:
+                self._advance(folder, execution, until=iteration)
+                state = checkpoints.newest()
+            if state is None or state.meta["iteration"] < iteration:
+                raise RunFailedError(f"{folder.location}: the workers do not write where this command reads")
+            model = self._model(state, self.config.networks.latent_dim or 1)
+            return Halt(model, state.meta["seconds"]["cpu"])
+
+    def halts(self, count: int) -> list[int]:
+        """``count`` iterations at equal distances, the last of which is the end of the run; less if it is short."""
+        iterations = sum(stage.iterations for stage in self.stages)
+        every = max(1, iterations // LOG_POINTS)
+        halts = [round(i * iterations / count / every) * every for i in range(1, count)]
+        return sorted({halt for halt in halts if 0 < halt < iterations} | {iterations})
+
+    @contextmanager
+    def _lean(self, folder: Folder) -> Iterator[None]:
+        """Hold a folder that is this run's, or no run's yet."""
         self._refuse_foreign(folder)
         with exclusive(folder):
             self._refuse_foreign(folder)  # it may have become another's meanwhile
             folder.remove_temporary()
             if not folder.has(ENVIRONMENT_FILE):
                 folder.write(ENVIRONMENT_FILE, json.dumps({"run": self._identity()}).encode())
-            if execution.workers == 0:
-                self._train_here(folder, execution, initial=initial)
-            else:
-                self._train_on_ray(folder, execution, initial=initial)
-            state = self._final_state(folder)
-            components = _components(state)
-            result = self._result(folder, state, components)
-            return Fit(result, components, self._model(state, result.dimension))
+            yield
+
+    def _advance(
+        self,
+        folder: Folder,
+        execution: ExecutionConfig,
+        *,
+        initial: dict[str, Tensor] | None = None,
+        until: int | None = None,
+    ) -> None:
+        if execution.workers == 0:
+            self._train_here(folder, execution, initial=initial, until=until)
+        else:
+            self._train_on_ray(folder, execution, initial=initial, until=until)
 
     def _train(self, folder: Folder, execution: ExecutionConfig, *, on_progress: OnProgress, verbose: bool) -> None:
         if execution.workers == 0:
@@ -209,6 +276,7 @@ class Run:
         *,
         on_progress: OnProgress = lambda _told: None,
         initial: dict[str, Tensor] | None = None,
+        until: int | None = None,
         verbose: bool = False,
     ) -> None:
         from lwgan_dist.launch.train import train_on_ray
@@ -220,6 +288,7 @@ class Run:
             data_digest=self.sample.digest,
             array=self._array,
             initial=initial,
+            until=until,
             on_progress=on_progress,
             verbose=verbose,
         )
@@ -284,9 +353,10 @@ class Run:
         *,
         report: OnProgress | None = None,
         initial: dict[str, Tensor] | None = None,
+        until: int | None = None,
     ) -> None:
         device = torch.device("cuda") if execution.use_gpu else torch.device("cpu")
-        with _torch_threads(execution.threads_per_worker):
+        with torch_threads(execution.threads_per_worker):
             train_worker(
                 self.config,
                 self.sample,
@@ -296,6 +366,7 @@ class Run:
                 checkpoints_kept=execution.checkpoints_kept,
                 report=report,
                 initial=initial,
+                until=until,
             )
 
     def _final_state(self, folder: Folder) -> TrainingState:
@@ -319,6 +390,7 @@ class Run:
         tables = _components(state)
         result = self._result(folder, state, tables)
         model = self._model(state, result.dimension)
+        result = result.model_copy(update={"quality": held_out_quality(model, self.sample)})
         model.save(folder.sub("model"))
         folder.write(SCORES_FILE, scores_to_parquet(tables, {"fingerprint": self.fingerprint}))
         figures = {"rank_scores": rank_score_figure(result), "samples": self._sample_figure(model)}
@@ -426,7 +498,7 @@ def run_files(folder: Folder) -> dict[str, str]:
 
 
 @contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
+def torch_threads(threads: int) -> Iterator[None]:
     """A fixed number of threads, part of what makes a result reproducible bit by bit; then what it was before."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

@@ -1,5 +1,6 @@
 """A user's table: Parquet (file or folder), Arrow IPC or Feather, NPY, NPZ, CSV or TSV. Read, checked, as rows."""
 
+import hashlib
 import os
 import stat
 from collections.abc import Callable
@@ -99,3 +100,8 @@ def _status(path: str) -> os.stat_result:
         raise DataError(f"{path}: no such file or folder") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+
+
+def rows_digest(rows: NDArray[Any]) -> str:
+    """16 hexadecimal digits of the SHA-256 of an array."""
+    return hashlib.sha256(f"{rows.shape}{rows.dtype}".encode() + rows.tobytes()).hexdigest()[:16]

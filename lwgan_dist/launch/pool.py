@@ -14,15 +14,16 @@ import threading
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 import ray.tune
 from ray.exceptions import RayActorError
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher, SearchGenerator
 
 from lwgan_dist.config import ExecutionConfig, WorkerRange
@@ -53,7 +54,9 @@ _ENVIRONMENT = {
 _log = logging.getLogger("lwgan_dist")
 
 Task = dict[str, Any]
-Work = Callable[[Task], dict[str, Any]]
+Report = dict[str, Any]
+Work = Callable[[Task], dict[str, Any] | Generator[Report, None, dict[str, Any]]]
+"""A generator yields reports on its way and returns the answer."""
 
 
 @contextmanager
@@ -81,6 +84,28 @@ def pool(work: Work, execution: ExecutionConfig, scratch: Path, *, verbose: bool
         yield Pool(work, execution, scratch, joined=joined, verbose=verbose)
 
 
+class Source(Protocol):
+    """Where tasks come from and what becomes of them. Everything is called in the thread that called `Pool.serve`; what
+    is raised ends the pool.
+    """
+
+    def take(self) -> tuple[int, Task] | None:
+        """A further task with a number of its own, or None if there is none now."""
+
+    @property
+    def is_dry(self) -> bool:
+        """No further task will come, whatever becomes of those that run."""
+
+    def report(self, index: int, told: dict[str, Any]) -> bool:
+        """A task's work has yielded something on its way; whether it shall go on."""
+
+    def done(self, index: int, answer: dict[str, Any] | None) -> None:
+        """A task has ended with what its work returned, or None if it was not to go on."""
+
+    def lost(self, index: int, reason: str) -> None:
+        """A task could not be finished: its work raised, or its process or node was lost too often."""
+
+
 class Pool:
     """Places for tasks; made by `pool`."""
 
@@ -104,28 +129,28 @@ class Pool:
             on_done: gets what `work` returned for each, in this thread, as they end. What it raises ends the pool.
 
         Returns:
-            Reasons, by index, why tasks could not be finished: what `work` raised, or the loss of the process or node
-            more often than ``max_failures`` allows.
+            Reasons, by index, why tasks could not be finished; see `Source.lost`.
 
         Raises:
             KeyboardInterrupt: at once; tasks that run are lost.
         """
-        reasons: dict[int, str] = {}
-        size = max(CHUNK, CHUNK_PER_SLOT * self.slots)
+        listed = _Listed(tasks, on_done)
+        self.serve(listed)
+        return listed.reasons
+
+    def serve(self, source: Source) -> None:
+        """Carry out tasks until their source is dry.
+
+        Raises:
+            KeyboardInterrupt: at once; tasks that run are lost.
+        """
         with _interruptible() as interrupted:
-            for start in range(0, len(tasks), size):
-                chunk = _Chunk(
-                    {start + i: task for i, task in enumerate(tasks[start : start + size])},
-                    on_done,
-                    self._limit(),
-                    self._execution.max_failures,
-                    interrupted,
-                )
+            while not source.is_dry:
+                size = max(CHUNK, CHUNK_PER_SLOT * self.slots)
+                chunk = _Chunk(source, size, self._limit(), self._execution.max_failures, interrupted)
                 self._pass_through_tune(chunk)
-                reasons.update(chunk.reasons)
                 del chunk
                 gc.collect()  # a Tuner is full of cycles
-        return reasons
 
     def _limit(self) -> Callable[[], int]:
         """How many tasks may be on their way at once; looked up anew now and then, as nodes come and go."""
@@ -158,6 +183,7 @@ class Pool:
                 storage_path=str(self._scratch.absolute()),
                 num_samples=-1,
                 search_alg=SearchGenerator(_Searcher(chunk)),
+                scheduler=_Scheduler(chunk),
                 callbacks=[_Callback(chunk)],
                 resources_per_trial=ray.tune.PlacementGroupFactory([bundle]),
                 reuse_actors=not several,
@@ -172,6 +198,36 @@ class Pool:
             if chunk.staging:
                 shutil.rmtree(chunk.staging, ignore_errors=True)
         chunk.deliver()
+
+
+class _Listed:
+    """Tasks that are all known beforehand, none of which is halted."""
+
+    def __init__(self, tasks: Sequence[Task], on_done: Callable[[dict[str, Any]], None]) -> None:
+        self.reasons: dict[int, str] = {}
+        self._tasks = tasks
+        self._on_done = on_done
+        self._next = 0
+
+    def take(self) -> tuple[int, Task] | None:
+        if self.is_dry:
+            return None
+        self._next += 1
+        return self._next - 1, self._tasks[self._next - 1]
+
+    @property
+    def is_dry(self) -> bool:
+        return self._next == len(self._tasks)
+
+    def report(self, index: int, told: dict[str, Any]) -> bool:
+        return True
+
+    def done(self, index: int, answer: dict[str, Any] | None) -> None:
+        assert answer is not None  # every task goes on to its end
+        self._on_done(answer)
+
+    def lost(self, index: int, reason: str) -> None:
+        self.reasons[index] = reason
 
 
 def _trial_id(trial: Any) -> str:
@@ -216,41 +272,64 @@ class _Chunk:
 
     def __init__(
         self,
-        tasks: dict[int, Task],
-        on_done: Callable[[dict[str, Any]], None],
+        source: Source,
+        size: int,
         limit: Callable[[], int],
         max_failures: int,
         interrupted: threading.Event,
     ) -> None:
-        self.tasks = tasks
-        self.on_done = on_done
+        self.source = source
+        self.left = size
         self.limit = limit
         self.max_failures = max_failures
         self.interrupted = interrupted
-        self.waiting = deque(tasks)
+        self.tasks: dict[int, Task] = {}
+        self.waiting: deque[int] = deque()
         self.running: dict[str, int] = {}
-        self.answers: deque[dict[str, Any]] = deque()
+        self.ends: deque[tuple[int, dict[str, Any]]] = deque()
         self.deaths: Counter[int] = Counter()
-        self.reasons: dict[int, str] = {}
+        self.error: Exception | None = None
+        """What the source raised within Tune's handling of trials, which would make something else of it."""
         self.staging: Path | None = None
         """Tune's folder on this machine beside the scratch one."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next task for Tune; nothing if all places are taken."""
-        if self.waiting and len(self.running) < self.limit():
-            index = self.waiting.popleft()
-            self.running[trial_id] = index
-            return {"task": json.dumps(self.tasks[index])}
-        return None if self.waiting or self.running else str(Searcher.FINISHED)
+        """The next task for Tune; nothing if all places are taken, or there is no task now."""
+        if self.error is None and len(self.running) < self.limit():
+            if not self.waiting:
+                self._fetch()
+            if self.waiting:
+                index = self.waiting.popleft()
+                self.running[trial_id] = index
+                return {"task": json.dumps(self.tasks[index])}
+        more = self.waiting or self.running or (self.left and not self.source.is_dry)
+        return None if more else str(Searcher.FINISHED)
+
+    def _fetch(self) -> None:
+        """Take a task from the source."""
+        try:
+            taken = self.source.take() if self.left and not self.source.is_dry else None
+        except Exception as error:  # noqa: BLE001 - raised again by `deliver`
+            self.error = error
+            return
+        if taken is not None:
+            index, self.tasks[index] = taken
+            self.left -= 1
+            self.waiting.append(index)
+
+    def reported(self, trial: Any, result: dict[str, Any]) -> bool:
+        """Whether a task that has yielded something goes on."""
+        if self.error or "outcome" not in result or "report" not in result["outcome"]:
+            return True
+        try:
+            return self.source.report(self.running[trial.trial_id], result["outcome"]["report"])
+        except Exception as error:  # noqa: BLE001 - raised again by `deliver`
+            self.error = error
+            return True
 
     def completed(self, trial: Any) -> None:
         """A task has ended, well or not."""
-        index = self.running.pop(trial.trial_id)
-        outcome = trial.last_result["outcome"]
-        if "reason" in outcome:
-            self.reasons[index] = outcome["reason"]
-        else:
-            self.answers.append(outcome["answer"])
+        self.ends.append((self.running.pop(trial.trial_id), trial.last_result["outcome"]))
 
     def died(self, trial: Any) -> None:
         """A task's process is lost. It becomes another trial: Tune's own restart of a trial whose reused process died
@@ -267,14 +346,22 @@ class _Chunk:
             return
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         times = f" (lost {self.deaths[index]} times)" if lost else ""
-        self.reasons[index] = f"{type(error).__name__}: {lines[-1][:500] if lines else ''}{times}"
+        reason = f"{type(error).__name__}: {lines[-1][:500] if lines else ''}{times}"
+        self.ends.append((index, {"reason": reason}))
 
     def deliver(self) -> None:
-        """Tell the caller what has ended. Here, outside of Tune's handling of trials, an error reaches the caller."""
+        """Tell the source what has ended. Here, outside of Tune's handling of trials, an error reaches the caller."""
         if self.interrupted.is_set():
             raise KeyboardInterrupt
-        while self.answers:
-            self.on_done(self.answers.popleft())
+        if self.error:
+            raise self.error
+        while self.ends:
+            index, outcome = self.ends.popleft()
+            del self.tasks[index]
+            if "reason" in outcome:
+                self.source.lost(index, outcome["reason"])
+            else:
+                self.source.done(index, outcome.get("answer"))
 
 
 class _Searcher(Searcher):  # type: ignore[misc]
@@ -292,6 +379,18 @@ class _Searcher(Searcher):  # type: ignore[misc]
 
     def save(self, checkpoint_path: str) -> None:
         pass
+
+
+class _Scheduler(FIFOScheduler):  # type: ignore[misc]
+    """Ends a task that is not to go on."""
+
+    def __init__(self, chunk: _Chunk) -> None:
+        super().__init__()
+        self._chunk = chunk
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        goes_on = self._chunk.reported(trial, result)
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
 
 class _Callback(ray.tune.Callback):  # type: ignore[misc]
@@ -315,7 +414,8 @@ class _Callback(ray.tune.Callback):  # type: ignore[misc]
 
 
 def _trainable(work: Work) -> type:
-    """What a process of Tune's runs. A class, not a function: `work` is in the main thread, and a task takes one call.
+    """What a process of Tune's runs. A class, not a function: `work` is in the main thread, and a task takes one call,
+    or one for each report.
 
     What `work` raises is an answer like any other, as is that it cannot be imported: only a lost process is a failure
     to Tune.
@@ -323,15 +423,37 @@ def _trainable(work: Work) -> type:
     pickled = ray.cloudpickle.dumps(work)
 
     class Task(ray.tune.Trainable):  # type: ignore[misc]
+        under_way: Generator[Report, None, dict[str, Any]] | None = None
+
         def step(self) -> dict[str, Any]:
             try:
-                outcome = {"answer": ray.cloudpickle.loads(pickled)(json.loads(self.config["task"]))}
+                outcome = self._advance()
             except Exception as error:  # noqa: BLE001
                 outcome = {"reason": f"{type(error).__name__}: {error}"}
-            return {"outcome": outcome, "done": True}
+            return {"outcome": outcome, "done": "report" not in outcome}
+
+        def _advance(self) -> dict[str, Any]:
+            if self.under_way is None:
+                answer = ray.cloudpickle.loads(pickled)(json.loads(self.config["task"]))
+                if not isinstance(answer, Generator):
+                    return {"answer": answer}
+                self.under_way = answer
+            try:
+                return {"report": next(self.under_way)}
+            except StopIteration as end:
+                return {"answer": end.value}
+
+        def _leave(self) -> None:
+            if self.under_way is not None:
+                self.under_way.close()
+                self.under_way = None
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self._leave()
             return True
+
+        def cleanup(self) -> None:
+            self._leave()
 
     return Task
 

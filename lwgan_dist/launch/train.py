@@ -47,10 +47,11 @@ def train_on_ray(
     data_digest: str,
     array: NDArray[Any] | None = None,
     initial: dict[str, Tensor] | None = None,
+    until: int | None = None,
     on_progress: Callable[[dict[str, Any]], None],
     verbose: bool = False,
 ) -> None:
-    """Train a run under Ray Train until its final checkpoint is in the run folder.
+    """Train a run under Ray Train until its final checkpoint, or that of an iteration, is in the run folder.
 
     Args:
         config: resolved.
@@ -59,6 +60,7 @@ def train_on_ray(
         data_digest: of the sample that the driver read; workers refuse another.
         array: the rows of an in-memory run.
         initial: parameters to start from, see `lwgan_dist.training.trainer.Trainer`.
+        until: the iteration after which to halt; by default the last.
         on_progress: gets the progress records, in a thread of the driver.
         verbose: show what Ray says.
 
@@ -79,6 +81,7 @@ def train_on_ray(
             "data_digest": data_digest,
             "array": None if array is None else ray.put(np.asarray(array)),
             "initial": None if initial is None else ray.put(initial),
+            "until": until,
         }
         scratch = folder.sub(".ray")
         trainer = ray.train.torch.TorchTrainer(
@@ -143,6 +146,7 @@ def _worker(told: dict[str, Any]) -> dict[str, Any]:
                 checkpoints_kept=execution.checkpoints_kept,
                 report=report,
                 initial=initial,
+                until=told["until"],
             )
     except NonFiniteLossError as error:  # every worker gets here: a retry would end the same way
         return {"failure": str(error)}

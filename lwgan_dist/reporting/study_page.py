@@ -1,9 +1,6 @@
 """The summary of a consistency study as Markdown and as one HTML file, both from one list of sections."""
 
-import base64
-import html
 import math
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +10,20 @@ from typing import Any
 import pyarrow as pa
 from matplotlib.figure import Figure
 
-from lwgan_dist.reporting.figures import png
+from lwgan_dist.reporting.page import (
+    Grid,
+    Part,
+    Picture,
+    Row,
+    Section,
+    counted,
+    finite,
+    html_document,
+    markdown,
+    one_line,
+)
 from lwgan_dist.reporting.study_figures import short
 
-Row = dict[str, Any]
 _MOST_FAILURES, _MOST_BASE_RUNS = 50, 24
 _CAPTIONS = {
     "correct": "P(correct) against n",
@@ -41,30 +48,6 @@ class StudyTables:
     coverage: pa.Table | None = None
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A table of texts; the first ``left`` columns are flush left, the others right."""
-
-    header: list[str]
-    rows: list[list[str]]
-    left: int = 1
-
-
-@dataclass(frozen=True)
-class Picture:
-    """The place of a figure, if there is one of this name."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading and what is below it: paragraphs (plain text), tables, figures."""
-
-    heading: str
-    parts: list[str | Grid | Picture]
-
-
 def markdown_summary(
     tables: StudyTables,
     *,
@@ -84,24 +67,9 @@ def markdown_summary(
         files: path by what is in it.
         figures: path or relative address of a figure by its name in `study_figures`.
     """
-    lines = [f"# {_md(title)}, {created:%Y-%m-%d}", ""]
     pictures = figures or {}
-    for section in study_sections(tables, notes, files or {}, pictures):
-        lines += [f"## {_md(section.heading)}", ""]
-        for part in section.parts:
-            if isinstance(part, Grid):
-                rule = ["---" if place < part.left else "---:" for place in range(len(part.header))]
-                rows = [[_md(text) for text in part.header], rule, *([_md(text) for text in row] for row in part.rows)]
-                lines += ["| " + " | ".join(row) + " |" for row in rows]
-            elif isinstance(part, Picture):
-                if part.name not in pictures:
-                    continue
-                address = pictures[part.name].replace(" ", "%20").replace("(", "%28").replace(")", "%29")
-                lines.append(f"![{_md(_CAPTIONS.get(part.name, part.name))}]({address})")
-            else:
-                lines.append(_md(part))
-            lines.append("")
-    return "\n".join(lines).rstrip() + "\n"
+    sections = study_sections(tables, notes, files or {}, pictures)
+    return markdown(title, created, sections, pictures, _CAPTIONS)
 
 
 def html_page(
@@ -119,24 +87,9 @@ def html_page(
         tables, created, title, notes, files: as in `markdown_summary`.
         figures: by the names of `study_figures`; others are shown at the end.
     """
-    pictures = dict(figures or {})
+    pictures = figures or {}
     sections = study_sections(tables, notes, files or {}, pictures)
-    placed = {part.name for section in sections for part in section.parts if isinstance(part, Picture)}
-    if further := [name for name in pictures if name not in placed]:
-        sections.append(Section("Further figures", [Picture(name) for name in further]))
-    body = [f"<h1>{_html(title)}, {created:%Y-%m-%d}</h1>"]
-    for section in sections:
-        body.append(f"<section>\n<h2>{_html(section.heading)}</h2>")
-        for part in section.parts:
-            if isinstance(part, Grid):
-                body.append(_html_table(part))
-            elif isinstance(part, Picture):
-                if part.name in pictures:
-                    body.append(_html_figure(part.name, pictures[part.name]))
-            else:
-                body.append(f"<p>{_html(part)}</p>")
-        body.append("</section>")
-    return _PAGE.format(title=f"{_html(title)}, {created:%Y-%m-%d}", style=_STYLE, body="\n".join(body))
+    return html_document(title, created, sections, pictures, _CAPTIONS)
 
 
 def study_sections(
@@ -182,8 +135,8 @@ def _overview(runs: Sequence[Row], cells: Sequence[Row], notes: Sequence[str]) -
         rows.append(["all", str(len(cells)), str(len(once)), str(failed), _hours(hours)])
     sizes = sorted({cell["n"] for cell in cells})
     methods, labels = _distinct(cells, "method"), _distinct(cells, "data")
-    parts: list[str | Grid | Picture] = [
-        f"{_count(len(labels), 'data set')}, n = {', '.join(map(str, sizes))}, {_count(len(methods), 'method')}: "
+    parts: list[Part] = [
+        f"{counted(len(labels), 'data set')}, n = {', '.join(map(str, sizes))}, {counted(len(methods), 'method')}: "
         f"{', '.join(methods)}.",
         *notes,
         Grid(["", "cells", "runs", "failed runs", "CPU hours"], rows),
@@ -231,7 +184,7 @@ def _unknown(cells: Sequence[Row]) -> Section | None:
 def _estimates(cell: Row) -> str:
     if cell["modal_dimension"] is None:
         return "-" + _failed(cell)
-    mean = f", mean {cell['mean_value']:.2f}" if _finite(cell["mean_value"]) else ""
+    mean = f", mean {cell['mean_value']:.2f}" if finite(cell["mean_value"]) else ""
     share = short(cell["modal_count"] / cell["runs"])
     return f"{cell['modal_dimension']} in {cell['modal_count']}/{cell['runs']} ({share}){mean}{_failed(cell)}"
 
@@ -267,7 +220,7 @@ def _levels(trends: Sequence[Row], cells: Sequence[Row]) -> Section | None:
 def _level(row: Row, largest: int) -> str:
     ends = ["more" if end == math.inf else f"{end:g}" for end in (row["n_low"], row["n_high"]) if _told(end)]
     interval = f" [{', '.join(ends)}]" if len(ends) == 2 else ""
-    reached = f" ({short(row['reached'])})" if _finite(row["reached"]) else ""
+    reached = f" ({short(row['reached'])})" if finite(row["reached"]) else ""
     if row["monotone"] is False:
         return "falls with n"
     estimate = f"> {largest}" if row["n_level"] is None else str(row["n_level"])
@@ -304,7 +257,7 @@ def _rates(trends: Sequence[Row]) -> Section | None:
     rows = [
         [row["data"], row["method"], _slope(row, "se_slope"), _slope(row, "penalty_slope")]
         for row in trends
-        if _finite(row["se_slope"]) or _finite(row["penalty_slope"])
+        if finite(row["se_slope"]) or finite(row["penalty_slope"])
     ]
     if not rows:
         return None
@@ -317,16 +270,16 @@ def _rates(trends: Sequence[Row]) -> Section | None:
 
 
 def _slope(row: Row, name: str) -> str:
-    if not _finite(row[name]):
+    if not finite(row[name]):
         return "-"
-    return f"{row[name]:.3f}" + (f" ± {row[name + '_se']:.3f}" if _finite(row[name + "_se"]) else "")
+    return f"{row[name]:.3f}" + (f" ± {row[name + '_se']:.3f}" if finite(row[name + "_se"]) else "")
 
 
 def _sensitivity(rows: Sequence[Row]) -> Section | None:
     rows = [row for row in rows if row["runs"]]
     if not rows:
         return None
-    parts: list[str | Grid | Picture] = [
+    parts: list[Part] = [
         "The runs judged again from their stored scores by the rule λ = c · SE^a, without new training; runs that "
         "diverged are not among them. A rule chosen by this table has seen these runs: judge it on others."
     ]
@@ -371,7 +324,7 @@ def _sensitivity_grid(shares: Mapping[tuple[float, float], float]) -> Grid:
 def _bootstrap(rows: Sequence[Row], coverage: Sequence[Row]) -> Section | None:
     if not rows and not coverage:
         return None
-    parts: list[str | Grid | Picture] = []
+    parts: list[Part] = []
     if coverage:
         parts += [
             "Runs whose bootstrap set of ranks holds the true dimension of all bootstrapped runs, with the 95 % "
@@ -391,7 +344,7 @@ def _bootstrap(rows: Sequence[Row], coverage: Sequence[Row]) -> Section | None:
     if rows:
         failures, refits = sum(row["failures"] or 0 for row in rows), sum(row["resamples"] or 0 for row in rows)
         parts.append(
-            f"{_count(len(rows), 'bootstrap')}: {refits} refits gave a dimension, {failures} did not."
+            f"{counted(len(rows), 'bootstrap')}: {refits} refits gave a dimension, {failures} did not."
             + (f" The first {_MOST_BASE_RUNS}:" if len(rows) > _MOST_BASE_RUNS else "")
         )
         parts.append(
@@ -414,17 +367,17 @@ def _failures(runs: Sequence[Row]) -> Section | None:
     failed = list({row["key"]: row for row in runs if row["failure"] is not None}.values())
     if not failed:
         return None
-    parts: list[str | Grid | Picture] = []
+    parts: list[Part] = []
     lwgan = [row for row in failed if row["kind"] == "lwgan"]
     if lwgan:
         several = any(row["initialisation"] for row in lwgan)
-        parts.append(f"{_count(len(lwgan), 'LWGAN run')} gave no dimension:")
+        parts.append(f"{counted(len(lwgan), 'LWGAN run')} gave no dimension:")
         parts.append(
             Grid(
                 ["data", "n", "method", "replicate", *(["initialisation"] if several else []), "seed", "reason"],
                 [
                     [row["data"], str(row["n"]), row["method"], str(row["replicate"]),
-                     *([str(row["initialisation"])] if several else []), str(row["seed"]), _reason(row["failure"])]
+                     *([str(row["initialisation"])] if several else []), str(row["seed"]), one_line(row["failure"])]
                     for row in lwgan[:_MOST_FAILURES]
                 ],
                 left=7,
@@ -436,7 +389,7 @@ def _failures(runs: Sequence[Row]) -> Section | None:
     if classical:
         rows = []
         for method in _distinct(classical, "method"):
-            reasons = Counter(_reason(row["failure"]) for row in classical if row["method"] == method)
+            reasons = Counter(one_line(row["failure"]) for row in classical if row["method"] == method)
             reason, count = reasons.most_common(1)[0]
             rows.append([method, str(reasons.total()), f"{reason} ({count})"])
         parts += ["Runs of classical estimators without a dimension, and the most frequent reason (how often):",
@@ -456,12 +409,6 @@ def _ends(low: float | None, high: float | None) -> str:
 
 def _failed(cell: Row) -> str:
     return f", {cell['failures']} failed" if cell["failures"] else ""
-
-
-def _reason(text: str) -> str:
-    """On one line, at most 160 characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= 160 else line[:158] + " …"
 
 
 def _by_method(cells: Sequence[Row], text: Any, truth: bool) -> Grid:
@@ -497,10 +444,6 @@ def _told(value: float | None) -> bool:
     return value is not None and not math.isnan(value)
 
 
-def _finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
-
-
 def _number(value: float | None) -> str:
     return "-" if value is None or not math.isfinite(value) else f"{value:.2f}"
 
@@ -509,76 +452,5 @@ def _whole(value: int | None) -> str:
     return "-" if value is None else str(value)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _hours(hours: float) -> str:
     return f"{hours:.1f}" if hours >= 1 else f"{hours:.3f}"
-
-
-def _md(text: str) -> str:
-    """The text with what Markdown (or HTML in it) would take as markup escaped, on one line."""
-    text = " ".join(text.split()).replace("\\", "\\\\")
-    text = re.sub(r"&(?=#|\w+;)", "&amp;", text).replace("<", "&lt;").replace(">", "&gt;")
-    text = re.sub(r"([|`*$~])", r"\\\1", text)
-    text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
-    return re.sub(r"\](?=[(\[:])", r"\\]", text)
-
-
-def _html(text: str) -> str:
-    return html.escape(text, quote=True)
-
-
-def _html_table(grid: Grid) -> str:
-    def line(texts: Sequence[str], tag: str) -> str:
-        marks = ("" if place < grid.left else ' class="r"' for place in range(len(texts)))
-        return "<tr>" + "".join(f"<{tag}{m}>{_html(t)}</{tag}>" for t, m in zip(texts, marks, strict=True)) + "</tr>"
-
-    rows = "\n".join(line(row, "td") for row in grid.rows)
-    head = line(grid.header, "th")
-    return f'<div class="scroll"><table>\n<thead>{head}</thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>'
-
-
-def _html_figure(name: str, figure: Figure) -> str:
-    caption = _html(_CAPTIONS.get(name, name))
-    data = base64.b64encode(png(figure)).decode()
-    width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    return (
-        f'<figure><img alt="{caption}" width="{width}" height="{height}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
-
-
-_STYLE = """
-:root { color-scheme: light dark; --text: #1c1e21; --dim: #5b6068; --page: #ffffff; --line: #d8dbe0; --band: #f5f6f8; }
-@media (prefers-color-scheme: dark) {
-  :root { --text: #e4e6ea; --dim: #a2a8b2; --page: #16181c; --line: #363a42; --band: #1e2126; }
-}
-body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem; background: var(--page); color: var(--text);
-  font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; }
-p { max-width: 48rem; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; margin: .8rem 0; }
-table { border-collapse: collapse; font-size: .87rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
-th { border-bottom-width: 2px; color: var(--dim); font-weight: 600; }
-th.r, td.r { text-align: right; padding: .25rem 0 .25rem .9rem; white-space: nowrap; }
-th.r { white-space: normal; }
-tbody tr:nth-child(even) { background: var(--band); }
-figure { margin: 1.2rem 0; } figure img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
-figcaption { color: var(--dim); font-size: .85rem; }
-"""
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""

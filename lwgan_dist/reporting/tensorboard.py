@@ -1,6 +1,5 @@
-"""TensorBoard files of a run, written from its recorded history."""
+"""TensorBoard files of a run, a study or a search, written from what is recorded of it."""
 
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +7,18 @@ from typing import Any, Self
 
 import pyarrow as pa
 from matplotlib.figure import Figure
+from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2  # type: ignore[import-untyped]
 from torch.utils.tensorboard import SummaryWriter
 
 from lwgan_dist.config import RunConfig
+from lwgan_dist.reporting.page import Row, finite
+from lwgan_dist.reporting.search_figures import PARAMETER
+from lwgan_dist.reporting.search_page import default_trial, ranked
 from lwgan_dist.results import RunResult
 
-_MOST_CELLS = 250
+_MOST_CELLS = _MOST_TRIALS = 250
+_MEASURES = ("energy_distance", "sliced_wasserstein", "reconstruction", "miss", "dimension_error", "cpu_seconds")
 
 
 class LiveLosses:
@@ -123,8 +128,8 @@ def _write_cell(writer: SummaryWriter, rows: Sequence[dict[str, Any]]) -> None:
     for replicate in sorted({row["replicate"] for row in rows}):
         here = [row for row in rows if row["replicate"] == replicate]
         correct += [row["correct"] for row in here if row["correct"] is not None]
-        values += [row["value"] for row in here if row["failure"] is None and _finite(row["value"])]
-        errors = [row["score_se"] for row in here if _finite(row["score_se"])]
+        values += [row["value"] for row in here if row["failure"] is None and finite(row["value"])]
+        errors = [row["score_se"] for row in here if finite(row["score_se"])]
         for name, found in (("share_correct", correct), ("mean_value", values), ("score_se", errors)):
             if found:
                 writer.add_scalar(f"cell/{name}", sum(found) / len(found), replicate)
@@ -139,7 +144,7 @@ def _write_by_size(folder: Path, cells: pa.Table, names: "_Names") -> None:
         with SummaryWriter(str(folder / names.of(data, method))) as writer:
             for row in sorted(rows, key=lambda row: row["n"]):
                 for column, name in tags.items():
-                    if _finite(row[column]):
+                    if finite(row[column]):
                         writer.add_scalar(f"by_n/{name}", row[column], row["n"])
 
 
@@ -164,5 +169,85 @@ def _safe(label: str) -> str:
     return re.sub(r"[^\w .,=+()\[\]-]", "_", label).strip(" .")[:80] or "_"
 
 
-def _finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
+def write_search(folder: Path, trials: pa.Table, figures: dict[str, Figure], parameters: Sequence[str]) -> None:
+    """A search: its figures, and one run of TensorBoard for each finished trial, ``trial-0007``, with hyperparameters.
+
+    All trials are in one table of the HPARAMS tab, whose columns are all parameters, also those that only some trials
+    have, and all measures. TensorBoard gets slow with many runs: at most 250 trials have one, the best and the default.
+
+    Args:
+        folder: receives the event files; a folder that has some already would show both.
+        trials: the table of the search.
+        figures: by tag.
+        parameters: paths of the searched fields.
+    """
+    rows = trials.to_pylist()
+    shown = ranked(rows)
+    default = default_trial(shown)
+    kept = shown[:_MOST_TRIALS]
+    if default is not None and default not in kept:
+        kept[-1] = default
+    measured = {row["number"]: _measured(row) for row in kept}
+    with SummaryWriter(str(folder)) as writer:
+        for tag, figure in figures.items():
+            writer.add_figure(tag, figure, 0, close=False)
+        # TensorBoard believes the first description of the table that it finds, so there is only this one: add_hparams
+        # would write one for each trial, without the columns that this trial does not have, and booleans as numbers.
+        names = dict.fromkeys(name for told in measured.values() for name in told)
+        experiment = api_pb2.Experiment(
+            hparam_infos=[_column(path, [row[PARAMETER + path] for row in kept]) for path in parameters],
+            metric_infos=[api_pb2.MetricInfo(name=api_pb2.MetricName(tag=name)) for name in names],
+        )
+        _write_plugin(writer, metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=experiment))
+    for row in kept:
+        start = plugin_data_pb2.SessionStartInfo()
+        for path in parameters:
+            if row[PARAMETER + path] is not None:
+                _set_value(start.hparams[path], row[PARAMETER + path])
+        end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS)
+        with SummaryWriter(str(folder / f"trial-{row['number']:04d}")) as writer:
+            _write_plugin(
+                writer, metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=start)
+            )
+            for name, value in measured[row["number"]].items():
+                writer.add_scalar(name, value, 0, new_style=True, double_precision=True)
+            _write_plugin(
+                writer, metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end)
+            )
+
+
+def _measured(row: Row) -> dict[str, float]:
+    goals = row["objectives"] or []
+    names = ["objective"] if len(goals) == 1 else [f"objective_{place + 1}" for place in range(len(goals))]
+    told = dict(zip(names, goals, strict=True)) | {name: row[name] for name in ("dimension", *_MEASURES)}
+    return {f"result/{name}": float(value) for name, value in told.items() if finite(value)}
+
+
+def _column(path: str, values: Sequence[Any]) -> Any:
+    """The description of a column of the HPARAMS tab; texts and booleans can be ticked there."""
+    told = [value for value in values if value is not None]
+    column = api_pb2.HParamInfo(name=path, type=api_pb2.DATA_TYPE_FLOAT64, differs=len(set(values)) > 1)
+    if any(isinstance(value, str) for value in told):
+        column.type = api_pb2.DATA_TYPE_STRING
+    elif any(isinstance(value, bool) for value in told):
+        column.type = api_pb2.DATA_TYPE_BOOL
+    if column.type != api_pb2.DATA_TYPE_FLOAT64:
+        for value in sorted(set(told)):
+            _set_value(column.domain_discrete.values.add(), value)
+    return column
+
+
+def _set_value(place: Any, value: Any) -> None:
+    """Put a value into a protobuf ``Value``."""
+    if isinstance(value, bool):
+        place.bool_value = value
+    elif isinstance(value, str):
+        place.string_value = value
+    else:
+        place.number_value = value
+
+
+def _write_plugin(writer: SummaryWriter, tag: str, content: Any) -> None:
+    kind = metadata.create_summary_metadata(content)
+    summary = Summary(value=[Summary.Value(tag=tag, metadata=kind, tensor=metadata.NULL_TENSOR)])
+    writer.file_writer.add_summary(summary)

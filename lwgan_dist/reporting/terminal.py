@@ -3,18 +3,32 @@
 import math
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from lwgan_dist.reporting.search_figures import PARAMETER, value_text
+from lwgan_dist.reporting.search_page import (
+    Facts,
+    SearchTables,
+    comparison_sentence,
+    default_trial,
+    dependence_sentence,
+    number_text,
+    parameter_paths,
+    ranked,
+)
 from lwgan_dist.reporting.study_figures import short
 from lwgan_dist.results import RunResult
+
+_MOST_TRIALS = 5
 
 
 class _Bar:
@@ -120,7 +134,56 @@ def print_result(result: RunResult, files: dict[str, str]) -> None:
         console.print(f"{name + ':':<12} {escape(path)}", soft_wrap=True)
 
 
-class StudyProgress(_Bar):
+class _CountingBar(_Bar):
+    """A bar of so many done of so many, elsewhere a plain line every tenth or half minute."""
+
+    def __init__(self, label: str, shown: bool) -> None:
+        super().__init__(label, shown)
+        self._what = ""
+        self._total: int | None = None
+        self._start = 0
+        self._began = time.monotonic()
+        self._last = (0, self._began)
+
+    def _columns(self) -> tuple[ProgressColumn, ...]:
+        return TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[state]}")
+
+    def _begin(self, total: int | None, what: str, done: int) -> None:
+        self._total, self._what, self._start = total, what, done
+        self._began = time.monotonic()
+        self._last = (done, self._began)
+        if self._bar:
+            self._bar.reset(self._task, total=total, completed=done, state=escape(self._count(done)))
+        else:
+            self.say(f"{self._label}  {self._count(done)}")
+
+    def _count(self, done: int) -> str:
+        return f"{done} {self._what}" if self._total is None else f"{done}/{self._total} {self._what}"
+
+    def _show(self, done: int, parts: Sequence[str]) -> None:
+        """Show the count with further parts and the time left, on a bar always, else if a line is due."""
+        state = ", ".join([self._count(done), *parts])
+        if left := self._left(done):
+            state += f", {left} left"
+        if self._bar:
+            self._bar.update(self._task, completed=done, total=self._total, state=escape(state))
+            return
+        before, when = self._last
+        due = time.monotonic() - when >= 30.0
+        if self._total is not None:
+            due = due or 10 * (done - before) >= self._total or done >= self._total
+        if done > before and due:
+            self._last = (done, time.monotonic())
+            self.say(f"{self._label}  {state}")
+
+    def _left(self, done: int) -> str:
+        """The time that the rest takes at the speed of the phase so far; empty if there is no telling."""
+        if self._total is None or not self._start < done < self._total:
+            return ""
+        return _duration((self._total - done) * (time.monotonic() - self._began) / (done - self._start))
+
+
+class StudyProgress(_CountingBar):
     """The state of a study in one line: a bar on a terminal, elsewhere a plain line every tenth or half minute.
 
     Args:
@@ -130,13 +193,6 @@ class StudyProgress(_Bar):
 
     def __init__(self, label: str = "study", shown: bool = True) -> None:
         super().__init__(label, shown)
-        self._what = ""
-        self._total = self._start = 0
-        self._began = time.monotonic()
-        self._last = (0, self._began)
-
-    def _columns(self) -> tuple[ProgressColumn, ...]:
-        return TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[state]}")
 
     def begin(self, total: int, what: str, done: int = 0) -> None:
         """Begin a phase, again for a further one.
@@ -146,14 +202,7 @@ class StudyProgress(_Bar):
             what: they are, for example "runs" or "bootstrap refits".
             done: of them, those that an earlier start of the study has left; they do not count for the speed.
         """
-        self._total, self._what, self._start = total, what, done
-        self._began = time.monotonic()
-        self._last = (done, self._began)
-        state = f"{done}/{total} {what}"
-        if self._bar:
-            self._bar.reset(self._task, total=total, completed=done, state=escape(state))
-        else:
-            self.say(f"{self._label}  {state}")
+        self._begin(total, what, done)
 
     def update(self, done: int, failed: int, cpu_seconds: float) -> None:
         """Show how far the phase is.
@@ -163,26 +212,47 @@ class StudyProgress(_Bar):
             failed: of them, those without a dimension.
             cpu_seconds: processor time of all of them.
         """
+        if self._shown:
+            self._show(done, [f"{failed} failed", _cpu(cpu_seconds)])
+
+
+class SearchProgress(_CountingBar):
+    """The state of a search in one line: a bar on a terminal, elsewhere a plain line every tenth or half minute.
+
+    Args:
+        label: name of the search.
+        shown: False for silence.
+    """
+
+    def __init__(self, label: str = "search", shown: bool = True) -> None:
+        super().__init__(label, shown)
+
+    def begin(self, total: int | None, what: str, done: int = 0) -> None:
+        """Begin a phase, again for a further one.
+
+        Args:
+            total: number of its trials; None if it is not known, as of a search that ends by the clock.
+            what: they are, for example "trials" or "fresh seeds".
+            done: of them, those that an earlier start of the search has left; they do not count for the speed.
+        """
+        self._begin(total, what, done)
+
+    def update(self, done: int, failed: int, stopped: int, best: tuple[float, int] | None, cpu_seconds: float) -> None:
+        """Show how far the phase is.
+
+        Args:
+            done: trials that have ended, failed and stopped ones among them.
+            failed: of them, those without an objective.
+            stopped: of them, those that the scheduler ended.
+            best: smallest objective and number of its trial; None if there is none yet, or several objectives.
+            cpu_seconds: processor time of all of them.
+        """
         if not self._shown:
             return
-        state = f"{done}/{self._total} {self._what}, {failed} failed, {_cpu(cpu_seconds)}"
-        if left := self._left(done):
-            state += f", {left} left"
-        if self._bar:
-            self._bar.update(self._task, completed=done, total=self._total, state=escape(state))
-            return
-        before, when = self._last
-        changed = done > before
-        due = 10 * (done - before) >= self._total or done >= self._total or time.monotonic() - when >= 30.0
-        if changed and due:
-            self._last = (done, time.monotonic())
-            self.say(f"{self._label}  {state}")
-
-    def _left(self, done: int) -> str:
-        """The time that the rest takes at the speed of the phase so far; empty if there is no telling."""
-        if not self._start < done < self._total:
-            return ""
-        return _duration((self._total - done) * (time.monotonic() - self._began) / (done - self._start))
+        parts = [f"{stopped} stopped"] if stopped else []
+        parts += [f"{failed} failed"] if failed else []
+        parts += [f"best {number_text(best[0])} (trial {best[1]})"] if best else []
+        self._show(done, [*parts, _cpu(cpu_seconds)])
 
 
 def _cpu(seconds: float) -> str:
@@ -231,10 +301,7 @@ def print_study(cells: pa.Table, files: dict[str, str], level: float = 0.95) -> 
         texts += [_cell(here[method], level) if method in here else Text("") for method in methods]
         table.add_row(*texts)
         before = label
-    if not console.is_terminal:  # a file has no width: nothing is folded
-        options = console.options.update(width=100_000)
-        console = Console(highlight=False, width=max(100, console.measure(table, options=options).maximum))
-    console.print(table)
+    _print_table(console, table)
     meaning = []
     if True in truths:
         sequence = any(row["sequence_low"] is not None for row in rows)
@@ -280,3 +347,116 @@ def print_plan(lines: list[dict[str, Any]]) -> None:
             str(line["runs"]), str(line["missing"]), f"{line['cpu_seconds']:.3g}",
         )  # fmt: skip
     console.print(table)
+
+
+def print_search(tables: SearchTables, facts: Facts, files: Mapping[str, str]) -> None:
+    """The best 5 finished trials beside the default, what they amount to, and where the files are, on standard output.
+
+    Args:
+        tables, facts: of the search.
+        files: path by what is in it.
+    """
+    trials = tables.trials.to_pylist()
+    done, paths = ranked(trials), parameter_paths(tables.trials)
+    shown = done[:_MOST_TRIALS]
+    default = default_trial(trials)
+    if default is not None and default not in shown:
+        shown.append(default)
+    columns = []
+    for row in shown:
+        goals = row["objectives"] or [None] * len(facts.objectives)
+        found = [row["origin"] if row["state"] == "finished" else row["state"]]
+        found += [value_text(row[PARAMETER + path]) for path in paths]
+        columns.append((str(row["number"]), [*found, *map(number_text, goals), value_text(row["dimension"])]))
+    single = len(facts.objectives) == 1
+    goal_names = ["objective"] if single else [f"objective {n + 1}" for n in range(len(facts.objectives))]
+    console = Console(highlight=False)
+    if columns:
+        _print_columns(console, "trial", ["origin", *paths, *goal_names, "dimension"], columns, paths)
+        console.print()
+    names = facts.objectives[0] if single else "; ".join(f"{n + 1}: {o}" for n, o in enumerate(facts.objectives))
+    counts = f"{facts.finished} finished, {facts.stopped} stopped, {facts.failed} failed trials"
+    console.print(escape(f"objective {names}; {counts}, {_cpu(facts.cpu_seconds)}"), style="dim", soft_wrap=True)
+    if facts.pairs or facts.best_number is not None:
+        console.print(escape(comparison_sentence(facts)), soft_wrap=True)
+    console.print(escape(dependence_sentence(tables.dimensions, facts.finished)), soft_wrap=True)
+    for name, path in files.items():
+        console.print(f"{escape(name) + ':':<12} {escape(path)}", soft_wrap=True)
+
+
+def print_search_plan(
+    parameters: Sequence[tuple[str, str, str]], proposals: Sequence[tuple[str, Mapping[str, Any]]]
+) -> None:
+    """What a search would try, on standard output.
+
+    Args:
+        parameters: path, values as text, and condition (empty for none) of each searched field.
+        proposals: the first trials: origin, and value by path; at most 5 are shown.
+    """
+    console = Console(highlight=False)
+    conditional = any(condition for _, _, condition in parameters)
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("parameter", "values", *(["only where"] if conditional else [])):
+        table.add_column(column, overflow="fold")
+    for texts in parameters:
+        table.add_row(*(Text(text) for text in texts[: 3 if conditional else 2]))
+    _print_table(console, table)
+    if not proposals:
+        return
+    console.print()
+    paths = [path for path, _, _ in parameters]
+    columns = [
+        (str(number), [origin, *(value_text(values.get(path)) for path in paths)])
+        for number, (origin, values) in enumerate(proposals[:_MOST_TRIALS])
+    ]
+    _print_columns(console, "trial", ["origin", *paths], columns, paths)
+
+
+def _print_columns(
+    console: Console,
+    corner: str,
+    names: Sequence[str],
+    columns: Sequence[tuple[str, Sequence[str]]],
+    paths: Sequence[str],
+) -> None:
+    """A table with a column for each trial, as there may be many parameters; their paths are cut where it is narrow."""
+
+    def table(cut: Mapping[str, str]) -> Table:
+        made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+        made.add_column(corner, overflow="fold")
+        for heading, _ in columns:
+            made.add_column(Text(heading), justify="right", overflow="fold")
+        for place, name in enumerate(names):
+            made.add_row(Text(cut.get(name, name)), *(Text(texts[place]) for _, texts in columns))
+        return made
+
+    whole = table({})
+    if console.is_terminal and console.measure(whole, options=_unlimited(console)).maximum > console.width:
+        whole = table(_short_paths(paths))
+    _print_table(console, whole)
+
+
+def _print_table(console: Console, table: Table) -> None:
+    """Print a table, without folding anything where there is no terminal: a file has no width."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    width = console.measure(table, options=_unlimited(console)).maximum
+    Console(highlight=False, width=max(100, width)).print(table)
+
+
+def _unlimited(console: Console) -> ConsoleOptions:
+    return console.options.update(width=100_000)
+
+
+def _short_paths(paths: Sequence[str]) -> dict[str, str]:
+    """The last part of each path, as many parts as tell it from the others."""
+    cut = {}
+    for path in paths:
+        parts = path.split(".")
+        for kept in range(1, len(parts) + 1):
+            tail = parts[-kept:]
+            if sum(other.split(".")[-kept:] == tail for other in paths) == 1:
+                break
+        cut[path] = ".".join(tail)
+    return cut

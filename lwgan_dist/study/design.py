@@ -9,7 +9,6 @@ its ``key``, is the hash of everything that its numbers depend on; so a study th
 labels, order, rank rules and resources may change without a run being repeated.
 """
 
-import hashlib
 import itertools
 import json
 from collections import Counter
@@ -18,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from numpy.typing import NDArray
-
 from lwgan_dist.config import SCHEMA_VERSION, RunConfig, ScoreConfig
 from lwgan_dist.configfile import build_config
 from lwgan_dist.data.manifolds import ManifoldSampler
-from lwgan_dist.data.tables import read_table
+from lwgan_dist.data.tables import read_table, rows_digest
 from lwgan_dist.errors import ConfigError, DataError
+from lwgan_dist.ledger import hash_of
 from lwgan_dist.seeding import derive
 from lwgan_dist.study.config import RuleConfig, StudyConfig, StudyManifold, StudyTable
 
@@ -226,12 +224,6 @@ def _identity(group: Group) -> dict[str, Any]:
     return told
 
 
-def hash_of(told: Any) -> str:
-    """16 hexadecimal digits of the SHA-256 of plain data."""
-    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def _seed(seed: int, *names: str | int) -> int:
     return derive(seed, *names) % 2**31
 
@@ -294,11 +286,6 @@ def _table(item: StudyTable) -> tuple[int, str]:
             f"data: {item.path}: intrinsic_dim = {item.intrinsic_dim} is more than its {len(table.columns)} columns"
         )
     return len(table.rows), rows_digest(table.rows)
-
-
-def rows_digest(rows: NDArray[Any]) -> str:
-    """16 hexadecimal digits of the SHA-256 of an array."""
-    return hashlib.sha256(f"{rows.shape}{rows.dtype}".encode() + rows.tobytes()).hexdigest()[:16]
 
 
 def _truth(item: StudyManifold | StudyTable, label: str, told: dict[str, Any], changes: dict[str, Any]) -> int | None:

@@ -2,29 +2,22 @@
 estimator. The cost of a fit does not depend on n, that of an estimator does.
 """
 
-import statistics
-import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from lwgan_dist.config import RunConfig
 from lwgan_dist.data.sample import Sample, load_sample
+from lwgan_dist.ledger import hash_of
 from lwgan_dist.runs import Run
 from lwgan_dist.study.bootstrap import refit_config
 from lwgan_dist.study.classical import classical_estimate
 from lwgan_dist.study.config import BootstrapConfig
-from lwgan_dist.study.design import Group, PlannedRun, hash_of
+from lwgan_dist.study.design import Group, PlannedRun
 from lwgan_dist.study.refits import refits_of
 from lwgan_dist.study.study import Study
-from lwgan_dist.training.stages import Stage
-from lwgan_dist.training.trainer import Trainer
-
-ITERATIONS = 8
-"""Of every stage in the pilot."""
+from lwgan_dist.training.pilot import fit_seconds
 
 
 @dataclass(frozen=True)
@@ -57,7 +50,7 @@ class Pilot:
             [told, sample.ambient_dim, min(len(sample.train), getattr(config.schedule, "embedding_rows", 0))]
         )
         if alike not in self._known:
-            self._known[alike] = Cost(_fit_seconds(config, sample), self._refit(config, sample))
+            self._known[alike] = Cost(fit_seconds(config, sample), self._refit(config, sample))
         return self._known[alike]
 
     def _classical(self, group: Group, sample: Sample, seed: int) -> float:
@@ -68,39 +61,7 @@ class Pilot:
     def _refit(self, config: RunConfig, sample: Sample) -> float:
         if self._bootstrap is None:
             return 0.0
-        return _fit_seconds(refit_config(config, self._bootstrap, self._bootstrap.kinds[0], 0, config.seed), sample)
-
-
-def _fit_seconds(config: RunConfig, sample: Sample) -> float:
-    """Processor seconds of a fit: those of `ITERATIONS` of every stage, scaled up; what comes once comes once."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        trainer = Trainer(config, sample)
-        stages = trainer.stages
-        trainer.stages = [replace(stage, iterations=min(stage.iterations, ITERATIONS)) for stage in stages]
-        trainer.iterations = sum(stage.iterations for stage in trainer.stages)
-        spent: dict[str, list[float]] = {stage.name: [] for stage in stages}
-        before = time.process_time()
-        for progress in trainer.run():
-            now = time.process_time()
-            spent[progress.stage].append(now - before)
-            before = now
-    finally:
-        torch.set_num_threads(threads)
-    return sum(_stage_seconds(stage, spent[stage.name]) for stage in stages)
-
-
-def _stage_seconds(stage: Stage, spent: Sequence[float]) -> float:
-    """Of the iterations of a stage; the first one holds what comes once, as the geodesic start."""
-    usual = statistics.median(spent[1:] or spent)
-    once = max(0.0, spent[0] - usual)
-    updates = 1.0
-    if stage.critic_updates and stage.burst:
-        total = sum(stage.critic_updates_at(i) for i in range(stage.iterations))
-        done = sum(stage.critic_updates_at(i) for i in range(1, len(spent))) / max(1, len(spent) - 1)
-        updates = total / stage.iterations / done
-    return once + usual * updates * stage.iterations
+        return fit_seconds(refit_config(config, self._bootstrap, self._bootstrap.kinds[0], 0, config.seed), sample)
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,15 @@
 ledger, so the next command may replace them.
 """
 
-import io
 import tempfile
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from lwgan_dist.reporting.figures import png
+from lwgan_dist.reporting.files import replace_folder, to_parquet
 from lwgan_dist.reporting.study_figures import study_figures
 from lwgan_dist.reporting.study_page import html_page, markdown_summary
 from lwgan_dist.reporting.tensorboard import write_study
@@ -49,7 +47,7 @@ def publish(study: Study, outcome: Outcome, title: str) -> None:
     folder.write(PAGE, page.encode())
     with tempfile.TemporaryDirectory() as temporary:
         write_study(Path(temporary), tables.runs, tables.cells, figures)
-        _replace(folder, TENSORBOARD, Path(temporary))
+        replace_folder(folder, TENSORBOARD, Path(temporary))
 
 
 def study_files(folder: Folder) -> dict[str, str]:
@@ -60,13 +58,6 @@ def study_files(folder: Folder) -> dict[str, str]:
              "TensorBoard": TENSORBOARD}  # fmt: skip
     there = {*folder.names(), *(f"{FIGURES}/{name}" for name in folder.sub(FIGURES).names())}
     return {what: f"{folder.location}/{name}" for what, name in names.items() if name in there | {SUMMARY, PAGE}}
-
-
-def to_parquet(table: pa.Table) -> bytes:
-    """A table as a Parquet file, with page checksums."""
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    return sink.getvalue()
 
 
 def study_notes(study: Study, outcome: Outcome) -> list[str]:
@@ -118,15 +109,3 @@ def study_caveats(study: Study, outcome: Outcome) -> list[str]:
             "command tries them again."
         )
     return notes
-
-
-def _replace(folder: Folder, name: str, content: Path) -> None:
-    """Replace a folder of derived files."""
-    folder.remove(name)
-    for path in sorted(content.rglob("*")):
-        if path.is_file():
-            place = path.relative_to(content)
-            target = folder.sub(name)
-            for part in place.parts[:-1]:
-                target = target.sub(part)
-            target.write(place.name, path.read_bytes())

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from lwgan_dist.ledger import hash_of
 from lwgan_dist.study import aggregate
 from lwgan_dist.study.bootstrap import WARM, Kind
 from lwgan_dist.study.config import BootstrapConfig
-from lwgan_dist.study.design import Group, PlannedRun, hash_of
+from lwgan_dist.study.design import Group, PlannedRun
 from lwgan_dist.study.ledger import Ledger, Record
 from lwgan_dist.study.rows import judge
 

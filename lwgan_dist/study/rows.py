@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from lwgan_dist.config import ScoreConfig
+from lwgan_dist.ledger import hash_of
 from lwgan_dist.method.rank_selection import RankChoice, choose_rank, rank_scores
 from lwgan_dist.results import ScoreTables
-from lwgan_dist.study.design import Group, PlannedRun, hash_of
+from lwgan_dist.study.design import Group, PlannedRun
 from lwgan_dist.study.ledger import Record
 from lwgan_dist.study.tables import RUNS
 

@@ -2,21 +2,18 @@
 knows no other, and may be called again for the same runs.
 """
 
-import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, TableData
 from lwgan_dist.data.sample import Sample, load_sample
-from lwgan_dist.data.tables import read_table
-from lwgan_dist.errors import ClusterError, DataError, InUseError, NonFiniteLossError, RunFailedError
+from lwgan_dist.errors import ClusterError, DataError
 from lwgan_dist.model import FittedModel
 from lwgan_dist.results import ScoreTables, scores_from_parquet
 from lwgan_dist.runs import ENVIRONMENT_FILE, SCORES_FILE, Fit, Run
@@ -24,17 +21,10 @@ from lwgan_dist.storage import Folder
 from lwgan_dist.study.bootstrap import refit_config, resample, warm_start
 from lwgan_dist.study.classical import classical_estimate
 from lwgan_dist.study.config import BootstrapConfig, RuleConfig
-from lwgan_dist.study.design import rows_digest
 from lwgan_dist.study.ledger import Ledger, Record, flat
-
-PATIENCE_SECONDS = 60.0
-"""How long a run waits for another process to leave its folder."""
+from lwgan_dist.worker import NUMERICAL, check_table, patiently, quiet
 
 Made = TypeVar("Made")
-
-NUMERICAL = (NonFiniteLossError, ArithmeticError, np.linalg.LinAlgError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]
-"""What an LWGAN run may end with that is its own doing: it counts as an incorrect estimate. Anything else, a full disk
-or a lost node, says nothing about the method: such a run has not been finished."""
 
 LEDGER, SCRATCH, MODELS, RUNS = "ledger", "work", "models", "runs"
 """Folders of a study: finished runs; runs under way; networks for the bootstrap; run folders, if they are kept."""
@@ -63,8 +53,8 @@ def carry_out(task: dict[str, Any]) -> dict[str, Any]:
             done["runs"] += 1
             continue
         try:
-            with _quiet():
-                record = _patiently(_KINDS[run["kind"]], run, study, execution)
+            with quiet():
+                record = patiently(partial(_KINDS[run["kind"]], run, study, execution))
             ledger.write(record)
             study.sub(SCRATCH).remove(run["key"])
         except Exception as error:  # noqa: BLE001 - one run must not end the others
@@ -76,30 +66,6 @@ def carry_out(task: dict[str, Any]) -> dict[str, Any]:
     return done
 
 
-def _patiently(work: Callable[..., Record], *arguments: Any) -> Record:
-    """Wait for a worker of a command that was killed, which is about to end and still holds the folder of the run."""
-    ends = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            return work(*arguments)
-        except InUseError:
-            if time.monotonic() > ends:
-                raise
-            time.sleep(0.5)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the hints on each sample, such as rows that are there twice."""
-    log = logging.getLogger("lwgan_dist")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-
-
 def has_model(study: Folder, key: str) -> bool:
     """Whether the networks of a run are kept, for its bootstrap."""
     return study.sub(MODELS).sub(key).has("model.json")
@@ -107,7 +73,7 @@ def has_model(study: Folder, key: str) -> bool:
 
 def _lwgan(run: dict[str, Any], study: Folder, execution: ExecutionConfig) -> Record:
     config = RunConfig.model_validate(run["config"])
-    _check_table(config, run)
+    check_table(config, run["table_digest"])
     keep = run["keep"]
     if not keep:  # whatever rank rule judges the fit, it is this one that goes on after an interruption
         config = config.model_copy(update={"score": config.score.model_copy(update=RuleConfig().model_dump())})
@@ -130,7 +96,7 @@ def _lwgan(run: dict[str, Any], study: Folder, execution: ExecutionConfig) -> Re
 
 def _classical(run: dict[str, Any], _study: Folder, _execution: ExecutionConfig) -> Record:
     config = RunConfig.model_validate(run["config"])
-    _check_table(config, run)
+    check_table(config, run["table_digest"])
     sample = _of_the_sample(run, config, lambda: load_sample(config.data))
     if isinstance(sample, Record):
         return sample
@@ -155,7 +121,7 @@ def _classical(run: dict[str, Any], _study: Folder, _execution: ExecutionConfig)
 def _refit(run: dict[str, Any], study: Folder, execution: ExecutionConfig) -> Record:
     """A refit of a bootstrap: of the run ``base``, on its resample number ``index`` of a kind."""
     config, told = RunConfig.model_validate(run["config"]), BootstrapConfig.model_validate(run["bootstrap"])
-    _check_table(config, run)
+    check_table(config, run["table_digest"])
     base = Run(config)
     model = replace(FittedModel.load(study.sub(MODELS).sub(run["base"])), dimension=run["dimension"])
     rows = resample(run["resample"], run["index"], base.sample, model, config.seed)
@@ -184,15 +150,6 @@ def _of_the_sample(run: dict[str, Any], config: RunConfig, make: Callable[[], Ma
         if isinstance(config.data, TableData):  # the table is not there any more
             raise
         return _failed(run, error)
-
-
-def _check_table(config: RunConfig, run: dict[str, Any]) -> None:
-    """A table that is not there, or another one, on this node is no property of the sample."""
-    data = config.data
-    if isinstance(data, TableData):
-        table = read_table(data.path, columns=data.columns, array=data.array)
-        if rows_digest(table.rows) != run["table_digest"]:
-            raise RunFailedError(f"{data.path}: has changed since the study began, or differs by node")
 
 
 def _record(run: dict[str, Any], sample: Sample, components: ScoreTables, cpu: float, wall: float) -> Record:

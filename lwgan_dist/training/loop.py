@@ -28,8 +28,9 @@ def train_worker(
     checkpoints_kept: int,
     report: Callable[[dict[str, Any]], None] | None,
     initial: dict[str, Tensor] | None = None,
+    until: int | None = None,
 ) -> TrainingState:
-    """Train a run to its end on this worker and return the final state.
+    """Train a run to its end on this worker, or to an iteration, and return the state there.
 
     Every worker runs this; the main worker writes checkpoints and, if anyone listens, ``progress.json`` into the run
     folder, which all must be able to read.
@@ -43,6 +44,7 @@ def train_worker(
         checkpoints_kept: of the newest.
         report: called on every worker, at the same iterations, with a progress record; None if nobody listens.
         initial: parameters to start from if there is no checkpoint; see `Trainer`.
+        until: the iteration after which to halt; a run that is there already stays as it is.
 
     Raises:
         NonFiniteLossError: on every worker; the checkpoints before it remain.
@@ -53,10 +55,14 @@ def train_worker(
         checkpoints.folder.remove_temporary()
     _resume(trainer, checkpoints, world)
     saved, stage = time.monotonic(), None
+    if until is not None and trainer.iteration >= until:
+        return trainer.state()
     for progress in trainer.run():
         if progress.stage != stage:
             stage = progress.stage
             _compare_replicas(trainer, world)
+        if progress.iteration == until:
+            break
         if not progress.recorded:
             continue
         if world.is_main:

@@ -3,69 +3,17 @@
 import base64
 import re
 from datetime import date
-from html.parser import HTMLParser
 
 import pyarrow as pa
 import pytest
 import study_tables
+from page_reading import Reader, markdown_tables, table_of
 
 from lwgan_dist.reporting.study_figures import correct_figure, short
 from lwgan_dist.reporting.study_page import StudyTables, html_page, markdown_summary
 
 EVIL = "a\"b | <script>alert(1)</script> & 'c'"
 DAY = date(2026, 11, 24)
-
-
-class _Reader(HTMLParser):
-    """Tags, attributes, and the cells of every table."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.tables: list[list[list[str]]] = []
-        self.open: list[str] = []
-        self._inside = False
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-        if tag == "table":
-            self.tables.append([])
-        if tag == "tr":
-            self.tables[-1].append([])
-        if tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-            self._inside = True
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-        self._inside = self._inside and tag not in ("td", "th")
-
-    def handle_data(self, data):
-        if self._inside:
-            self.tables[-1][-1][-1] += data
-
-
-def _markdown_tables(text: str) -> list[list[list[str]]]:
-    """Cells of the tables, split at the pipes that are not escaped."""
-    tables: list[list[list[str]]] = []
-    before = False
-    for line in text.splitlines():
-        row = line.startswith("| ")
-        if row and not before:
-            tables.append([])
-        if row and not re.fullmatch(r"[| :-]+", line.replace("---", "")):
-            tables[-1].append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
-        before = row
-    return tables
-
-
-def _table(tables, first: list[str]):
-    return next(t for t in tables if t[0][: len(first)] == first)
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +43,8 @@ def page(tables, made) -> str:
 
 def test_every_cell_of_p_correct_is_in_both(made, markdown, page):
     methods = list(study_tables.METHODS)
-    for table in (_table(_markdown_tables(markdown), ["data", "truth", "n"]),
-                  _table(_Reader(page).tables, ["data", "truth", "n"])):  # fmt: skip
+    for table in (table_of(markdown_tables(markdown), ["data", "truth", "n"]),
+                  table_of(Reader(page).tables, ["data", "truth", "n"])):  # fmt: skip
         assert table[0] == ["data", "truth", "n", *methods]
         shown = {(row[0], row[2], m): text for row in table[1:] for m, text in zip(methods, row[3:], strict=True)}
         known = [c for c in made.cells.to_pylist() if c["intrinsic_dim"] is not None]
@@ -108,7 +56,7 @@ def test_every_cell_of_p_correct_is_in_both(made, markdown, page):
 
 
 def test_html_and_markdown_have_the_same_tables(markdown, page):
-    one, other = _markdown_tables(markdown), _Reader(page).tables
+    one, other = markdown_tables(markdown), Reader(page).tables
     assert [[len(row) for row in table] for table in one] == [[len(row) for row in table] for table in other]
     plain = re.compile(r"[\w .,/\[\]():+±-]*")
     for table, same in zip(one, other, strict=True):
@@ -123,19 +71,19 @@ def test_title_and_what_was_run(made, markdown, page):
     runs = made.runs.to_pylist()
     failed = sum(r["failure"] is not None for r in runs)
     hours = sum(r["cpu_seconds"] for r in runs) / 3600
-    assert _markdown_tables(markdown)[0][-1] == ["all", "45", str(len(runs)), str(failed), f"{hours:.1f}"]
+    assert markdown_tables(markdown)[0][-1] == ["all", "45", str(len(runs)), str(failed), f"{hours:.1f}"]
 
 
 def test_runs_that_rules_share_count_once(made):
     twice = study_tables.study({"x": 2}, methods=("LWGAN", "LWGAN (rate)"), replicates=8)
     text = markdown_summary(StudyTables(**twice.tables()), created=DAY)
-    assert _markdown_tables(text)[0][1] == [
-        "LWGAN", "6", "24", _markdown_tables(text)[0][1][3], f"{24 * 90 / 3600:.3f}"
+    assert markdown_tables(text)[0][1] == [
+        "LWGAN", "6", "24", markdown_tables(text)[0][1][3], f"{24 * 90 / 3600:.3f}"
     ]  # fmt: skip
 
 
 def test_labels_are_text_in_html(page):
-    reader = _Reader(page)
+    reader = Reader(page)
     assert reader.open == []
     assert "script" not in reader.tags
     assert "b" not in reader.tags
@@ -145,7 +93,7 @@ def test_labels_are_text_in_html(page):
 
 def test_labels_are_text_in_markdown(markdown):
     assert "<" not in markdown
-    rows = [row for table in _markdown_tables(markdown) for row in table if row[0].startswith('a"b')]
+    rows = [row for table in markdown_tables(markdown) for row in table if row[0].startswith('a"b')]
     assert rows
     assert {row[0] for row in rows} == {"a\"b \\| &lt;script&gt;alert(1)&lt;/script&gt; & 'c'"}
 
@@ -159,7 +107,7 @@ def test_markdown_of_underscores_stars_and_links():
 def test_html_needs_nothing_from_elsewhere(page):
     text = re.sub(r"base64,[\w+/=]+", "", page)
     assert not re.search(r"(?i)https?:|//[a-z]|@import|url\(|<link|<script|<iframe", text)
-    sources = [value for name, value in _Reader(page).attributes if name in ("src", "href", "srcset")]
+    sources = [value for name, value in Reader(page).attributes if name in ("src", "href", "srcset")]
     assert len(sources) == 2
     for source in sources:
         assert base64.b64decode(source.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
@@ -167,14 +115,14 @@ def test_html_needs_nothing_from_elsewhere(page):
 
 
 def test_unknown_truth_is_a_distribution(made, markdown):
-    table = _table(_markdown_tables(markdown), ["data", "n"])
+    table = table_of(markdown_tables(markdown), ["data", "n"])
     assert table[1][0] == "a table"
     cell = next(
         c for c in made.cells.to_pylist() if c["data"] == "a table" and c["method"] == "TwoNN" and c["n"] == 250
     )
     text = f"{cell['modal_dimension']} in {cell['modal_count']}/8 ({short(cell['modal_count'] / 8)}), "
     assert table[1][table[0].index("TwoNN")].startswith(text + f"mean {cell['mean_value']:.2f}")
-    assert not any(row[0] == "a table" for row in _table(_markdown_tables(markdown), ["data", "truth"]))
+    assert not any(row[0] == "a table" for row in table_of(markdown_tables(markdown), ["data", "truth"]))
 
 
 def test_only_unknown_truth_says_nothing_of_correctness():
@@ -186,7 +134,7 @@ def test_only_unknown_truth_says_nothing_of_correctness():
 
 
 def test_level_of_n_and_its_interval(made, markdown):
-    table = _table(_markdown_tables(markdown), ["data", *study_tables.METHODS])
+    table = table_of(markdown_tables(markdown), ["data", *study_tables.METHODS])
     trend = next(t for t in made.trends.to_pylist() if t["data"] == "s_curve" and t["method"] == "MLE")
     assert trend["n_level"] is None
     assert table[1][table[0].index("MLE")] == "&gt; 4000 [250, more] (.12)"
@@ -213,11 +161,11 @@ def test_comparisons_are_seen_from_the_lwgan():
 
 def test_failed_lwgan_runs_are_listed(made, markdown):
     failed = [r for r in made.runs.to_pylist() if r["kind"] == "lwgan" and r["failure"] is not None]
-    table = _table(_markdown_tables(markdown), ["data", "n", "method", "replicate"])
+    table = table_of(markdown_tables(markdown), ["data", "n", "method", "replicate"])
     assert len(table) - 1 == len(failed) > 0
     assert [row[3:5] for row in table[1:]] == [[str(r["replicate"]), str(r["seed"])] for r in failed]
     assert table[1][5] == "broke &lt;b&gt;here&lt;/b&gt; \\| now"
-    counts = _table(_markdown_tables(markdown), ["method", "failures"])
+    counts = table_of(markdown_tables(markdown), ["method", "failures"])
     mle = [r for r in made.runs.to_pylist() if r["method"] == "MLE" and r["failure"] is not None]
     assert [row[1] for row in counts if row[0] == "MLE"] == [str(len(mle))]
 
@@ -225,7 +173,7 @@ def test_failed_lwgan_runs_are_listed(made, markdown):
 def test_of_many_failures_fifty_and_a_count():
     made = study_tables.study({"x": 2}, methods=("LWGAN",), sizes=(10,), replicates=63, failing=1.0)
     text = markdown_summary(StudyTables(**made.tables()), created=DAY)
-    assert len(_table(_markdown_tables(text), ["data", "n", "method", "replicate"])) == 51
+    assert len(table_of(markdown_tables(text), ["data", "n", "method", "replicate"])) == 51
     assert "and 13 more" in text
 
 
@@ -257,7 +205,7 @@ def test_coverage_and_sensitivity(made, markdown):
     rows = [r for r in made.sensitivity.to_pylist() if r["correct"] is not None]
     rows = [r for r in rows if (r["exponent"], r["constant"]) == (0.8, 1.0)]
     share = sum(r["correct"] for r in rows) / sum(r["runs"] for r in rows)
-    table = _table(_markdown_tables(markdown), ["exponent a"])
+    table = table_of(markdown_tables(markdown), ["exponent a"])
     assert next(row for row in table if row[0] == "0.8")[3] == short(share)
 
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_study import TINY, Silent, config, study
 
+from lwgan_dist import worker
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.errors import ClusterError, ConfigError, DataError, InUseError, NonFiniteLossError
 from lwgan_dist.results import scores_from_parquet
@@ -181,7 +182,7 @@ def test_a_table_that_changes_while_the_study_runs_is_not_mixed(tmp_path, monkey
     np.save(tmp_path / "a.npy", rows)
     outcome = prepared.carry_out(Silent())
     assert len(outcome.unfinished) == 6
-    assert all("has changed since the study began" in reason for reason in outcome.unfinished.values())
+    assert all("has changed meanwhile" in reason for reason in outcome.unfinished.values())
 
 
 def test_unknown_truth(tmp_path):
@@ -504,7 +505,7 @@ def test_a_folder_that_another_process_holds_is_no_failure_of_the_method(tmp_pat
         raise InUseError("another process is working in this run folder")
 
     monkeypatch.setattr(Run, "fit", held)
-    monkeypatch.setattr(work, "PATIENCE_SECONDS", 0.6)
+    monkeypatch.setattr(worker, "PATIENCE_SECONDS", 0.6)
     _, outcome, _ = carry_out(tmp_path / "study", {"bootstrap": {"resamples": 2}}, **told)
     assert len(outcome.unfinished) == 1
     assert "another process" in next(iter(outcome.unfinished.values()))

@@ -1,0 +1,40 @@
+"""Asynchronous successive halving by Ray Tune's scheduler, asked directly: trials are known by their numbers, so one
+that is carried out again, or was finished by an earlier command, counts once.
+"""
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+
+
+class Asha:
+    """Decides which trials go on. At report number g, g f, g f^2, .. a trial goes on if its value is among the best 1/f
+    of those that have come so far.
+
+    Args:
+        reports: of a trial, at most.
+        grace: g, number of the first report that counts.
+        factor: f.
+    """
+
+    def __init__(self, reports: int, grace: int, factor: float) -> None:
+        self._scheduler = AsyncHyperBandScheduler(
+            time_attr="report", metric="value", mode="min", max_t=reports, grace_period=grace,
+            reduction_factor=factor, stop_last_trials=False,
+        )  # fmt: skip
+        self._trials: dict[int, SimpleNamespace] = {}
+
+    def goes_on(self, number: int, report: int, value: float) -> bool:
+        """Whether a trial goes on after its report number ``report``, from 1, with a finite value; small is good."""
+        if number not in self._trials:
+            self._trials[number] = SimpleNamespace(trial_id=str(number))
+            self._scheduler.on_trial_add(None, self._trials[number])
+        told = {"report": report, "value": value}
+        decision = self._scheduler.on_trial_result(None, self._trials[number], told)
+        return bool(decision == TrialScheduler.CONTINUE)
+
+    def remember(self, number: int, values: Sequence[float]) -> None:
+        """Count the reports of a trial that has ended before."""
+        for i, value in enumerate(values, start=1):
+            self.goes_on(number, i, value)

@@ -1,0 +1,292 @@
+"""What a search is told. Pure data, as `lwgan_dist.config`: neither torch nor Ray."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from lwgan_dist.config import (
+    ArrayData,
+    ExecutionConfig,
+    Fraction,
+    Frozen,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    RunConfig,
+    WorkerRange,
+    clash,
+)
+
+Measure = Literal[
+    "energy_distance", "sliced_wasserstein", "reconstruction", "miss", "dimension_error", "cpu_seconds",
+]  # fmt: skip
+"""What can be minimised, see `lwgan_dist.search.objective`."""
+QUALITY: tuple[Measure, ...] = ("energy_distance", "sliced_wasserstein", "reconstruction")
+"""Of them, those that a run has before its end."""
+KINDS = ("uniform", "loguniform", "integer", "choice", "grid")
+
+_SECTIONS = ("data", "networks", "objective", "schedule", "score")
+
+Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+Values = Annotated[list[Any], Field(min_length=1)]
+
+
+class Parameter(Frozen):
+    """A field that is searched; exactly one of the kinds."""
+
+    uniform: Pair | None = None
+    """[low, high]: uniform."""
+    loguniform: Pair | None = None
+    """[low, high], both > 0: uniform in the logarithm."""
+    integer: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
+    """[low, high], both included: a whole number."""
+    choice: Values | None = None
+    """Values without an order."""
+    grid: Values | None = None
+    """Values that are all tried: the grids of a space are crossed. Not for the searcher ``optuna``."""
+    log: bool = False
+    """Of an ``integer``: uniform in the logarithm."""
+    step: PositiveInt = 1
+    """Of an ``integer``: distance of the values, counted from the low end."""
+    when: dict[str, Any] = {}
+    """Only where other fields of the space have this value (or one of a list): ``{schedule.name: fast}``."""
+
+    @property
+    def kind(self) -> str:
+        """Which of `KINDS` it is."""
+        return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        given = [kind for kind in KINDS if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"needs exactly one of {', '.join(KINDS)} (got {', '.join(given) or 'none'})")
+        if self.kind in ("uniform", "loguniform", "integer"):
+            low, high = getattr(self, self.kind)
+            if low >= high:
+                raise ValueError(f"{self.kind}: low < high must hold (got {low:g} and {high:g})")
+            if low <= 0 and (self.kind == "loguniform" or self.log):
+                raise ValueError(f"{self.kind}: low > 0 must hold in the logarithm (got {low:g})")
+        if self.kind != "integer" and (self.log or self.step != 1):
+            raise ValueError("log and step go with integer")
+        if self.log and self.step != 1:
+            raise ValueError("log and step exclude each other")
+        return self
+
+
+class RandomSearcher(Frozen):
+    """Independent draws; the grids of the space are gone through in turn, as in Ray Tune."""
+
+    name: Literal["random"] = "random"
+
+
+class GridSearcher(Frozen):
+    """All combinations of grids, choices and integers, in order; no other kinds. ``budget.trials`` is not needed."""
+
+    name: Literal["grid"] = "grid"
+
+
+class OptunaSearcher(Frozen):
+    """Optuna (extra ``search``): proposals from the results so far."""
+
+    name: Literal["optuna"] = "optuna"
+    sampler: Literal["tpe", "nsga2"] = "tpe"
+    """``tpe``: tree-structured Parzen estimator, all parameters jointly. ``nsga2``: for several objectives."""
+    startup_trials: PositiveInt = 10
+    """Trials of ``tpe`` before the first proposal from results; those before are random."""
+    population: Annotated[int, Field(ge=2)] = 20
+    """Trials of one generation of ``nsga2``."""
+    ahead: PositiveInt = 4
+    """A proposal rests on the results of all trials but this many before it: so many trials can be under way at once,
+    and what is proposed does not depend on which of them ends first."""
+
+
+SearcherConfig = Annotated[RandomSearcher | GridSearcher | OptunaSearcher, Field(discriminator="name")]
+
+
+class NoScheduler(Frozen):
+    """Every trial is carried out to its end."""
+
+    name: Literal["none"] = "none"
+
+
+class AshaScheduler(Frozen):
+    """Asynchronous successive halving (Li et al. 2020): at each rung trials go on only if they are among the best."""
+
+    name: Literal["asha"] = "asha"
+    reports_per_seed: PositiveInt = 4
+    """Reports of a run, at equal distances of its iterations; the last one is its end."""
+    grace_reports: PositiveInt = 1
+    """Reports of a trial up to its first rung; each further rung is at ``reduction_factor`` times as many."""
+    reduction_factor: Annotated[float, Field(gt=1)] = 2.0
+    """At a rung the best 1 / reduction_factor of the trials that have come so far go on."""
+
+
+class PbtScheduler(Frozen):
+    """Population based training (Jaderberg et al. 2017), in generations: ``budget.trials`` members train together;
+    after each generation the worst go on from networks and parameters of the best, with parameters changed. The best of
+    the last generation are then trained from the beginning, as trials: what is found can be repeated by a single run.
+    """
+
+    name: Literal["pbt"] = "pbt"
+    generations: Annotated[int, Field(ge=2)] = 4
+    """Equal parts of the iterations of a run."""
+    quantile: Annotated[float, Field(gt=0, le=0.5)] = 0.25
+    """Share of the members that is replaced after a generation, and share that replaces it."""
+    factor: Annotated[float, Field(gt=1)] = 1.2
+    """A parameter is multiplied or divided by it, within its range."""
+    resample: Fraction = 0.25
+    """Probability of a new draw in place of that."""
+    finalists: PositiveInt = 2
+    """Members that are trained from the beginning."""
+
+
+SchedulerConfig = Annotated[NoScheduler | AshaScheduler | PbtScheduler, Field(discriminator="name")]
+
+
+class PlateauConfig(Frozen):
+    """End of a search that does not get better."""
+
+    patience: PositiveInt = 20
+    """Trials in a row without a better objective."""
+    tolerance: NonNegativeFloat = 0.0
+    """How much better it must be."""
+
+
+class BudgetConfig(Frozen):
+    """When a search ends; trials that have begun are carried out."""
+
+    trials: PositiveInt | None = None
+    """Number of trials, initial points included; by default 30, of a ``grid`` all."""
+    hours: PositiveFloat | None = None
+    """No trial begins when the command has run for so long, by the clock."""
+    plateau: PlateauConfig | None = None
+    """No trial begins when the objective has not become better for long."""
+
+
+Weights = Annotated[dict[Measure, PositiveFloat], Field(min_length=1)]
+Initial = Literal["default", "paper"] | dict[str, Any]
+
+
+class SearchConfig(Frozen):
+    """The content of a file for ``lwgan-dist tune``: a run, and which of its fields are searched, how and for what."""
+
+    run: RunConfig
+    """The default configuration, from which a trial differs by the parameters of the space."""
+    space: Annotated[dict[str, Parameter], Field(min_length=1)]
+    """Parameters by the dotted path of their field: ``objective.mmd_weight: {loguniform: [0.1, 10]}``."""
+    searcher: SearcherConfig = RandomSearcher()
+    """How parameters are proposed."""
+    scheduler: SchedulerConfig = NoScheduler()
+    """Which trials are stopped early or replaced."""
+    objective: Weights | Annotated[list[Weights], Field(min_length=2)] = {
+        "energy_distance": 1.0,
+        "reconstruction": 1.0,
+    }
+    """What is minimised: a sum of measures with weights, averaged over the seeds of a trial. A list of such sums: their
+    Pareto front."""
+    initial: list[Initial] = ["default", "paper"]
+    """The first trials: ``default`` is ``run`` as it is, ``paper`` the authors' values of the searched fields, or
+    values by path; the rest as in ``run``."""
+    budget: BudgetConfig = BudgetConfig()
+    """When it ends."""
+    seeds_per_trial: PositiveInt = 1
+    """Runs of a trial, each on its own sample or split and with its own seed, the same ones for all trials."""
+    confirm_seeds: Annotated[int, Field(ge=0)] = 5
+    """Seeds not used before, on which the best trial is compared with the default at the end. 0: no comparison."""
+    seed: int = 0
+    """Seeds of proposals, samples and runs are derived from it."""
+    execution: ExecutionConfig = ExecutionConfig()
+    """Where and how; ``workers`` is the number of processes of *each* run: 1 for Ray Tune with as many trials at once
+    as fit, 2 and more for nested Ray Train, 0 for one trial after the other in this process without Ray."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dotted_space(cls, told: Any) -> Any:
+        """The fields of a space may also stand in sections, ``{networks: {width: ...}}``, where overrides put them."""
+        space = told.get("space") if isinstance(told, dict) else None
+        if not isinstance(space, dict):
+            return told
+        dotted: dict[Any, Any] = {}
+        for key, value in space.items():
+            parameters = {key: value}
+            if key in _SECTIONS and isinstance(value, dict) and not set(value) & set(Parameter.model_fields):
+                parameters = {f"{key}.{field}": parameter for field, parameter in value.items()}
+            for path, parameter in parameters.items():
+                if path in dotted:
+                    raise clash(f"space.{path}", "is given twice")
+                dotted[path] = parameter
+        return {**told, "space": dotted}
+
+    @property
+    def objectives(self) -> list[dict[Measure, float]]:
+        """The sums that are minimised."""
+        return self.objective if isinstance(self.objective, list) else [self.objective]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if isinstance(self.run.data, ArrayData):
+            raise clash("run.data.source", "'array' is for the Python class LWGAN; a file names a manifold or a table")
+        for path, section in (("run.seed", self.run), ("run.data.seed", self.run.data)):
+            if "seed" in section.model_fields_set and section.seed:
+                raise clash(path, "is not used: the seeds of all runs are derived from the seed of the search")
+        if isinstance(self.execution.workers, WorkerRange):
+            raise clash("execution.workers", "a search takes a number, the same for all runs")
+        if self.execution.workers == 0 and self.execution.address:
+            raise clash("execution.address", "is of no use with execution.workers = 0, which needs no Ray")
+        self._check_objective()
+        self._check_searcher()
+        self._check_scheduler()
+        return self
+
+    def _check_objective(self) -> None:
+        data = self.run.data
+        used = {measure for weights in self.objectives for measure in weights}
+        held_out = used & set(QUALITY)
+        if held_out and data.holdout_fraction == 0 and getattr(data, "rows", "fixed") != "stream":
+            raise clash("objective", f"{sorted(held_out)[0]} needs run.data.holdout_fraction > 0 (got 0)")
+        known = used & {"miss", "dimension_error"}
+        if known and data.source != "manifold":
+            raise clash("objective", f"{sorted(known)[0]} needs data of known dimension")
+
+    def _check_searcher(self) -> None:
+        several = len(self.objectives) > 1
+        kinds = {path: parameter.kind for path, parameter in self.space.items()}
+        if isinstance(self.searcher, OptunaSearcher):
+            for path, kind in kinds.items():
+                if kind == "grid":
+                    raise clash(f"space.{path}", "a grid goes with the searchers grid and random; use choice")
+        if isinstance(self.searcher, GridSearcher):
+            for path, kind in kinds.items():
+                if kind in ("uniform", "loguniform"):
+                    raise clash(f"space.{path}", f"{kind} has no end of values; the searcher grid needs a grid")
+        if several and isinstance(self.searcher, OptunaSearcher) and self.searcher.sampler != "nsga2":
+            raise clash("searcher.sampler", "several objectives are searched by nsga2 (or by random, grid)")
+        if several and self.budget.plateau:
+            raise clash("budget.plateau", "needs one objective")
+
+    def _check_scheduler(self) -> None:
+        scheduler = self.scheduler
+        if isinstance(scheduler, NoScheduler):
+            return
+        if len(self.objectives) > 1:
+            raise clash("scheduler", f"{scheduler.name} needs one objective")
+        late = sorted(set(self.objectives[0]) - set(QUALITY))
+        interim = isinstance(scheduler, PbtScheduler) or scheduler.reports_per_seed > 1
+        if late and interim:
+            mend = "" if isinstance(scheduler, PbtScheduler) else "; with reports_per_seed = 1 reports are at ends only"
+            raise clash("scheduler", f"the objective has {late[0]}, which a run has only at its end{mend}")
+        if isinstance(scheduler, AshaScheduler):
+            reports = self.seeds_per_trial * scheduler.reports_per_seed
+            if scheduler.grace_reports >= reports:
+                raise clash(
+                    "scheduler.grace_reports",
+                    f"must be below the {reports} reports of a trial (seeds_per_trial x reports_per_seed), "
+                    "or nothing could be stopped",
+                )
+        elif not isinstance(self.searcher, RandomSearcher):
+            raise clash("searcher", "pbt begins with a random population: searcher {name: random}")
+        elif self.budget.hours is not None or self.budget.plateau is not None:
+            raise clash("budget", "pbt trains budget.trials members to the end; hours and plateau do not apply")
+        elif (self.budget.trials or 2) < 2:
+            raise clash("budget.trials", "a population has at least 2 members")

@@ -1,0 +1,126 @@
+"""How trials are carried out: under Ray Tune, many at once, or one after the other in this process."""
+
+import tempfile
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from lwgan_dist.config import ExecutionConfig
+from lwgan_dist.errors import UserError
+from lwgan_dist.search.work import carry_out
+from lwgan_dist.storage import Folder
+
+if TYPE_CHECKING:
+    from lwgan_dist.launch.pool import Pool, Source
+
+Told = dict[str, Any]
+
+
+class Engine:
+    """Carries out tasks of `lwgan_dist.search.work`; a context manager, within which one Ray serves all phases.
+
+    Args:
+        folder: of the search.
+        execution: where and how.
+        verbose: show what Ray says.
+    """
+
+    def __init__(self, folder: Folder, execution: ExecutionConfig, verbose: bool) -> None:
+        self._folder = folder
+        self._execution = execution
+        self._verbose = verbose
+        self._stack = ExitStack()
+        self._pool: Pool | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    @property
+    def common(self) -> Told:
+        """What every task holds."""
+        execution = self._execution
+        if execution.workers == 1:  # a run is carried out within the process that gets the task
+            execution = execution.model_copy(update={"workers": 0})
+        return {"search": self._folder.location, "execution": execution.model_dump(mode="json")}
+
+    def serve(self, source: "Source") -> None:
+        """Carry out tasks until their source is dry.
+
+        Raises:
+            ClusterError: no cluster, or one without the resources.
+        """
+        if self._execution.workers == 0:
+            _serve_here(source)
+            return
+        if self._pool is None:
+            from lwgan_dist.launch.pool import pool
+
+            local = self._folder.local
+            scratch = local / ".tune" if local else Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+            self._pool = self._stack.enter_context(pool(carry_out, self._execution, scratch, verbose=self._verbose))
+        self._pool.serve(source)
+
+    def finish(self, tasks: Sequence[Told], on_done: Callable[[int, Told], None]) -> dict[int, str]:
+        """Carry out tasks that are all known; returns reasons, by index, of those that did not finish."""
+        if not tasks:
+            return {}
+        listed = _Listed(tasks, on_done)
+        self.serve(listed)
+        return listed.reasons
+
+
+class _Listed:
+    """Tasks that are all known beforehand; reports are not asked for."""
+
+    def __init__(self, tasks: Sequence[Told], on_done: Callable[[int, Told], None]) -> None:
+        self.reasons: dict[int, str] = {}
+        self._left = list(reversed(list(enumerate(tasks))))
+        self._on_done = on_done
+
+    def take(self) -> tuple[int, Told] | None:
+        return self._left.pop() if self._left else None
+
+    @property
+    def is_dry(self) -> bool:
+        return not self._left
+
+    def report(self, index: int, told: Told) -> bool:
+        return True
+
+    def done(self, index: int, answer: Told | None) -> None:
+        assert answer is not None
+        self._on_done(index, answer)
+
+    def lost(self, index: int, reason: str) -> None:
+        self.reasons[index] = reason
+
+
+def _serve_here(source: "Source") -> None:
+    """One task after the other in this process."""
+    while not source.is_dry:
+        taken = source.take()
+        if taken is None:
+            return
+        index, task = taken
+        try:
+            answer = _through(carry_out(task), lambda told, i=index: source.report(i, told))  # type: ignore[misc]
+        except (UserError, OSError) as error:
+            source.lost(index, f"{type(error).__name__}: {error}")
+            continue
+        source.done(index, answer)
+
+
+def _through(work: Generator[Told, None, Told], goes_on: Callable[[Told], bool]) -> Told | None:
+    """The answer at the end of the work; None if it was not to go on."""
+    while True:
+        try:
+            told = next(work)
+        except StopIteration as end:
+            return dict(end.value)
+        if not goes_on(told):
+            work.close()
+            return None

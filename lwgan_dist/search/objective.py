@@ -1,0 +1,93 @@
+"""What a search minimises: a weighted sum of measures of a finished run, none of which depends on the weights of the
+LWGAN's own objective.
+
+- ``energy_distance``, ``sliced_wasserstein``, ``reconstruction``: on held-out rows, at the estimated rank, in the units
+  of the standardisation of the default configuration; see `lwgan_dist.quality`
+- ``miss``: 1 if the estimated dimension is not the true one, else 0; its mean over the seeds is 1 - hit rate
+- ``dimension_error``: |estimate - truth|
+- ``cpu_seconds``: processor time of training and scoring (no two runs take the same)
+
+On its way a run has no estimate; its interim objective is the least over the ranks.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lwgan_dist.config import Standardization
+from lwgan_dist.data.sample import Sample
+from lwgan_dist.data.standardize import Standardizer
+from lwgan_dist.model import FittedModel
+from lwgan_dist.quality import held_out_quality
+from lwgan_dist.search.config import QUALITY
+from lwgan_dist.seeding import derive
+
+INTERIM_ROWS = 512
+"""Generated and held-out rows of an interim objective, which is computed at every rank."""
+
+WORST = 1e30
+"""In place of what is not finite: schedulers compare quantiles, and JSON has no infinity."""
+
+Weights = Mapping[Any, float]
+
+
+def seeds(seed: int, purpose: str, index: int) -> tuple[int, int]:
+    """Seeds of sample and run number ``index``, of every trial (purpose "trial") or of the comparison ("confirm")."""
+    return derive(seed, f"search/{purpose}/sample", index) % 2**31, derive(seed, f"search/{purpose}/run", index) % 2**31
+
+
+def unit_of(sample: Sample, standardize: Standardization) -> Standardizer:
+    """The standardisation in whose units the objective is, computed from the training rows of a sample."""
+    if sample.stream is not None:
+        return sample.standardizer
+    return Standardizer.fit(sample.standardizer.undo(sample.train), standardize)
+
+
+def measure(
+    model: FittedModel, sample: Sample, standardize: Standardization, cpu_seconds: float
+) -> dict[str, float | None]:
+    """All measures of a finished run."""
+    quality = held_out_quality(model, sample, scale=unit_of(sample, standardize))
+    truth = sample.intrinsic_dim
+    measures: dict[str, float | None] = dict.fromkeys(QUALITY) if quality is None else quality.model_dump()
+    measures["miss"] = None if truth is None else float(model.dimension != truth)
+    measures["dimension_error"] = None if truth is None else float(abs(model.dimension - truth))
+    measures["cpu_seconds"] = cpu_seconds
+    return measures
+
+
+def interim_objective(model: FittedModel, sample: Sample, standardize: Standardization, weights: Weights) -> float:
+    """The objective of a run on its way, the least over the ranks; infinite if the networks give no numbers."""
+    unit = unit_of(sample, standardize)
+    least = math.inf
+    for rank in range(1, model.latent_dim + 1):
+        quality = held_out_quality(model, sample, rank, unit, INTERIM_ROWS)
+        assert quality is not None  # the configuration of a search says so
+        value = weighted(quality.model_dump(), weights)
+        if math.isfinite(value):
+            least = min(least, value)
+    return least
+
+
+def weighted(measures: Mapping[str, float | None], weights: Weights) -> float:
+    """Sum of weight x measure; NaN if one is missing."""
+    return sum(weight * _number(measures[name]) for name, weight in weights.items())
+
+
+def finite(value: float) -> float:
+    """The value, or `WORST`."""
+    return min(value, WORST) if math.isfinite(value) else WORST
+
+
+def mean_objective(runs: Sequence[Mapping[str, Any]], weights: Weights) -> float:
+    """Mean over runs."""
+    return sum(weighted(run, weights) for run in runs) / len(runs)
+
+
+def label_of(weights: Weights) -> str:
+    """``energy_distance + 0.5 reconstruction``."""
+    return " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in weights.items())
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

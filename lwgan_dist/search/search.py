@@ -1,0 +1,393 @@
+"""A search from the command to its tables: trials are proposed and carried out, under Ray Tune or in this process; the
+best is compared with the default on fresh seeds; then everything is computed from the ledger.
+
+The folder of a search:
+
+- ``config.yaml``, ``env.json``   the configuration of the last command; versions, machine, precision
+- ``ledger/``                     trials that have ended, with all measures
+- ``best.yaml``                   the best trial, for ``lwgan-dist train``; with several objectives ``front/``
+- ``trials.parquet``, ``runs.parquet``, ...  the tables of `lwgan_dist.search.tables`
+- ``figures/``, ``tb/``, ``summary.md``, ``report.html``
+- ``work/``, ``population/``      runs under way; members of a population
+"""
+
+import itertools
+import json
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from lwgan_dist.config import RunConfig, TableData
+from lwgan_dist.configfile import to_yaml
+from lwgan_dist.data.tables import read_table, rows_digest
+from lwgan_dist.errors import ConfigError, RunFailedError
+from lwgan_dist.networks import native_bfloat16
+from lwgan_dist.runs import CONFIG_FILE, ENVIRONMENT_FILE, Run, versions
+from lwgan_dist.search.config import AshaScheduler, GridSearcher, PbtScheduler, SearchConfig
+from lwgan_dist.search.engine import Engine
+from lwgan_dist.search.objective import seeds
+from lwgan_dist.search.population import Member, Population
+from lwgan_dist.search.queue import Ended, Queue
+from lwgan_dist.search.searchers import Outcome as TrialOutcome
+from lwgan_dist.search.searchers import Proposal, Searcher, searcher
+from lwgan_dist.search.space import Space
+from lwgan_dist.search.trials import Trial, TrialLedger, TrialRecord
+from lwgan_dist.search.work import LEDGER, SCRATCH
+from lwgan_dist.storage import Folder, exclusive
+
+TRIALS_BY_DEFAULT = 30
+
+Told = dict[str, Any]
+
+
+class Progress(Protocol):
+    """Who is told how a search goes."""
+
+    def begin(self, total: int | None, what: str) -> None:
+        """A phase of so many trials or runs begins."""
+
+    def update(self, done: int, failed: int, stopped: int, best: tuple[float, int] | None, cpu_seconds: float) -> None:
+        """Where the phase stands; ``best`` is objective and number of the best trial."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The best trial's configuration and the default on one fresh seed; None of what did not finish."""
+
+    index: int
+    best: TrialRecord | None
+    default: TrialRecord | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search has found.
+
+    Attributes:
+        ended: trials in the order of their numbers.
+        best: the best finished trial; None with several objectives, or if none has finished.
+        pairs: of the comparison with the default.
+        population: members after each generation.
+        unfinished: reasons, by what it is, of what was lost; the same command tries it again.
+    """
+
+    ended: list[Ended]
+    best: Ended | None
+    pairs: list[Pair]
+    population: list[list[Member]]
+    unfinished: dict[str, str]
+
+
+class Search:
+    """A configuration in its folder. Nothing is written before `carry_out`.
+
+    Args:
+        config: the search.
+        folder: of the search; every worker must see it.
+
+    Raises:
+        ConfigError, DataError: a space, an initial point or a default run that cannot be; a folder that holds something
+            else.
+
+    Attributes:
+        space: checked.
+        default: the default run, resolved.
+        base: the same as told, with the precision of the search.
+        sample: of the default run, with the seeds as told.
+        intrinsic_dim: the truth, None if unknown.
+    """
+
+    def __init__(self, config: SearchConfig, folder: Folder) -> None:
+        self.config = config
+        self.folder = folder
+        self.ledger = TrialLedger(folder.sub(LEDGER))
+        self.space = Space(config)
+        self._environment = self._read_environment()
+        self._table_digest = _table_digest(config.run)
+        self.base = self._settled(config.run)
+        run = Run(self.base)
+        self.default, self.sample, self.intrinsic_dim = run.config, run.sample, run.sample.intrinsic_dim
+        if any("miss" in weights or "dimension_error" in weights for weights in config.objectives):
+            self._check_truth()
+        self._searcher()
+
+    def _read_environment(self) -> Told:
+        if self.folder.has(ENVIRONMENT_FILE):
+            told = self.folder.read_json(ENVIRONMENT_FILE)
+            if "search" not in told:
+                raise ConfigError(
+                    f"{self.folder.location}: holds no search, but a run or a study; choose another --name"
+                )
+            return dict(told["search"])
+        if any(not name.startswith(".") for name in self.folder.names()):
+            raise ConfigError(f"{self.folder.location}: is not empty and not a search; choose another --name")
+        return {"precision": "bfloat16" if native_bfloat16() else "float32"}
+
+    @property
+    def precision(self) -> str:
+        """What ``precision: auto`` means in this search, on whatever machine its runs are."""
+        return str(self._environment["precision"])
+
+    def _check_truth(self) -> None:
+        if self.intrinsic_dim is None:
+            raise ConfigError("objective: miss and dimension_error need data of known dimension")
+
+    def _settled(self, config: RunConfig) -> RunConfig:
+        """Without what a worker would decide by its own machine or working folder."""
+        if config.precision == "auto":
+            config = config.model_copy(update={"precision": self.precision})
+        if isinstance(config.data, TableData):
+            path = str(Path(config.data.path).absolute())
+            config = config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
+        return config
+
+    def _searcher(self) -> Searcher:
+        return searcher(self.config, self.space, self.default)
+
+    # trials -----------------------------------------------------------------------------------------------------------
+
+    def trial(self, values: Mapping[str, Any]) -> Trial:
+        """The trial of values of the space.
+
+        Raises:
+            ConfigError: there can be no such run.
+        """
+        config = self.base if not values else self._settled(self.space.configuration(dict(values)))
+        chosen = tuple(seeds(self.config.seed, "trial", index) for index in range(self.config.seeds_per_trial))
+        return Trial(config, chosen, self._table_digest, self.unit, self._context())
+
+    @property
+    def unit(self) -> Any:
+        """The standardisation in whose units is measured."""
+        return self.config.run.data.standardize
+
+    @property
+    def trials(self) -> int | None:
+        """Number of trials; None: all that the searcher has."""
+        if self.config.budget.trials is None and isinstance(self.config.searcher, GridSearcher):
+            return None
+        return self.config.budget.trials or TRIALS_BY_DEFAULT
+
+    # what would be done -----------------------------------------------------------------------------------------------
+
+    def first_proposals(self, count: int = 5) -> list[Proposal]:
+        """The first proposals, as far as they do not rest on results."""
+        chosen = self._searcher()
+        count = min(count, self.trial_count, chosen.ahead or count)
+        return [proposal for proposal in map(chosen.propose, range(count)) if proposal is not None]
+
+    @property
+    def trial_count(self) -> int:
+        """Number of trials, if no other end of the search comes before."""
+        if self.trials is not None:
+            return self.trials
+        chosen = self._searcher()
+        return next(number for number in itertools.count() if chosen.propose(number) is None)
+
+    @property
+    def ended(self) -> int:
+        """Of the trials the first so many have ended already; members of a population are not trials."""
+        queue = self._queue(self._searcher(), lambda _trial: {}, self.trials, lambda _queue: None)
+        queue.look_ahead()
+        return len(queue.ended)
+
+    def _context(self) -> str | None:
+        if not isinstance(self.config.scheduler, AshaScheduler):
+            return None
+        told = [self.config.scheduler.model_dump(mode="json"), self.config.objectives]
+        return json.dumps(told, sort_keys=True)
+
+    def _task(self, engine: Engine, trial: Trial) -> Told:
+        """What `lwgan_dist.search.work` is told about a trial."""
+        scheduler = self.config.scheduler
+        asha = isinstance(scheduler, AshaScheduler) and trial.context is not None
+        return {
+            **engine.common,
+            "kind": "trial",
+            "config": trial.config.model_dump(mode="json"),
+            "seeds": trial.seeds,
+            "table_digest": trial.table_digest,
+            "unit": trial.unit,
+            "weights": self.config.objectives[0],
+            "scheduled": asha,
+            "reports_per_seed": scheduler.reports_per_seed if asha and isinstance(scheduler, AshaScheduler) else 1,
+        }
+
+    # doing it ---------------------------------------------------------------------------------------------------------
+
+    def carry_out(
+        self, progress: Progress, publish: Callable[[Outcome], None] | None = None, *, verbose: bool = False
+    ) -> Outcome:
+        """Carry out what is missing.
+
+        Args:
+            progress: is told.
+            publish: gets the outcome, while no other command can work in the folder.
+            verbose: show what Ray says.
+
+        Raises:
+            ClusterError: no cluster, or one without the resources.
+            KeyboardInterrupt: the same search goes on from the trials that have ended.
+        """
+        with exclusive(self.folder):
+            self._claim()
+            with Engine(self.folder, self.config.execution, verbose) as engine:
+                population: list[list[Member]] = []
+                finalists = None
+                if isinstance(self.config.scheduler, PbtScheduler):
+                    population, finalists = self._populate(self.config.scheduler, engine, progress)
+                queue = self._try(engine, progress, finalists)
+                self.ledger.gather()
+                best = queue.best()
+                pairs, lost = self._compare(best, engine, progress)
+            self.ledger.gather()
+            unfinished = {f"trial {number}": reason for number, reason in sorted(queue.unfinished.items())} | lost
+            if not unfinished:
+                self.folder.remove(SCRATCH)
+            outcome = Outcome([ended for _, ended in sorted(queue.ended.items())], best, pairs, population, unfinished)
+            if publish:
+                publish(outcome)
+            return outcome
+
+    def _claim(self) -> None:
+        try:
+            self.folder.remove_temporary()
+        except OSError as error:
+            raise ConfigError(f"{self.folder.location}: cannot be used ({error.strerror or error})") from None
+        self.folder.remove(".tune")
+        self.ledger.remove_temporary()
+        told = {
+            "search": self._environment,
+            "versions": versions(),
+            "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
+        }
+        self.folder.write(ENVIRONMENT_FILE, json.dumps(told, indent=1).encode())
+        self.folder.write(CONFIG_FILE, to_yaml(self.config).encode())
+        self.ledger.gather()
+
+    def _populate(
+        self, scheduler: PbtScheduler, engine: Engine, progress: Progress
+    ) -> tuple[list[list[Member]], list[Told]]:
+        """Train a population; its members after each generation, and values of the finalists."""
+        first = self._searcher()
+        count = self.trials or TRIALS_BY_DEFAULT
+        initial = [proposal.values for proposal in map(first.propose, range(count)) if proposal is not None]
+        # Changes are to values, so the default is told with them.
+        initial = [values or self.space.values_of(self.default) for values in initial]
+        data_seed, _ = seeds(self.config.seed, "trial", 0)
+
+        def build(values: Mapping[str, Any], seed: int) -> RunConfig:
+            config = self._settled(self.space.configuration(dict(values)))
+            data = config.data.model_copy(update={"seed": data_seed})
+            return config.model_copy(update={"data": data, "seed": seed})
+
+        common = {"table_digest": self._table_digest, "unit": self.unit, "weights": self.config.objectives[0]}
+        population = Population(scheduler, self.space, self.config.seed, self.folder, self.ledger, build, common)
+        progress.begin(count * scheduler.generations, "generations of members")
+
+        def told(generation: int, members: list[Member]) -> None:
+            done = (generation + 1) * count
+            failed = sum(member.value is None for member in members)
+            best = min(members, key=lambda member: member.rank_value)
+            progress.update(done, failed, 0, None if best.value is None else (best.value, best.index), 0.0)
+
+        generations = population.train(initial, engine, told)
+        finalists = population.finalists(generations[-1])
+        if not finalists:
+            raise RunFailedError("no member of the population has reached the end: " + str(generations[-1][0].failure))
+        return generations, finalists
+
+    def _try(self, engine: Engine, progress: Progress, finalists: list[Told] | None) -> Queue:
+        """Carry out the trials: those of the searcher, or the finalists of a population beside the default."""
+        chosen: Searcher = self._searcher()
+        if finalists is not None:
+            chosen = _Given(chosen, finalists)
+        limit = self.trials if finalists is None else None
+        progress.begin(limit if finalists is None else len(finalists) + 1, "trials")
+
+        def ended(queue: Queue) -> None:
+            states = [item.outcome.state for item in queue.ended.values()]
+            best = queue.best()
+            progress.update(
+                len(states) + len(queue.unfinished),
+                states.count("failed") + len(queue.unfinished),
+                states.count("stopped"),
+                (best.outcome.objectives[0], best.number) if best and best.outcome.objectives else None,
+                sum(item.record.cpu_seconds for item in queue.ended.values() if item.record),
+            )
+
+        queue = self._queue(chosen, lambda trial: self._task(engine, trial), limit, ended)
+        queue.look_ahead()
+        if not queue.is_dry:
+            engine.serve(queue)
+        return queue
+
+    def _queue(
+        self,
+        chosen: Searcher,
+        task_of: Callable[[Trial], Told],
+        limit: int | None,
+        on_ended: Callable[[Queue], None],
+    ) -> Queue:
+        scratch = self.folder.sub(SCRATCH)
+        return Queue(self.config, chosen, self.trial, task_of, self.ledger, scratch, limit, on_ended)
+
+    def _compare(self, best: Ended | None, engine: Engine, progress: Progress) -> tuple[list[Pair], dict[str, str]]:
+        """Carry out the best trial's configuration and the default on fresh seeds."""
+        if best is None or not self.config.confirm_seeds:
+            return [], {}
+        configurations = {"best": self.trial(best.proposal.values), "default": self.trial({})}
+        if configurations["best"].config == configurations["default"].config or best.proposal.origin == "default":
+            return [], {}
+        planned: dict[tuple[int, str], Trial] = {}
+        for index in range(self.config.confirm_seeds):
+            fresh = (seeds(self.config.seed, "confirm", index),)
+            for role, trial in configurations.items():
+                planned[index, role] = replace(trial, seeds=fresh, context=None)
+        known = {record.key: record for record in self.ledger.records({trial.key for trial in planned.values()})}
+        missing = {trial.key: trial for trial in planned.values() if trial.key not in known}
+        progress.begin(len(missing), "runs on fresh seeds")
+        spent = failed = 0.0
+
+        def note(_index: int, answer: Told) -> None:
+            nonlocal spent, failed
+            record = known[answer["key"]] = TrialRecord(**answer)
+            spent, failed = spent + record.cpu_seconds, failed + (record.failure is not None)
+            done = len(known.keys() & missing.keys())
+            progress.update(done, int(failed), 0, None, spent)
+
+        lost = engine.finish([self._task(engine, trial) for trial in missing.values()], note)
+        names = list(missing)
+        reasons = {f"comparison, run {names[i]}": reason for i, reason in lost.items()}
+        pairs = [
+            Pair(index, *(known.get(planned[index, role].key) for role in ("best", "default")))
+            for index in range(self.config.confirm_seeds)
+        ]
+        return pairs, reasons
+
+
+class _Given:
+    """The searcher of what a population has found: the default, then the finalists."""
+
+    ahead: int | None = None
+
+    def __init__(self, first: Searcher, finalists: Sequence[Told]) -> None:
+        default = first.propose(0)
+        self._proposals = [default] if default and default.origin == "default" else []
+        self._proposals += [Proposal(dict(values), "finalist") for values in finalists]
+
+    def propose(self, number: int) -> Proposal | None:
+        return self._proposals[number] if number < len(self._proposals) else None
+
+    def tell(self, number: int, outcome: TrialOutcome) -> None:
+        pass
+
+
+def _table_digest(config: RunConfig) -> str | None:
+    data = config.data
+    if not isinstance(data, TableData):
+        return None
+    return rows_digest(read_table(data.path, columns=data.columns, array=data.array).rows)

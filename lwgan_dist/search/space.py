@@ -1,0 +1,580 @@
+"""The space of a search: which configurations there are between which it chooses, checked, drawn from and counted.
+
+A *point* of the space is a dictionary of values by path, with only those parameters whose conditions hold. Its values
+are plain Python values as the schema of `RunConfig` writes them, so that points can be compared by ``==``.
+"""
+
+import difflib
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, get_args, get_origin
+
+import numpy as np
+from pydantic import BaseModel
+
+from lwgan_dist.config import (
+    FastSchedule,
+    Frozen,
+    NetworksConfig,
+    ObjectiveConfig,
+    PaperSchedule,
+    RunConfig,
+    SampleConfig,
+    ScoreConfig,
+    override,
+)
+from lwgan_dist.configerrors import one_line, shortened
+from lwgan_dist.configfile import build_config, located
+from lwgan_dist.errors import ConfigError
+from lwgan_dist.search.config import Parameter, SearchConfig
+
+SCHEDULE = "schedule.name"
+GRID_LIMIT = 100_000
+"""Most combinations of a grid."""
+
+_SCHEDULES: dict[str, type[Frozen]] = {"paper": PaperSchedule, "fast": FastSchedule}
+_SECTIONS: dict[str, tuple[type[Frozen], ...]] = {
+    "networks": (NetworksConfig,),
+    "objective": (ObjectiveConfig,),
+    "schedule": (PaperSchedule, FastSchedule),
+    "score": (ScoreConfig,),
+}
+_DATA_FIELD = "data.standardize"
+"""The only field of the data that is searched: it changes what is trained on, not what is judged."""
+_FIELDS = {
+    **{
+        f"{section}.{name}": field.annotation
+        for section, models in _SECTIONS.items()
+        for model in models
+        for name, field in model.model_fields.items()
+    },
+    "precision": RunConfig.model_fields["precision"].annotation,
+    _DATA_FIELD: SampleConfig.model_fields["standardize"].annotation,
+}
+"""Type of each field that can be searched, by path."""
+
+Point = dict[str, Any]
+
+
+class Space:
+    """The parameters of a search.
+
+    Args:
+        config: the search.
+
+    Raises:
+        ConfigError: fields that do not exist or cannot be searched, values that the schema refuses, conditions that
+            cannot hold; all errors at once, a line each, that begins with the key (``space.objective.mmd_weight: ``).
+    """
+
+    def __init__(self, config: SearchConfig) -> None:
+        self.run = config.run
+        self._base = config.run.model_dump()
+        self._parameters = dict(config.space)
+        self._when: dict[str, dict[str, list[Any]]] = {path: {} for path in self._parameters}
+        self._check()
+        self._order = self._parents_first(list(self._parameters))
+        # Draws are the same in whatever order the file names the parameters.
+        self._draw_order = self._parents_first(sorted(self._parameters))
+
+    @property
+    def paths(self) -> list[str]:
+        """All parameters, in the order of the file, but each after those that its conditions are about."""
+        return list(self._order)
+
+    @property
+    def draw_order(self) -> list[str]:
+        """The same, but sorted where conditions leave the choice: an order that does not depend on that of the file."""
+        return list(self._draw_order)
+
+    def parameter(self, path: str) -> Parameter:
+        """A parameter; the values of its ``choice`` or ``grid`` are as the schema writes them."""
+        return self._parameters[path]
+
+    def is_active(self, path: str, values: Point) -> bool:
+        """Whether the conditions of a parameter hold at a point. A condition on a parameter that is itself not there
+        does not hold.
+        """
+        return all(parent in values and _among(values[parent], allowed) for parent, allowed in self._when[path].items())
+
+    def configuration(self, values: Point) -> RunConfig:
+        """The run of a point: the run of the search with these values.
+
+        Raises:
+            ConfigError: values that the schema refuses.
+        """
+        return build_config(RunConfig, override(self._base, values), {}) if values else self.run
+
+    def values_of(self, config: RunConfig) -> Point:
+        """The point that a configuration is at. Its values may lie outside of the space, see `contains`."""
+        return self._active({path: _at(config, path) for path in self._order if _has(config, path)})
+
+    def contains(self, values: Point) -> bool:
+        """Whether these are the values of a point of the space: each in its range, those and no others that are
+        active.
+        """
+        active = {path for path in self._order if self.is_active(path, values)}
+        return active == set(values) and all(self._within(path, value) for path, value in values.items())
+
+    def outside(self, values: Point) -> list[str]:
+        """What keeps values from being those of a point, a line each: ``networks.width: 7 is not in its integer [8,
+        64]``. Nothing is said of active parameters that have no value.
+        """
+        lines = []
+        for path, value in values.items():
+            if path not in self._parameters:
+                lines.append(f"{_key(path)}: is not in the space{_hint(path, self._order)}")
+            elif not self.is_active(path, values):
+                lines.append(f"{path}: its condition ({_text(self._parameters[path].when)}) does not hold")
+            elif not self._within(path, value):
+                lines.append(f"{path}: {_text(value)} is not in its {self._described(path)}")
+        return lines
+
+    def paper_values(self, config: RunConfig) -> Point:
+        """The point of the authors: their constants, which are the defaults of the models, for weights, widths,
+        activation, score and schedule ``paper``. Where they have no value (``fast``, latent dimension, precision,
+        standardisation, or a default that depends on the data) it is that of the configuration.
+
+        Args:
+            config: the default run, resolved.
+        """
+        values = {}
+        if SCHEDULE in self._parameters and self._within(SCHEDULE, "paper") and config.schedule.name != "paper":
+            config = build_config(RunConfig, override(config.model_dump(), {SCHEDULE: "paper"}), {})
+        for path in self._order:
+            if _has(config, path):
+                constant = _authors_constant(path, config)
+                values[path] = _at(config, path) if constant is None else constant
+        return self._active(values)
+
+    def draw(self, rng: np.random.Generator, fixed: Point | None = None) -> Point:
+        """A random point.
+
+        Args:
+            rng: the draws are a function of its state and the space, not of the order of the parameters in the file.
+            fixed: values that are not drawn; those that turn out not to be active are left out.
+        """
+        values: Point = {}
+        for path in self._draw_order:
+            if not self.is_active(path, values):
+                continue
+            values[path] = fixed[path] if fixed and path in fixed else self._draw(path, rng)
+        return {path: values[path] for path in self._order if path in values}
+
+    def grid(self) -> list[Point]:
+        """All points of a space of grids, choices and integers, in order: the last parameter changes fastest.
+
+        Raises:
+            ConfigError: more than `GRID_LIMIT` points.
+        """
+        return self._grid(self._order)
+
+    def grids(self) -> list[Point]:
+        """All combinations of the parameters of the kind ``grid`` alone; one without values if there are none. A
+        condition on a parameter of another kind is taken to hold.
+
+        Raises:
+            ConfigError: more than `GRID_LIMIT` combinations.
+        """
+        return self._grid([path for path in self._order if self._parameters[path].kind == "grid"])
+
+    def mutable(self) -> list[str]:
+        """The parameters that may change in the middle of a training: weights of the objective, learning rates, shares
+        of the ranks; but none that another parameter's condition is about.
+        """
+        parents = {parent for when in self._when.values() for parent in when}
+        return [path for path in self._order if _may_change(path) and path not in parents]
+
+    def perturb(self, values: Point, rng: np.random.Generator, factor: float, resample: float) -> Point:
+        """A point near another one, in the parameters that are `mutable`; the others stay.
+
+        A number is multiplied by the factor or divided by it, with equal probability, and clipped to its range (a whole
+        number moves by at least a step); of a grid the value before or after, of a choice another value.
+
+        Args:
+            values: the point.
+            rng: draws are made in an order that does not depend on the file.
+            factor: above 1.
+            resample: probability, of each parameter, of a new draw in place of that.
+        """
+        changed = dict(values)
+        mutable = set(self.mutable())
+        for path in self._draw_order:
+            if path in mutable and path in values:
+                again = rng.random() < resample
+                changed[path] = self._draw(path, rng) if again else self._step(path, values[path], rng, factor)
+        return changed
+
+    # values ---------------------------------------------------------------------------------------------------------
+
+    def listed(self, path: str) -> list[Any]:
+        """All values of a parameter of the kind choice, grid or integer, in order."""
+        parameter = self._parameters[path]
+        if parameter.integer is not None:
+            low, high = parameter.integer
+            return [self.as_field(path, value) for value in range(low, high + 1, parameter.step)]
+        return list(parameter.choice if parameter.choice is not None else parameter.grid or [])
+
+    def as_field(self, path: str, value: int) -> int | float:
+        """A whole number as the field has it."""
+        return float(value) if _numbers(_FIELDS[path]) == {float} else int(value)
+
+    def _draw(self, path: str, rng: np.random.Generator) -> Any:
+        parameter = self._parameters[path]
+        if parameter.integer is not None:
+            first, last = parameter.integer
+            if parameter.log:
+                # Each whole number has the part of the logarithm from half below it to half above it.
+                drawn = math.exp(rng.uniform(math.log(first - 0.5), math.log(last + 0.5)))
+                return self.as_field(path, min(max(round(drawn), first), last))
+            return self.as_field(path, first + parameter.step * int(rng.integers((last - first) // parameter.step + 1)))
+        if parameter.uniform is not None:
+            low, high = parameter.uniform
+            return _clipped(float(rng.uniform(low, high)), low, high)
+        if parameter.loguniform is not None:
+            low, high = parameter.loguniform
+            return _clipped(math.exp(rng.uniform(math.log(low), math.log(high))), low, high)
+        values = self.listed(path)
+        return values[int(rng.integers(len(values)))]
+
+    def _step(self, path: str, value: Any, rng: np.random.Generator, factor: float) -> Any:
+        parameter, up = self._parameters[path], bool(rng.random() < 0.5)
+        if parameter.kind in ("uniform", "loguniform"):
+            low, high = getattr(parameter, parameter.kind)
+            return _clipped(float(value * factor if up else value / factor), low, high)
+        if parameter.integer is not None:
+            (first, last), unit = parameter.integer, parameter.step
+            steps = round(((value * factor if up else value / factor) - value) / unit)
+            steps = max(steps, 1) if up else min(steps, -1)
+            place = round((value - first) / unit) + steps
+            return self.as_field(path, first + unit * min(max(place, 0), (last - first) // unit))
+        values = self.listed(path)
+        if not _among(value, values):
+            return self._draw(path, rng)
+        place = next(index for index, known in enumerate(values) if _equal(known, value))
+        if parameter.kind == "grid":
+            near = place + 1 if up else place - 1
+            return values[near if 0 <= near < len(values) else place]
+        others = values[:place] + values[place + 1 :]
+        return others[int(rng.integers(len(others)))] if others else value
+
+    def _within(self, path: str, value: Any) -> bool:
+        parameter = self._parameters[path]
+        if parameter.kind in ("choice", "grid"):
+            return _among(value, self.listed(path))
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        low, high = getattr(parameter, parameter.kind)
+        if not low <= value <= high:
+            return False
+        return parameter.integer is None or (value - low) % parameter.step == 0
+
+    def _active(self, values: Point) -> Point:
+        """Of values for all parameters, those whose conditions hold."""
+        active: Point = {}
+        for path in self._order:
+            if path in values and self.is_active(path, active):
+                active[path] = values[path]
+        return active
+
+    def _grid(self, paths: Sequence[str]) -> list[Point]:
+        points = list(itertools.islice(self._points(paths, {}, set(paths)), GRID_LIMIT + 1))
+        if len(points) > GRID_LIMIT:
+            raise ConfigError(f"space: has more than {GRID_LIMIT:,} combinations")
+        return points
+
+    def _points(self, paths: Sequence[str], values: Point, crossed: set[str]) -> Iterator[Point]:
+        if not paths:
+            yield dict(values)
+            return
+        path, *rest = paths
+        when = {parent: allowed for parent, allowed in self._when[path].items() if parent in crossed}
+        if all(parent in values and _among(values[parent], allowed) for parent, allowed in when.items()):
+            for value in self.listed(path):
+                yield from self._points(rest, {**values, path: value}, crossed)
+        else:
+            yield from self._points(rest, values, crossed)
+
+    def _described(self, path: str) -> str:
+        parameter = self._parameters[path]
+        kind = parameter.kind
+        step = f" in steps of {parameter.step}" if parameter.step > 1 else ""
+        return f"{kind} {_text(getattr(parameter, kind))}{step}"
+
+    def _parents_first(self, paths: list[str]) -> list[str]:
+        ordered: list[str] = []
+
+        def add(path: str) -> None:
+            if path not in ordered:
+                for parent in paths:
+                    if parent in self._when[path]:
+                        add(parent)
+                ordered.append(path)
+
+        for path in paths:
+            add(path)
+        return ordered
+
+    # checks ---------------------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        """Raises all errors. A later check rests on earlier ones and passes over the parameters that failed them."""
+        found: dict[str, list[str]] = {path: [] for path in self._parameters}
+
+        def check(errors_of: Callable[[str], list[str]]) -> None:
+            failed = {path for path, errors in found.items() if errors}
+            for path in found:
+                if path not in failed:
+                    found[path] += errors_of(path)
+            for path, errors in found.items():
+                if errors:  # what rests on it is checked as if it did not
+                    self._when[path] = {}
+                    for when in self._when.values():
+                        when.pop(path, None)
+
+        check(self._field_errors)
+        check(self._condition_errors)
+        for path, parameter in self._parameters.items():
+            for parent, told in parameter.when.items():
+                if not found[path] and not found[parent]:
+                    self._when[path][parent] = told if isinstance(told, list) else [told]
+        check(self._schedule_errors)
+        check(self._value_errors)
+        check(self._condition_value_errors)
+        lines = [f"space.{_key(path)}{error}" for path, errors in found.items() for error in errors]
+        if lines:
+            raise ConfigError("\n".join(dict.fromkeys(lines)))
+
+    def _field_errors(self, path: str) -> list[str]:
+        if path in _FIELDS and path not in {f"{section}.name" for section in _SECTIONS if section != "schedule"}:
+            return []
+        section, _, field = path.partition(".")
+        if path == "seed":
+            return [": is not searched; the seeds of all runs are derived from the seed of the search"]
+        if section == "data":
+            return [f": is not searched, only {_DATA_FIELD} is: objectives on other data could not be compared"]
+        if path in _SECTIONS:
+            of_section = [known for known in _FIELDS if known.startswith(f"{path}.")]
+            return [f": is a section; name its fields, for example {of_section[-1]}"]
+        if path in _FIELDS:
+            return [": has only one value"]
+        known = list(_FIELDS)
+        if field and section in _SECTIONS:
+            known = [name for name in known if name.startswith(f"{section}.")]
+        return [f": unknown field{_hint(path, known)}"]
+
+    def _condition_errors(self, path: str) -> list[str]:
+        when = self._parameters[path].when
+        unknown = [parent for parent in when if parent not in self._parameters]
+        if unknown:
+            return [f".when: {_key(name)} is not in the space{_hint(name, list(self._parameters))}" for name in unknown]
+        chain = self._cycle(path)
+        return [f".when: a condition cannot rest on itself ({' on '.join(chain)})"] if chain else []
+
+    def _cycle(self, path: str) -> list[str]:
+        """The shortest chain of conditions from a parameter back to itself; empty if there is none."""
+        chains = [[path]]
+        seen = {path}
+        for chain in chains:  # grows while it is gone through
+            parameter = self._parameters.get(chain[-1])
+            for parent in parameter.when if parameter else ():
+                if parent == path:
+                    return [*chain, path]
+                if parent not in seen:
+                    seen.add(parent)
+                    chains.append([*chain, parent])
+        return []
+
+    def _schedules(self, path: str) -> list[str]:
+        """The schedules that there can be where a parameter is active."""
+        possible: list[str] = [self.run.schedule.name]
+        if SCHEDULE in self._parameters:
+            possible = self._named_schedules()
+        for parent, allowed in self._when[path].items():
+            of_parent = allowed if parent == SCHEDULE else self._schedules(parent)
+            possible = [name for name in possible if name in of_parent]
+        return possible
+
+    def _named_schedules(self) -> list[str]:
+        parameter = self._parameters[SCHEDULE]
+        values = parameter.choice if parameter.choice is not None else parameter.grid or []
+        return [value for value in values if isinstance(value, str) and value in _SCHEDULES]
+
+    def _schedule_errors(self, path: str) -> list[str]:
+        section, _, field = path.partition(".")
+        possible = self._schedules(path)
+        if section != "schedule" or path == SCHEDULE or not possible:
+            return []  # no schedule: an error of the condition, or of the values of schedule.name
+        owners = [name for name, model in _SCHEDULES.items() if field in model.model_fields]
+        others = [name for name in possible if name not in owners]
+        if not others:
+            return []
+        there = f"{field} goes with {SCHEDULE} {owners[0]!r}"
+        if SCHEDULE not in self._parameters:
+            return [f": {there}, and that of run is {others[0]!r}"]
+        if owners[0] not in self._named_schedules():
+            return [f": {there}, which {SCHEDULE} never is in the space"]
+        return [f": {there}, so it needs when: {{{SCHEDULE}: {owners[0]}}}"]
+
+    def _value_errors(self, path: str) -> list[str]:
+        parameter = self._parameters[path]
+        types = _numbers(_FIELDS[path])
+        if parameter.kind in ("uniform", "loguniform"):
+            if types == {int}:
+                low, high = getattr(parameter, parameter.kind)
+                log = ", log: true" if parameter.kind == "loguniform" else ""
+                mend = f"integer: [{math.ceil(low)}, {math.floor(high)}]{log}"
+                return [f": takes whole numbers, so {parameter.kind} does not fit; use {mend}"]
+            return self._refused(path, getattr(parameter, parameter.kind))[1]
+        if parameter.integer is not None:
+            return self._refused(path, list(parameter.integer))[1]
+        values, errors = self._refused(path, self.listed(path))
+        if not errors:
+            if any(_among(value, values[:index]) for index, value in enumerate(values)):
+                errors.append(": a value is given twice")
+            if values:  # none: there is no schedule, which is another parameter's error
+                self._parameters[path] = parameter.model_copy(update={parameter.kind: values})
+        return errors
+
+    def _refused(self, path: str, values: list[Any]) -> tuple[list[Any], list[str]]:
+        """Values as the schema writes them, and what it refuses."""
+        accepted: list[Any] = []
+        errors: list[str] = []
+        for context in self._contexts(path):
+            accepted = []
+            for value in values:
+                try:
+                    config = build_config(RunConfig, override(self._base, {**context, path: value}), {})
+                    accepted.append(_at(config, path))
+                except ConfigError as error:
+                    for line in str(error).splitlines():
+                        key, _, message = line.partition(": ")
+                        if key == path:
+                            errors.append(f": {message}")
+                        elif key.startswith(f"{path}."):  # an item of a list
+                            errors.append(f": {_text(value)}: {message}")
+                        elif key not in context:  # whose own error it is
+                            errors.append(f": {_text(value)} cannot be: {line}")
+        return accepted, list(dict.fromkeys(errors))
+
+    def _contexts(self, path: str) -> list[Point]:
+        """Values of the parameters that a parameter's conditions are about: one for each schedule that it can be in."""
+        if path == SCHEDULE:
+            return [{}]
+        context: Point = {}
+
+        def add(child: str) -> None:
+            for parent, allowed in self._when[child].items():
+                if parent != SCHEDULE and allowed:
+                    context[parent] = allowed[0]
+                    add(parent)
+
+        add(path)
+        if SCHEDULE not in self._parameters:
+            return [context]
+        return [{SCHEDULE: name, **context} for name in self._schedules(path)]
+
+    def _condition_value_errors(self, path: str) -> list[str]:
+        errors = []
+        for parent, allowed in self._when[path].items():
+            kind = self._parameters[parent].kind
+            if kind in ("uniform", "loguniform"):
+                errors.append(f".when: {parent} is {kind} and has no single values; conditions are on the other kinds")
+                continue
+            if not allowed:
+                errors.append(f".when: {parent}: needs a value")
+            for value in allowed:
+                if not self._within(parent, value):
+                    errors.append(f".when: {parent} is never {_text(value)}; it is in {self._described(parent)}")
+        if not errors and SCHEDULE in self._parameters and not self._schedules(path):
+            errors.append(f".when: cannot hold: no {SCHEDULE} fulfils it and the conditions that it rests on")
+        return errors
+
+
+@contextmanager
+def located_space(file: str | None, changes: Sequence[str]) -> Iterator[None]:
+    """Gives errors of a `Space`, and others about keys of a search, the place where the key was given.
+
+    Args:
+        file: the configuration that was read, None if there is none.
+        changes: its overrides.
+    """
+    with located(file, changes, SearchConfig):
+        yield
+
+
+def _has(config: RunConfig, path: str) -> bool:
+    """Whether a run has a field; its schedule may be the other one."""
+    section, _, field = path.rpartition(".")
+    place: BaseModel = getattr(config, section) if section else config
+    return field in type(place).model_fields
+
+
+def _at(config: RunConfig, path: str) -> Any:
+    section, _, field = path.rpartition(".")
+    return getattr(getattr(config, section) if section else config, field)
+
+
+def _authors_constant(path: str, config: RunConfig) -> Any:
+    """What the authors have at a path; None where that depends on the data or they have no such field."""
+    section, _, field = path.rpartition(".")
+    if path == "networks.encoder_activation":
+        return "relu"  # what it is by default under their schedule
+    if section == "schedule":
+        return PaperSchedule.model_fields[field].default if config.schedule.name == "paper" else None
+    if section in _SECTIONS:
+        return _SECTIONS[section][0].model_fields[field].default
+    return None
+
+
+def _may_change(path: str) -> bool:
+    section, _, field = path.rpartition(".")
+    if section == "schedule":
+        return field.endswith("learning_rate") or field == "rank_share_exponent"
+    return section == "objective"
+
+
+def _numbers(annotation: Any) -> set[type]:
+    """The types of number that a field takes by itself, not in a list."""
+    if annotation in (int, float):
+        return {annotation}
+    if get_origin(annotation) is list:
+        return set()
+    # Annotated[int, Field(ge=1)] | None
+    return {kind for part in get_args(annotation) if not isinstance(part, str) for kind in _numbers(part)}
+
+
+def _clipped(value: float, low: float, high: float) -> float:
+    """Within the range, which exp(log(high)) can leave by a rounding."""
+    return float(min(max(value, low), high))
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Equal values; true is not 1."""
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _among(value: Any, values: Sequence[Any]) -> bool:
+    return any(_equal(value, other) for other in values)
+
+
+def _key(path: str) -> str:
+    return one_line(path) or "''"
+
+
+def _hint(path: str, known: Sequence[str]) -> str:
+    """``; did you mean objective.mmd_weight?``, or the fields that there are."""
+    close = difflib.get_close_matches(path, known, n=1, cutoff=0.75)
+    if not close:  # the right field, without its section or in a wrong one
+        field = path.rpartition(".")[2]
+        close = [name for name in _FIELDS if name.rpartition(".")[2] == field and name in known][:1]
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known: {', '.join(known)}" if len(known) <= 16 else ""
+
+
+def _text(value: Any) -> str:
+    return one_line(shortened(json.dumps(value, default=str), 80))

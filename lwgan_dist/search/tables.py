@@ -1,0 +1,95 @@
+"""The tables of a search, as Arrow schemas; every column is described in its metadata.
+
+A *trial* is a configuration that was tried, with its number; it has one run for each seed.
+"""
+
+import pyarrow as pa
+
+_text, _int, _float, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+
+def _schema(**columns: tuple[pa.DataType, str]) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, metadata={"doc": doc}) for name, (kind, doc) in columns.items()])
+
+
+PARAMETER = "parameters."
+"""Prefix of the columns that hold the values of the searched fields."""
+
+MEASURES = {
+    "energy_distance": (_float, "energy distance of generated and held-out rows, at the estimated rank"),
+    "sliced_wasserstein": (_float, "sliced Wasserstein distance of generated and held-out rows, at the estimated rank"),
+    "reconstruction": (_float, "mean reconstruction error of held-out rows, at the estimated rank"),
+    "miss": (_float, "1 if the estimate is not the truth, else 0; null if the truth is unknown"),
+    "dimension_error": (_float, "|estimate - truth|; null if the truth is unknown"),
+    "cpu_seconds": (_float, "processor time of training and scoring"),
+}
+
+TRIALS = _schema(
+    number=(_int, "of the trial, in the order of the proposals"),
+    key=(_text, "name of the trial in the ledger; equal configurations have one name and are carried out once"),
+    origin=(_text, "default, paper, given (an initial point), proposed, or finalist (of a population)"),
+    state=(_text, "finished, stopped (by the scheduler) or failed"),
+    failure=(_text, "why a failed trial has no objective; null else"),
+    objectives=(pa.list_(_float), "what is minimised, means over the seeds; null unless finished"),
+    objective=(_float, "the same if it is one; null unless finished"),
+    place=(_int, "1 for the best finished trial by objective; null with several objectives or unless finished"),
+    best=(_bool, "the best trial, or one of the Pareto front"),
+    reports=(pa.list_(_float), "interim objectives that the scheduler saw"),
+    dimension=(_int, "most frequent estimate over the seeds, of ties the smallest; null unless finished"),
+    dimensions=(pa.list_(_int), "estimates by seed"),
+    intrinsic_dim=(_int, "truth; null if unknown"),
+    **{name: (kind, f"mean over the seeds of: {doc}") for name, (kind, doc) in MEASURES.items()},
+)
+"""``trials.parquet``: a row for each trial; further columns `PARAMETER` + path (float, int, bool or text) hold the
+values of the searched fields, null where a condition excludes the field."""
+
+RUNS = _schema(
+    number=(_int, "of the trial; null of a comparison with the default"),
+    role=(_text, "trial, or in a comparison best or default"),
+    index=(_int, "of the seed in the trial or the comparison, from 0"),
+    fingerprint=(_text, "identity of configuration and data, that of `lwgan-dist train`"),
+    data_seed=(_int, "seed of the sample"),
+    seed=(_int, "seed of the run"),
+    dimension=(_int, "the estimated dimension"),
+    **MEASURES,
+)
+"""``runs.parquet``: a row for each finished run of a finished trial and of the comparison."""
+
+CONFIRMATION = _schema(
+    index=(_int, "of the pair: both runs have the same sample, split and seed, not used in the search"),
+    best=(_float, "objective of the best trial's configuration"),
+    default=(_float, "objective of the default configuration"),
+    difference=(_float, "best - default: below 0 the best trial is better"),
+    best_dimension=(_int, "estimate of the best trial's configuration"),
+    default_dimension=(_int, "estimate of the default configuration"),
+)
+"""``confirmation.parquet``: a row for each fresh seed."""
+
+DIMENSIONS = _schema(
+    trials=(_text, "all (finished) or best_decile (of them by objective, at least 3)"),
+    dimension=(_int, "an estimated dimension"),
+    runs=(_int, "runs that gave it"),
+    share=(_float, "of all runs of these trials"),
+)
+"""``dimensions.parquet``: the distribution of the estimate over trials."""
+
+IMPORTANCES = _schema(
+    target=(_text, "objective or dimension"),
+    parameter=(_text, "path of the searched field"),
+    importance=(_float, "loss of R^2 of a random forest when the values of the parameter are permuted"),
+    importance_sd=(_float, "standard deviation over the permutations"),
+    spearman=(_float, "rank correlation with the target; null where the values have no order or do not vary"),
+    forest_r2=(_float, "R^2 of the forest on trials it was not trained on: unless above 0, importances say nothing"),
+    trials=(_int, "finished trials that this rests on"),
+)
+"""``importances.parquet``: a row for each target and parameter."""
+
+POPULATION = _schema(
+    generation=(_int, "from 0"),
+    member=(_int, "place in the population, from 0"),
+    origin=(_int, "member whose networks and parameters it began the generation with: its own, or one taken over"),
+    objective=(_float, "interim objective at the end of the generation, the least over the ranks; null of a failure"),
+    failure=(_text, "why there is none"),
+)
+"""``population.parquet``, of population based training: a row for each generation and member; further columns as of
+`TRIALS`."""

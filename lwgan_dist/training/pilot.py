@@ -1,0 +1,48 @@
+"""What a fit will cost, from a pilot: some iterations of every stage. The cost of a fit does not depend on n."""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from lwgan_dist.config import RunConfig
+from lwgan_dist.data.sample import Sample
+from lwgan_dist.training.stages import Stage
+from lwgan_dist.training.trainer import Trainer
+
+ITERATIONS = 8
+"""Of every stage in the pilot."""
+
+
+def fit_seconds(config: RunConfig, sample: Sample) -> float:
+    """Processor seconds of a fit: those of `ITERATIONS` of every stage, scaled up; what comes once comes once."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        trainer = Trainer(config, sample)
+        stages = trainer.stages
+        trainer.stages = [replace(stage, iterations=min(stage.iterations, ITERATIONS)) for stage in stages]
+        trainer.iterations = sum(stage.iterations for stage in trainer.stages)
+        spent: dict[str, list[float]] = {stage.name: [] for stage in stages}
+        before = time.process_time()
+        for progress in trainer.run():
+            now = time.process_time()
+            spent[progress.stage].append(now - before)
+            before = now
+    finally:
+        torch.set_num_threads(threads)
+    return sum(_stage_seconds(stage, spent[stage.name]) for stage in stages)
+
+
+def _stage_seconds(stage: Stage, spent: Sequence[float]) -> float:
+    """Of the iterations of a stage; the first one holds what comes once, as the geodesic start."""
+    usual = statistics.median(spent[1:] or spent)
+    once = max(0.0, spent[0] - usual)
+    updates = 1.0
+    if stage.critic_updates and stage.burst:
+        total = sum(stage.critic_updates_at(i) for i in range(stage.iterations))
+        done = sum(stage.critic_updates_at(i) for i in range(1, len(spent))) / max(1, len(spent) - 1)
+        updates = total / stage.iterations / done
+    return once + usual * updates * stage.iterations
