@@ -419,8 +419,8 @@ def _show_search_plan(prepared: "Search", as_json: bool) -> None:
     )
     cpus = config.execution.cpus_per_worker * max(1, int(config.execution.workers))  # type: ignore[arg-type]
     click.echo(
-        f"\n{trials} trials of {config.seeds_per_trial} run(s) and {2 * config.confirm_seeds} runs on fresh seeds at the "
-        f"end; the first {prepared.ended} have ended already. The default takes some {seconds:.2g} CPU seconds, "
+        f"\n{trials} trials of {config.seeds_per_trial} run(s) and {2 * config.confirm_seeds} runs on fresh seeds at "
+        f"the end; the first {prepared.ended} have ended already. The default takes some {seconds:.2g} CPU seconds, "
         f"estimated from a pilot on this machine: {runs * seconds / 3600:.2g} CPU hours if all are like it. A trial "
         f"needs {cpus:g} CPU(s). In {prepared.folder.location}"
     )

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from lwgan_dist import config
 
@@ -46,7 +47,8 @@ class Standardizer:
         if not largest > 0:
             return cls(shift, np.ones(p))
         centred /= largest  # squares of squares neither overflow nor vanish
-        gram = centred.T @ centred if p <= len(centred) else centred @ centred.T
+        with threadpool_limits(1):  # the last digit of a product depends on how many threads share it
+            gram = centred.T @ centred if p <= len(centred) else centred @ centred.T
         scale = largest * np.sqrt(np.square(gram).sum() / np.trace(gram) / len(centred))
         return cls(shift, np.full(p, scale))
 

@@ -692,7 +692,7 @@ def _room_below(axes: Axes, share: float) -> None:
 
 
 def _dimension_axis(axes: Axes, told: Sequence[float]) -> None:
-    """Whole numbers, with a thin line at each."""
+    """The vertical axis of estimates: whole numbers."""
     low, high = int(min(told)), int(max(told))
     axes.set_ylim(low - 0.6, high + 0.6)
     step = (high - low) // 12 + 1

@@ -293,6 +293,11 @@ def _dependence(tables: SearchTables, facts: Facts) -> Section | None:
     if not rows:
         return None
     parts: list[Part] = [dependence_sentence(tables.dimensions, facts.finished)]
+    if facts.modal_dimension is not None:
+        text = f"Most frequent estimate: {facts.modal_dimension}, a share of {short(facts.modal_share)} of all runs"
+        if facts.best_modal_dimension is not None:
+            text += f"; among the best decile {facts.best_modal_dimension}, {short(facts.best_modal_share)}"
+        parts.append(f"{text}.")
     if finite(facts.agreement):
         text = f"Agreement: {short(facts.agreement)} of the pairs of runs from different trials have equal estimates."
         within = agreement(tables.runs, between=False)

@@ -3,15 +3,15 @@ page, all drawn from the ledger, so the next command may replace them.
 """
 
 import io
-import json
 import tempfile
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
+from pydantic import TypeAdapter
 
 from lwgan_dist.config import ExecutionConfig, TrainConfig
 from lwgan_dist.configfile import to_yaml
@@ -30,6 +30,7 @@ from lwgan_dist.search.tables import CONFIRMATION, DIMENSIONS, IMPORTANCES, RUNS
 from lwgan_dist.storage import Folder
 
 BEST, FRONT, POPULATION, FACTS = "best.yaml", "front", "population.parquet", "facts.json"
+_FACTS = TypeAdapter(Facts)
 FIGURES, SUMMARY, PAGE, TENSORBOARD = "figures", "summary.md", "report.html", "tb"
 
 
@@ -49,7 +50,7 @@ def publish(search: Search, outcome: Outcome, title: str) -> Published:
     facts = replace(analysis.facts(tables, objectives), cpu_seconds=spent(outcome))
     _write_tables(search, outcome, tables)
     _write_best(search, outcome, tables)
-    folder.write(FACTS, json.dumps(asdict(facts), indent=1).encode())
+    folder.write(FACTS, _FACTS.dump_json(facts, indent=1))
     figures = search_figures(
         tables.trials, tables.runs, tables.confirmation, tables.dimensions, tables.importances,
         parameters=_axes(search), objectives=objectives,
@@ -72,7 +73,7 @@ def read_published(folder: Folder) -> Published:
         file = f"{name}.parquet"
         found[name] = pq.read_table(io.BytesIO(folder.read(file))) if folder.has(file) else schema.empty_table()
     tables = SearchTables(**found)
-    return Published(tables, Facts(**folder.read_json(FACTS)), search_files(folder))
+    return Published(tables, _FACTS.validate_json(folder.read(FACTS)), search_files(folder))
 
 
 def _write_tables(search: Search, outcome: Outcome, tables: SearchTables) -> None:

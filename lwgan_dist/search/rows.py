@@ -107,11 +107,12 @@ def _column(values: list[Any]) -> pa.Array:
 
 
 def runs_table(ended: Sequence[Ended], pairs: Sequence[Pair]) -> pa.Table:
-    """``runs.parquet``."""
+    """``runs.parquet``; runs of equal configurations are there once, under the first number."""
+    first = {item.key: item for item in reversed(ended)}
     rows = [
         {**run, "number": item.number, "role": "trial"}
         for item in ended
-        if item.outcome.state == "finished" and item.record
+        if item.outcome.state == "finished" and item.record and first[item.key] is item
         for run in item.record.runs
     ]
     for pair in pairs:

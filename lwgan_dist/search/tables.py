@@ -44,7 +44,7 @@ TRIALS = _schema(
 values of the searched fields, null where a condition excludes the field."""
 
 RUNS = _schema(
-    number=(_int, "of the trial; null of a comparison with the default"),
+    number=(_int, "of the trial, of several of one key the first; null of a comparison with the default"),
     role=(_text, "trial, or in a comparison best or default"),
     index=(_int, "of the seed in the trial or the comparison, from 0"),
     fingerprint=(_text, "identity of configuration and data, that of `lwgan-dist train`"),

@@ -281,7 +281,7 @@ def test_folders_that_hold_something_else_are_refused(tmp_path):
     Run(RunConfig.model_validate({"data": {"source": "manifold", "name": "s_curve", "n": 40}, **TINY["run"]})).train(
         Folder.at(str(tmp_path / "run")), ExecutionConfig(workers=0)
     )
-    with pytest.raises(ConfigError, match="holds a run, not a study"):
+    with pytest.raises(ConfigError, match="holds no study, but a run or a search"):
         study(tmp_path / "run")
 
 

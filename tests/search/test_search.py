@@ -1,0 +1,603 @@
+"""A search in one process: what it tries, what it says, that it can be repeated, interrupted and extended."""
+
+import itertools
+import json
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from tiny_search import ASHA, PBT, TINY, Silent, config, numbers, search
+
+from lwgan_dist.config import ExecutionConfig, TrainConfig
+from lwgan_dist.configfile import read_config
+from lwgan_dist.errors import ConfigError, NonFiniteLossError, RunFailedError
+from lwgan_dist.quality import held_out_quality
+from lwgan_dist.runs import Run
+from lwgan_dist.search import engine
+from lwgan_dist.search import search as search_module
+from lwgan_dist.search.objective import interim_objective, unit_of
+from lwgan_dist.search.population import Member, select
+from lwgan_dist.search.publish import publish, read_published, run_file
+from lwgan_dist.search.rows import runs_table, search_tables, trials_table
+from lwgan_dist.storage import Folder
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """An uninterrupted search by Optuna with two seeds a trial, published."""
+    prepared = search(tmp_path_factory.mktemp("straight") / "search", searcher={"name": "optuna"}, seeds_per_trial=2)
+    progress = Silent()
+    published = []
+    outcome = prepared.carry_out(progress, lambda outcome: published.append(publish(prepared, outcome, "title")))
+    return prepared, outcome, published[0], progress
+
+
+def carry_out(folder, changes=None, **told):
+    prepared = search(folder, changes, **told)
+    return prepared, prepared.carry_out(Silent())
+
+
+def trials(prepared, outcome):
+    return trials_table(prepared, outcome.ended)
+
+
+# what it says ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_trial_is_there_with_its_runs_and_the_first_are_default_and_paper(straight):
+    _, outcome, published, _ = straight
+    rows = published.tables.trials.to_pylist()
+    assert [row["number"] for row in rows] == list(range(8))
+    assert [row["origin"] for row in rows][:3] == ["default", "paper", "proposed"]
+    assert rows[0]["parameters.networks.width"] == 2
+    assert rows[1]["parameters.networks.width"] == 64 or rows[1]["state"] == "failed"
+    assert {row["state"] for row in rows} == {"finished"}
+    runs = published.tables.runs.to_pylist()
+    assert [(run["number"], run["index"]) for run in runs if run["role"] == "trial"] == [
+        (number, index) for number in range(8) for index in range(2)
+    ]
+    assert sorted(row["place"] for row in rows) == list(range(1, 9))
+    assert outcome.best.number == next(row["number"] for row in rows if row["best"])
+
+
+def test_an_objective_is_the_mean_over_the_seeds_of_the_weighted_measures(straight):
+    _, _, published, _ = straight
+    for row in published.tables.trials.to_pylist():
+        runs = [run for run in published.tables.runs.to_pylist() if run["number"] == row["number"]]
+        expected = np.mean([run["energy_distance"] + run["reconstruction"] for run in runs])
+        assert row["objective"] == pytest.approx(expected, rel=1e-12)
+        assert row["objective"] == row["objectives"][0]
+        assert row["miss"] == np.mean([run["dimension"] != 2 for run in runs])
+        assert row["dimension_error"] == np.mean([abs(run["dimension"] - 2) for run in runs])
+
+
+def test_all_trials_have_the_same_samples_and_seeds_and_fresh_seeds_are_others(straight):
+    _, _, published, _ = straight
+    seeds = {}
+    for run in published.tables.runs.to_pylist():
+        seeds.setdefault((run["role"] == "trial", run["index"]), set()).add((run["data_seed"], run["seed"]))
+    assert all(len(found) == 1 for found in seeds.values())
+    assert len(set.union(*seeds.values())) == 4
+
+
+def test_the_comparison_is_paired_on_fresh_seeds(straight):
+    _, outcome, published, _ = straight
+    rows = published.tables.confirmation.to_pylist()
+    assert [row["index"] for row in rows] == [0, 1]
+    runs = published.tables.runs.to_pylist()
+    for row in rows:
+        for role in ("best", "default"):
+            (run,) = [run for run in runs if run["role"] == role and run["index"] == row["index"]]
+            assert row[role] == run["energy_distance"] + run["reconstruction"]
+        assert row["difference"] == row["best"] - row["default"]
+    assert published.facts.difference == pytest.approx(np.mean([row["difference"] for row in rows]), rel=1e-12)
+    assert outcome.best.proposal.origin != "default", "else nothing is compared and the other asserts are empty"
+
+
+def test_the_best_run_reproduces_its_numbers_exactly(straight, tmp_path):
+    prepared, outcome, published, _ = straight
+    file = prepared.folder.local / "best.yaml"
+    told = read_config(TrainConfig, str(file))
+    result = Run(told.run()).train(Folder.at(str(tmp_path / "run")), told.execution)
+    run = next(
+        run for run in published.tables.runs.to_pylist() if (run["number"], run["index"]) == (outcome.best.number, 0)
+    )
+    assert result.quality is not None
+    assert {**result.quality.model_dump(), "dimension": result.dimension, "fingerprint": result.fingerprint} == {
+        name: run[name]
+        for name in ("energy_distance", "sliced_wasserstein", "reconstruction", "dimension", "fingerprint")
+    }
+    assert repr(result.quality.energy_distance) in file.read_text()
+
+
+def test_what_was_written_is_read_again(straight):
+    prepared, _, published, _ = straight
+    again = read_published(prepared.folder)
+    assert again.facts == published.facts
+    assert again.files == published.files
+    assert again.tables.trials.equals(published.tables.trials)
+    for path in again.files.values():
+        assert (prepared.folder.local / path).exists()
+
+
+def test_progress_tells_phases_and_the_best(straight):
+    _, outcome, _, progress = straight
+    assert progress.phases == [(8, "trials"), (4, "runs on fresh seeds")]
+    done, failed, stopped, best, seconds = progress.updates[7]
+    assert (done, failed, stopped) == (8, 0, 0)
+    assert best == (outcome.best.outcome.objectives[0], outcome.best.number)
+    assert seconds > 0
+
+
+# repeating ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("searcher", ["random", "optuna"])
+def test_a_search_that_is_interrupted_anywhere_ends_the_same_and_repeats_nothing(tmp_path, monkeypatch, searcher):
+    told = {"searcher": {"name": searcher}, "budget": {"trials": 7}}
+    prepared, outcome = carry_out(tmp_path / "straight", **told)
+    expected = numbers(trials(prepared, outcome))
+    carried = engine.carry_out
+    done: list[str] = []
+
+    class KilledError(Exception):
+        pass
+
+    for stop in (1, 2, 5, 9, 100):
+        budget = iter(range(stop))
+
+        def some(task, budget=budget):
+            if next(budget, None) is None:
+                raise KilledError
+            answer = yield from carried(task)
+            done.append(answer["key"])
+            return answer
+
+        monkeypatch.setattr(engine, "carry_out", some)
+        try:
+            prepared, outcome = carry_out(tmp_path / "cut", **told)
+        except KilledError:
+            assert stop < 100
+    assert numbers(trials(prepared, outcome)).equals(expected)
+    assert len(done) == len(set(done)) == 7 + 4
+
+
+def test_a_trial_goes_on_from_its_finished_runs_and_checkpoints(tmp_path, monkeypatch):
+    told = {"budget": {"trials": 1}, "seeds_per_trial": 2, "confirm_seeds": 0}
+    prepared, outcome = carry_out(tmp_path / "straight", **told)
+    fit, fits = Run.fit, []
+
+    def broken(self, *args, **kwargs):
+        fits.append(self.config.seed)
+        if len(fits) == 2:
+            raise KeyboardInterrupt
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(Run, "fit", broken)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(tmp_path / "cut", **told)
+    trained = []
+    monkeypatch.setattr(Run, "_train_here", counting(Run._train_here, trained))
+    prepared, again = carry_out(tmp_path / "cut", **told)
+    assert numbers(trials(prepared, again)).equals(numbers(trials(prepared, outcome)))
+    assert len(trained) == 2
+    assert trained[0] < 0.5 * trained[1], "the first run was only read"
+
+
+def counting(train, trained):
+    def counted(self, folder, *args, **kwargs):
+        before = folder.sub("checkpoints").names()
+        train(self, folder, *args, **kwargs)
+        trained.append(0 if before else 1)
+
+    return counted
+
+
+def test_a_larger_budget_computes_only_what_is_new(tmp_path, monkeypatch):
+    carry_out(tmp_path / "search", budget={"trials": 4}, confirm_seeds=0)
+    carried, done = engine.carry_out, []
+
+    def counted(task):
+        done.append(task)
+        return (yield from carried(task))
+
+    monkeypatch.setattr(engine, "carry_out", counted)
+    prepared, outcome = carry_out(tmp_path / "search", budget={"trials": 6}, confirm_seeds=0)
+    assert len(done) == 2
+    assert len(outcome.ended) == 6
+    straight, expected = carry_out(tmp_path / "straight", budget={"trials": 6}, confirm_seeds=0)
+    assert numbers(trials(prepared, outcome)).equals(numbers(trials(straight, expected)))
+
+
+def test_equal_configurations_are_carried_out_once(tmp_path, monkeypatch):
+    carried, done = engine.carry_out, []
+
+    def counted(task):
+        done.append(task)
+        return (yield from carried(task))
+
+    monkeypatch.setattr(engine, "carry_out", counted)
+    space = {"networks.width": {"choice": [2, 3]}}
+    prepared, outcome = carry_out(tmp_path / "search", space=space, confirm_seeds=0, initial=["default"])
+    table = trials(prepared, outcome)
+    assert table.num_rows == 8
+    assert len(done) == 2
+    assert len(set(table["key"].to_pylist())) == 2
+
+
+def test_another_objective_needs_no_new_run(tmp_path, monkeypatch):
+    carry_out(tmp_path / "search", confirm_seeds=0)
+    monkeypatch.setattr(engine, "carry_out", None)
+    prepared, outcome = carry_out(tmp_path / "search", confirm_seeds=0, objective={"sliced_wasserstein": 2.0})
+    for row in trials(prepared, outcome).to_pylist():
+        assert row["objective"] == 2 * row["sliced_wasserstein"]
+
+
+# failures -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_trial_that_diverges_is_recorded_with_its_reason_and_never_wins(tmp_path, monkeypatch):
+    fit = Run.fit
+
+    def diverges(self, *args, **kwargs):
+        if self.config.networks.width == 3:
+            raise NonFiniteLossError("iteration 3 (critic): the critic loss is not finite")
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(Run, "fit", diverges)
+    prepared, outcome = carry_out(tmp_path / "search", searcher={"name": "optuna"}, initial=["default"])
+    rows = trials(prepared, outcome).to_pylist()
+    failed = [row for row in rows if row["parameters.networks.width"] == 3]
+    assert failed
+    for row in failed:
+        assert row["state"] == "failed"
+        assert "critic loss is not finite" in row["failure"]
+        assert (row["objective"], row["place"], row["best"], row["dimension"]) == (None, None, False, None)
+    assert outcome.best.proposal.values["networks.width"] == 2
+    assert outcome.unfinished == {}
+    monkeypatch.setattr(engine, "carry_out", None)  # failed trials are not tried again
+    _, again = carry_out(tmp_path / "search", searcher={"name": "optuna"}, initial=["default"])
+    assert [item.outcome for item in again.ended] == [item.outcome for item in outcome.ended]
+
+
+def test_a_configuration_that_cannot_be_is_a_failed_trial(tmp_path):
+    space = {"networks.latent_dim": {"grid": [2, 9]}}  # 9 ranks do not find place in a batch of 16
+    prepared, outcome = carry_out(tmp_path / "search", space=space, searcher={"name": "grid"}, budget={})
+    good, bad = trials(prepared, outcome).to_pylist()
+    assert good["state"] == "finished"
+    assert bad["state"] == "failed"
+    assert "rank" in bad["failure"]
+
+
+def test_an_objective_that_is_not_finite_fails(tmp_path, monkeypatch):
+    from lwgan_dist.search import work
+
+    measured = work.measure
+    monkeypatch.setattr(work, "measure", lambda *args: {**measured(*args), "energy_distance": math.nan})
+    prepared, outcome = carry_out(tmp_path / "search", budget={"trials": 2})
+    assert outcome.best is None
+    assert set(trials(prepared, outcome)["failure"].to_pylist()) == {"the objective is not finite"}
+
+
+def test_a_lost_trial_is_no_result_and_is_tried_again(tmp_path, monkeypatch):
+    fit = Run.fit
+
+    def full(self, *args, **kwargs):
+        if self.config.networks.width == 3:
+            raise OSError(28, "No space left on device")
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(Run, "fit", full)
+    prepared, outcome = carry_out(tmp_path / "search", initial=["default"])
+    assert outcome.unfinished
+    assert all("No space left" in reason for reason in outcome.unfinished.values())
+    assert len(outcome.ended) + sum(name.startswith("trial") for name in outcome.unfinished) == 8
+    monkeypatch.setattr(Run, "fit", fit)
+    prepared, again = carry_out(tmp_path / "search", initial=["default"])
+    assert again.unfinished == {}
+    straight, expected = carry_out(tmp_path / "straight", initial=["default"])
+    assert numbers(trials(prepared, again)).equals(numbers(trials(straight, expected)))
+
+
+def test_after_a_lost_trial_nothing_is_proposed_that_would_rest_on_it(tmp_path, monkeypatch):
+    fit, broken = Run.fit, []
+
+    def full(self, *args, **kwargs):
+        if len(broken) < 3:
+            broken.append(1)
+            if len(broken) == 3:
+                raise OSError(28, "No space left on device")
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(Run, "fit", full)
+    told = {"searcher": {"name": "optuna", "ahead": 1}, "confirm_seeds": 0}
+    _, outcome = carry_out(tmp_path / "search", **told)
+    assert [item.number for item in outcome.ended] == [0, 1]
+    assert list(outcome.unfinished) == ["trial 2"]
+    prepared, again = carry_out(tmp_path / "search", **told)
+    straight, expected = carry_out(tmp_path / "straight", **told)
+    assert numbers(trials(prepared, again)).equals(numbers(trials(straight, expected)))
+
+
+# ends -----------------------------------------------------------------------------------------------------------------
+
+
+def test_no_trial_begins_when_time_is_up(tmp_path, monkeypatch):
+    from lwgan_dist.search import queue
+
+    clock = iter(range(0, 10_000, 100))
+    monkeypatch.setattr(queue, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    _, outcome = carry_out(tmp_path / "search", budget={"trials": 8, "hours": 0.1}, confirm_seeds=0)
+    assert len(outcome.ended) == 3  # at 100, 200 and 300 s of 360
+
+
+def test_a_plateau_ends_the_search_and_a_resume_ends_there_too(tmp_path):
+    told = {"budget": {"trials": 40, "plateau": {"patience": 3, "tolerance": 1e9}}, "confirm_seeds": 0}
+    _, outcome = carry_out(tmp_path / "search", **told)
+    assert len(outcome.ended) == 4, "the first is better than nothing, three are not better"
+    _, again = carry_out(tmp_path / "search", **told)
+    assert [item.key for item in again.ended] == [item.key for item in outcome.ended]
+
+
+def test_a_grid_ends_by_itself(tmp_path):
+    space = {"networks.width": {"grid": [2, 3]}, "networks.latent_dim": {"integer": [1, 3]}}
+    prepared = search(tmp_path / "search", space=space, searcher={"name": "grid"}, budget={}, initial=["default"])
+    assert prepared.trial_count == 6
+    outcome = prepared.carry_out(Silent())
+    points = {tuple(sorted(item.proposal.values.items())) for item in outcome.ended}
+    assert len(points) == len(outcome.ended) == 6
+
+
+# successive halving ---------------------------------------------------------------------------------------------------
+
+
+def test_halving_stops_the_worst_at_their_rungs_and_leaves_the_others_as_they_were(tmp_path):
+    prepared, outcome = carry_out(tmp_path / "asha", scheduler=ASHA, budget={"trials": 12}, confirm_seeds=0)
+    rows = trials(prepared, outcome).to_pylist()
+    stopped = [row for row in rows if row["state"] == "stopped"]
+    assert 3 <= len(stopped) <= 9
+    assert all(row["dimension"] is None and row["objective"] is None for row in stopped)
+    assert all(len(row["reports"]) in (1, 2) for row in stopped), "rungs are at reports 1, 2 and 4 (the end)"
+    assert all(len(row["reports"]) == 3 for row in rows if row["state"] == "finished")
+    seen = []
+    for row in rows:  # one after the other: the rule can be applied by hand
+        first = row["reports"][0]
+        if len(row["reports"]) == 1:
+            assert first > np.percentile(seen, 50)
+        seen.append(first)
+    straight, whole = carry_out(tmp_path / "none", budget={"trials": 12}, confirm_seeds=0)
+    for row, other in zip(rows, trials(straight, whole).to_pylist(), strict=True):
+        if row["state"] == "finished":
+            assert row["objective"] == other["objective"], "halts on the way change nothing"
+            assert row["dimensions"] == other["dimensions"]
+
+
+def test_a_resume_knows_who_was_stopped(tmp_path, monkeypatch):
+    told = {"scheduler": ASHA, "confirm_seeds": 0}
+    _, outcome = carry_out(tmp_path / "search", **told)
+    monkeypatch.setattr(engine, "carry_out", None)
+    _, again = carry_out(tmp_path / "search", **told)
+    assert [item.outcome for item in again.ended] == [item.outcome for item in outcome.ended]
+    assert "stopped" in {item.outcome.state for item in again.ended}
+
+
+def test_without_the_scheduler_stopped_trials_are_carried_out(tmp_path):
+    _, outcome = carry_out(tmp_path / "search", scheduler=ASHA, confirm_seeds=0)
+    assert "stopped" in {item.outcome.state for item in outcome.ended}
+    _, again = carry_out(tmp_path / "search", confirm_seeds=0)
+    assert {item.outcome.state for item in again.ended} == {"finished"}
+
+
+def test_reports_of_several_seeds_are_means_so_far(tmp_path):
+    told = {"scheduler": {"name": "asha", "reports_per_seed": 1, "reduction_factor": 1.0001}, "seeds_per_trial": 2}
+    prepared, outcome = carry_out(tmp_path / "search", budget={"trials": 1}, confirm_seeds=0, **told)
+    (row,) = trials(prepared, outcome).to_pylist()
+    first = runs_table(outcome.ended, []).to_pylist()[0]
+    assert row["reports"] == [first["energy_distance"] + first["reconstruction"]]
+
+
+# populations ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_worst_take_over_from_the_best():
+    members = [Member(i, {}, 0, value=value) for i, value in enumerate([3.0, 1.0, None, 2.0])]
+    assert select(members, 1) == {2: 1}
+    assert select(members, 2) == {2: 1, 0: 3}
+    equal = [Member(i, {}, 0, value=1.0) for i in range(4)]
+    assert select(equal, 2) == {}
+
+
+def test_a_population_trains_on_from_its_best_members_and_its_finalists_are_trials(tmp_path):
+    prepared, outcome = carry_out(tmp_path / "search", scheduler=PBT, budget={"trials": 4}, confirm_seeds=0)
+    generations = outcome.population
+    assert [len(members) for members in generations] == [4, 4, 4]
+    changed = 0
+    for before, after in itertools.pairwise(generations):
+        taken = select(before, 2)
+        for member in after:
+            better = before[taken.get(member.index, member.index)]
+            assert member.origin == better.index
+            assert member.seed == better.seed
+            fixed = {"networks.width", "networks.latent_dim"}
+            assert all(member.values[path] == better.values[path] for path in fixed), "networks keep their shape"
+            if member.index not in taken:
+                assert member.values == better.values
+            changed += member.values != better.values
+    assert changed > 0
+    rows = trials(prepared, outcome).to_pylist()
+    assert [row["origin"] for row in rows] == ["default", "finalist", "finalist"]
+    last = sorted(generations[-1], key=lambda member: member.value)
+    assert rows[1]["parameters.objective.mmd_weight"] == last[0].values["objective.mmd_weight"]
+    assert all(row["state"] == "finished" for row in rows)
+
+
+def test_a_population_that_is_interrupted_ends_the_same(tmp_path, monkeypatch):
+    told = {"scheduler": PBT, "budget": {"trials": 4}, "confirm_seeds": 0}
+    _, straight = carry_out(tmp_path / "straight", **told)
+    carried, done = engine.carry_out, []
+
+    def cut(task):
+        if len(done) == 6:  # in the middle of the second generation
+            raise KeyboardInterrupt
+        done.append(task["key"])
+        return (yield from carried(task))
+
+    monkeypatch.setattr(engine, "carry_out", cut)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(tmp_path / "cut", **told)
+
+    def counted(task):
+        done.append(task.get("key", "trial"))
+        return (yield from carried(task))
+
+    monkeypatch.setattr(engine, "carry_out", counted)
+    _, again = carry_out(tmp_path / "cut", **told)
+    assert again.population == straight.population
+    members = [key for key in done if key != "trial"]
+    assert len(members) == len(set(members)) == 12
+
+
+def test_a_member_that_goes_on_alone_is_the_run_that_was_never_halted(tmp_path):
+    """Without selection a population is a set of ordinary runs."""
+    told = {**PBT, "quantile": 0.01}
+    prepared = search(tmp_path / "search", scheduler=told, budget={"trials": 2}, confirm_seeds=0)
+    outcome = prepared.carry_out(Silent())
+    taken = select(outcome.population[0], 1)
+    member = next(
+        m for m in outcome.population[-1] if all(g[m.index].origin == m.index for g in outcome.population[1:])
+    )
+    assert taken.get(member.index) is None
+    values = member.values
+    config_ = prepared.trial(values).run(0).model_copy(update={"seed": member.seed})
+    run = Run(config_)
+    fit = run.fit(Folder.at(str(tmp_path / "run")), ExecutionConfig(workers=0))
+    value = interim_objective(fit.model, run.sample, "global", prepared.config.objectives[0])
+    assert member.value == value
+
+
+def test_a_population_whose_members_all_diverge_says_so(tmp_path, monkeypatch):
+    def diverges(self, *args, **kwargs):
+        raise NonFiniteLossError("the critic loss is not finite")
+
+    monkeypatch.setattr(Run, "fit_until", diverges)
+    with pytest.raises(RunFailedError, match=r"no member .* critic loss is not finite"):
+        carry_out(tmp_path / "search", scheduler=PBT, budget={"trials": 3})
+
+
+# objectives -----------------------------------------------------------------------------------------------------------
+
+
+def test_several_objectives_have_a_front_and_a_file_for_each_of_it(tmp_path):
+    told = {
+        "objective": [{"energy_distance": 1}, {"reconstruction": 1}],
+        "searcher": {"name": "optuna", "sampler": "nsga2", "population": 4},
+    }
+    prepared = search(tmp_path / "search", **told)
+    outcome = prepared.carry_out(Silent(), lambda outcome: publish(prepared, outcome, "two"))
+    rows = trials(prepared, outcome).to_pylist()
+    front = [row for row in rows if row["best"]]
+    for row in rows:
+        dominated = any(
+            all(a <= b for a, b in zip(other["objectives"], row["objectives"], strict=True))
+            and other["objectives"] != row["objectives"]
+            for other in rows
+        )
+        assert row["best"] == (not dominated)
+        assert row["objective"] is None
+    assert sorted(path.name for path in (tmp_path / "search" / "front").iterdir()) == [
+        f"trial-{row['number']:04d}.yaml" for row in front
+    ]
+    assert not (tmp_path / "search" / "best.yaml").exists()
+    assert outcome.pairs == []
+
+
+def test_the_objective_is_measured_in_the_units_of_the_default_whatever_is_searched(tmp_path):
+    told = {
+        "run": run_on(standardize="none"),
+        "space": {"data.standardize": {"choice": ["none", "global"]}},
+        "budget": {"trials": 2},
+    }
+    prepared, outcome = carry_out(tmp_path / "search", initial=["default", {"data.standardize": "global"}], **told)
+    _, other = outcome.ended
+    assert other.proposal.values == {"data.standardize": "global"}
+    trial = prepared.trial(other.proposal.values)
+    fitted = Run(trial.run(0))
+    fit = fitted.fit(Folder.at(str(tmp_path / "run")), ExecutionConfig(workers=0))
+    x = fitted.sample.standardizer.undo(fitted.sample.holdout)
+    expected = np.linalg.norm(x - fit.model.decode(fit.model.encode(x)), axis=1).mean()
+    assert other.record.runs[0]["reconstruction"] == pytest.approx(expected, rel=1e-6)
+    text = run_file(prepared, other)
+    assert "train` measures in its own" in text
+
+
+def test_an_interim_objective_is_the_least_over_the_ranks(tmp_path):
+    run = Run(search(tmp_path / "search").trial({}).run(0))
+    model = run.fit_until(Folder.at(str(tmp_path / "run")), ExecutionConfig(workers=0), run.halts(2)[0]).model
+    weights = {"energy_distance": 1.0, "reconstruction": 0.5}
+    values = []
+    for rank in (1, 2):
+        quality = held_out_quality(model, run.sample, rank, unit_of(run.sample, "global"), 512)
+        values.append(quality.energy_distance + 0.5 * quality.reconstruction)
+    assert interim_objective(model, run.sample, "global", weights) == min(values)
+
+
+TABLE = {"source": "table", "path": "x.csv"}
+
+
+def run_on(**data):
+    return {**TINY["run"], "data": {**TINY["run"]["data"], **data}}
+
+
+# refusals -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"run": {**TINY["run"], "seed": 3}}, "run.seed: .*derived"),
+        ({"run": run_on(holdout_fraction=0)}, "objective: .*holdout_fraction"),
+        ({"objective": {"miss": 1}, "run": {**TINY["run"], "data": TABLE}}, "known dimension"),
+        ({"searcher": {"name": "grid"}}, "loguniform has no end"),
+        ({"searcher": {"name": "optuna"}, "space": {"networks.width": {"grid": [2]}}}, "grid goes with"),
+        ({"objective": [{"miss": 1}, {"cpu_seconds": 1}], "searcher": {"name": "optuna"}}, "nsga2"),
+        ({"scheduler": {"name": "asha", "reports_per_seed": 1}}, "grace_reports: must be below the 1"),
+        ({"scheduler": ASHA, "objective": {"miss": 1}}, "only at its end"),
+        ({"scheduler": PBT, "searcher": {"name": "optuna"}}, "random population"),
+        ({"scheduler": PBT, "budget": {"hours": 1}}, "do not apply"),
+        ({"scheduler": ASHA, "objective": [{"energy_distance": 1}, {"cpu_seconds": 1}]}, "one objective"),
+        ({"execution": {"workers": {"min": 1, "max": 2}}}, "takes a number"),
+        ({"execution": {"workers": 0, "address": "auto"}}, "needs no Ray"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_together_is_refused(told, message):
+    with pytest.raises(ConfigError, match=message):
+        config(**told)
+
+
+def test_folders_of_others_are_left_alone(tmp_path):
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "precious.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="not empty and not a search"):
+        search(tmp_path / "search")
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "env.json").write_text(json.dumps({"study": {}}))
+    with pytest.raises(ConfigError, match="holds no search, but a run or a study"):
+        search(tmp_path / "study")
+
+
+def test_tables_of_a_search_in_which_nothing_finished(tmp_path, monkeypatch):
+    def diverges(self, *args, **kwargs):
+        raise NonFiniteLossError("the critic loss is not finite")
+
+    monkeypatch.setattr(Run, "fit", diverges)
+    prepared = search(tmp_path / "search", budget={"trials": 2})
+    outcome = prepared.carry_out(Silent(), lambda outcome: publish(prepared, outcome, "none"))
+    tables = search_tables(prepared, outcome)
+    assert outcome.best is None
+    assert tables.dimensions.num_rows == tables.importances.num_rows == tables.confirmation.num_rows == 0
+    assert not (tmp_path / "search" / "best.yaml").exists()
+    assert "critic loss is not finite" in (tmp_path / "search" / "summary.md").read_text()
+    assert pq.read_table(tmp_path / "search" / "trials.parquet").num_rows == 2
+    assert search_module.TRIALS_BY_DEFAULT == 30
