@@ -471,6 +471,9 @@ def _carry_out_search(prepared: "Search", label: str, as_json: bool, verbose: bo
         )
     if result.facts.failed:
         problems.append(f"{result.facts.failed} trials failed; they are listed with their reasons in the summary")
+    failures = result.facts.best_failures + result.facts.default_failures
+    if failures:
+        problems.append(f"{failures} runs of the comparison on fresh seeds failed")
     if problems:
         raise RunFailedError("\n".join(problems))
 
@@ -525,7 +528,7 @@ def show(run_dir: str, as_json: bool) -> None:
     if folder.has("cells.parquet"):
         _show_study(folder, as_json)
         return
-    if folder.has("trials.parquet"):
+    if folder.has("facts.json"):
         _show_search(folder, as_json)
         return
     if not folder.has(RESULT_FILE) and folder.has(PROGRESS_FILE):
@@ -633,10 +636,11 @@ def _kind_of(told: dict[str, Any]) -> str:
 
 def _check_search(config: "SearchConfig", config_file: str, changes: tuple[str, ...]) -> None:
     """The space of a search and its manifold, before torch is imported."""
+    from lwgan_dist.search.searchers import initial_points
     from lwgan_dist.search.space import Space, located_space
 
     with located_space(config_file, changes):
-        Space(config)
+        initial_points(config, Space(config), config.run)
         _check_manifold(config.run)
 
 

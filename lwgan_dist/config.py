@@ -401,7 +401,7 @@ class TrainConfig(RunConfig):
         return RunConfig(**{name: getattr(self, name) for name in RunConfig.model_fields})
 
 
-_MEMBER_OF = {"data.source": None, "schedule.name": "fast"}
+_MEMBER_OF = {"data.source": None, "schedule.name": "fast", "run.data.source": None, "run.schedule.name": "fast"}
 """The fields that choose a member of a union, and the member that is meant where none is named."""
 
 

@@ -208,7 +208,7 @@ class Run:
 
         Raises:
             ConfigError: the folder holds another run, or is in use.
-            RunFailedError, ClusterError: see `lwgan_dist.errors`.
+            RunFailedError: the run is beyond the iteration; or, as ClusterError, see `lwgan_dist.errors`.
         """
         with self._lean(folder):
             checkpoints = Checkpoints(folder.sub("checkpoints"))
@@ -223,6 +223,8 @@ class Run:
                 state = checkpoints.newest()
             if state is None or state.meta["iteration"] < iteration:
                 raise RunFailedError(f"{folder.location}: the workers do not write where this command reads")
+            if state.meta["iteration"] > iteration:
+                raise RunFailedError(f"{folder.location}: is beyond iteration {iteration}")
             model = self._model(state, self.config.networks.latent_dim or 1)
             return Halt(model, state.meta["seconds"]["cpu"])
 
@@ -297,7 +299,7 @@ class Run:
         """Under ``precision: auto``, go on in the precision that this run began with, maybe on another processor."""
         if not self._precision_is_free or not folder.has(ENVIRONMENT_FILE):
             return
-        before = folder.read_json(ENVIRONMENT_FILE)["run"]
+        before = self._identity_in(folder)
         began = self.config.model_copy(update={"precision": before.get("precision", self.config.precision)})
         if began.fingerprint(self.sample.digest) == before["fingerprint"]:
             self.config, self.fingerprint = began, before["fingerprint"]
@@ -305,7 +307,7 @@ class Run:
     def _refuse_foreign(self, folder: Folder) -> None:
         """Leave a folder alone that is another run's, or no run's."""
         if folder.has(ENVIRONMENT_FILE):
-            before = folder.read_json(ENVIRONMENT_FILE)["run"]
+            before = self._identity_in(folder)
             if before["fingerprint"] != self.fingerprint:
                 what = (
                     "the data has changed since"
@@ -316,6 +318,18 @@ class Run:
             return
         if any(not name.startswith(".") for name in folder.names()):
             raise ConfigError(f"{folder.location}: is not empty and not a run folder; choose another folder")
+
+    @staticmethod
+    def _identity_in(folder: Folder) -> dict[str, Any]:
+        """The run that a folder holds.
+
+        Raises:
+            ConfigError: it holds a study or a search.
+        """
+        told = folder.read_json(ENVIRONMENT_FILE)
+        if "run" not in told:
+            raise ConfigError(f"{folder.location}: holds a study or a search, not a run; choose another folder")
+        return dict(told["run"])
 
     def _claim(self, folder: Folder, execution: ExecutionConfig) -> None:
         """Mark the folder as this run's, unless it is already, and clear away what a killed command left."""

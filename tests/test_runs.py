@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny import FAST
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
-from lwgan_dist.errors import ConfigError, DataError, NonFiniteLossError
+from lwgan_dist.errors import ConfigError, DataError, NonFiniteLossError, RunFailedError
 from lwgan_dist.model import FittedModel
 from lwgan_dist.results import scores_from_parquet
 from lwgan_dist.runs import Run, read_result
@@ -261,3 +261,55 @@ def test_a_damaged_file_of_a_run_is_named(tmp_path, file):
     (folder.local / file).write_bytes(b"{")
     with pytest.raises(ConfigError, match=f"{file}: is damaged"):
         FittedModel.load(folder.sub("model")) if "model" in file else run_of().train(folder, HERE)
+
+
+# halts ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_halted_on_its_way_ends_as_if_it_had_not_been(tmp_path):
+    whole, halted = Folder.at(str(tmp_path / "whole")), Folder.at(str(tmp_path / "halted"))
+    straight = run_of().fit(whole, HERE)
+    run = run_of()
+    halts = run.halts(4)
+    assert halts[-1] == straight.result.iterations
+    assert halts == sorted(set(halts))
+    seconds = 0.0
+    for iteration in halts:
+        halt = run.fit_until(halted, HERE, iteration)
+        assert halt.cpu_seconds > seconds
+        seconds = halt.cpu_seconds
+        names = halted.sub("checkpoints").names()
+        assert names[-1] == f"iteration-{iteration:012d}"
+        assert run.fit_until(halted, HERE, iteration).cpu_seconds == seconds, "it is there already"
+    fit = run.fit(halted, HERE)
+    assert fit.result.dimension == straight.result.dimension
+    assert {split: table.tolist() for split, table in fit.components.items()} == {
+        split: table.tolist() for split, table in straight.components.items()
+    }
+    for name, network in fit.model.networks.named().items():
+        other = straight.model.networks.named()[name].state_dict()
+        assert all((value == other[key]).all() for key, value in network.state_dict().items())
+
+
+def test_a_run_goes_on_from_the_state_of_another(tmp_path):
+    first, second = Folder.at(str(tmp_path / "first")), Folder.at(str(tmp_path / "second"))
+    half, end = run_of().halts(2)
+    run_of().fit_until(first, HERE, half)
+    same = run_of().fit_until(second, HERE, end, start=first)
+    straight = run_of().fit_until(Folder.at(str(tmp_path / "straight")), HERE, end)
+    assert all(
+        (a == b).all()
+        for a, b in zip(
+            same.model.networks.encoder.parameters(), straight.model.networks.encoder.parameters(), strict=True
+        )
+    )
+    other = run_of(**{"objective.mmd_weight": 3.0})
+    changed = other.fit_until(Folder.at(str(tmp_path / "third")), HERE, end, start=first)
+    assert any(
+        (a != b).any()
+        for a, b in zip(
+            same.model.networks.encoder.parameters(), changed.model.networks.encoder.parameters(), strict=True
+        )
+    ), "the other weight counts from there on"
+    with pytest.raises(RunFailedError, match="is not there"):
+        run_of().fit_until(Folder.at(str(tmp_path / "fourth")), HERE, end, start=Folder.at(str(tmp_path / "nowhere")))

@@ -1,4 +1,4 @@
-"""Asynchronous successive halving by Ray Tune's scheduler, asked directly: trials are known by their numbers, so one
+"""Asynchronous successive halving by Ray Tune's scheduler, asked directly: trials are known by their names, so one
 that is carried out again, or was finished by an earlier command, counts once.
 """
 
@@ -23,18 +23,18 @@ class Asha:
             time_attr="report", metric="value", mode="min", max_t=reports, grace_period=grace,
             reduction_factor=factor, stop_last_trials=False,
         )  # fmt: skip
-        self._trials: dict[int, SimpleNamespace] = {}
+        self._trials: dict[str, SimpleNamespace] = {}
 
-    def goes_on(self, number: int, report: int, value: float) -> bool:
+    def goes_on(self, name: str, report: int, value: float) -> bool:
         """Whether a trial goes on after its report number ``report``, from 1, with a finite value; small is good."""
-        if number not in self._trials:
-            self._trials[number] = SimpleNamespace(trial_id=str(number))
-            self._scheduler.on_trial_add(None, self._trials[number])
+        if name not in self._trials:
+            self._trials[name] = SimpleNamespace(trial_id=name)
+            self._scheduler.on_trial_add(None, self._trials[name])
         told = {"report": report, "value": value}
-        decision = self._scheduler.on_trial_result(None, self._trials[number], told)
+        decision = self._scheduler.on_trial_result(None, self._trials[name], told)
         return bool(decision == TrialScheduler.CONTINUE)
 
-    def remember(self, number: int, values: Sequence[float]) -> None:
+    def remember(self, name: str, values: Sequence[float]) -> None:
         """Count the reports of a trial that has ended before."""
         for i, value in enumerate(values, start=1):
-            self.goes_on(number, i, value)
+            self.goes_on(name, i, value)

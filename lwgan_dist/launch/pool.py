@@ -36,6 +36,9 @@ CHUNK = 256
 CHUNK_PER_SLOT = 8
 """The same for each task that can run at once: at the end of a Tuner, places wait for its last task."""
 
+REPORT = "outcome/report"
+"""Where a scheduler of Tune finds a report: it gets results flattened."""
+
 REFRESH_SECONDS = 5.0
 """How often the nodes of a cluster are counted anew."""
 
@@ -295,23 +298,22 @@ class _Chunk:
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next task for Tune; nothing if all places are taken, or there is no task now."""
-        if self.error is None and len(self.running) < self.limit():
-            if not self.waiting:
-                self._fetch()
-            if self.waiting:
-                index = self.waiting.popleft()
-                self.running[trial_id] = index
-                return {"task": json.dumps(self.tasks[index])}
-        more = self.waiting or self.running or (self.left and not self.source.is_dry)
-        return None if more else str(Searcher.FINISHED)
+        try:
+            if len(self.running) < self.limit():
+                if not self.waiting:
+                    self._fetch()
+                if self.waiting:
+                    index = self.waiting.popleft()
+                    self.running[trial_id] = index
+                    return {"task": json.dumps(self.tasks[index])}
+            more = self.waiting or self.running or (self.left and not self.source.is_dry)
+        except Exception as error:  # noqa: BLE001 - raised again by `deliver`
+            self.error, more = error, False
+        return None if more and not self.error else str(Searcher.FINISHED)
 
     def _fetch(self) -> None:
         """Take a task from the source."""
-        try:
-            taken = self.source.take() if self.left and not self.source.is_dry else None
-        except Exception as error:  # noqa: BLE001 - raised again by `deliver`
-            self.error = error
-            return
+        taken = self.source.take() if self.left and not self.error and not self.source.is_dry else None
         if taken is not None:
             index, self.tasks[index] = taken
             self.left -= 1
@@ -319,10 +321,10 @@ class _Chunk:
 
     def reported(self, trial: Any, result: dict[str, Any]) -> bool:
         """Whether a task that has yielded something goes on."""
-        if self.error or "outcome" not in result or "report" not in result["outcome"]:
+        if self.error or REPORT not in result:
             return True
         try:
-            return self.source.report(self.running[trial.trial_id], result["outcome"]["report"])
+            return self.source.report(self.running[trial.trial_id], json.loads(result[REPORT]))
         except Exception as error:  # noqa: BLE001 - raised again by `deliver`
             self.error = error
             return True
@@ -439,7 +441,7 @@ def _trainable(work: Work) -> type:
                     return {"answer": answer}
                 self.under_way = answer
             try:
-                return {"report": next(self.under_way)}
+                return {"report": json.dumps(next(self.under_way))}
             except StopIteration as end:
                 return {"answer": end.value}
 

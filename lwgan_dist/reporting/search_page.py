@@ -69,7 +69,10 @@ class Facts:
     better: int
     worse: int
     pairs: int
-    """Fresh seeds on which the best trial is better, worse, and all of them."""
+    """Fresh seeds on which the best trial is better, worse, and those on which neither failed."""
+    best_failures: int
+    default_failures: int
+    """Fresh seeds on which either failed."""
     best_number: int | None
     """Of the best trial; None with several objectives or if none has finished."""
     default_objective: float | None
@@ -150,6 +153,11 @@ def search_sections(
 
 def comparison_sentence(facts: Facts) -> str:
     """Whether the best trial's configuration is better than the default, judged on fresh seeds only."""
+    if not facts.pairs and (facts.best_failures or facts.default_failures):
+        return (
+            f"On fresh seeds the best trial failed {facts.best_failures} times, the default {facts.default_failures} "
+            "times, and never neither: there is no comparison."
+        )
     if not facts.pairs or not finite(facts.difference):
         return "The best trial was not compared with the default on fresh seeds."
     seeds = f"On {counted(facts.pairs, 'fresh seed')}"
@@ -159,7 +167,9 @@ def comparison_sentence(facts: Facts) -> str:
         + (f", 95 % t interval [{low:.3g}, {high:.3g}]" if finite(low) and finite(high) else ", no interval")
         + f"; better on {facts.better}, worse on {facts.worse}"
     )
-    if not (finite(low) and finite(high)):
+    if facts.best_failures or facts.default_failures:
+        told += f"; the best trial failed on {facts.best_failures} more, the default on {facts.default_failures}"
+    if not (finite(low) and finite(high)) or facts.best_failures:
         return f"{seeds} the best trial is not shown to be better than the default ({told})."
     if high < 0:
         return f"{seeds} the best trial is better than the default ({told})."

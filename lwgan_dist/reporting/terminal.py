@@ -128,6 +128,13 @@ def print_result(result: RunResult, files: dict[str, str]) -> None:
         f"{rows}, schedule {result.schedule}, {result.iterations} iterations, {result.cpu_seconds:.0f} CPU seconds, "
         f"{result.wall_seconds:.0f} s by the clock, workers {result.workers}, seed {result.seed}"
     )
+    if result.quality:
+        console.print(
+            f"on hold-out rows: reconstruction error {result.quality.reconstruction:.4f}, energy distance of generated "
+            f"rows {result.quality.energy_distance:.4f}, sliced Wasserstein distance "
+            f"{result.quality.sliced_wasserstein:.4f}",
+            soft_wrap=True,
+        )
     for note in result.notes:
         console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
     for name, path in files.items():

@@ -212,7 +212,7 @@ def facts(tables: SearchTables, objectives: Sequence[str]) -> Facts:
     Trials are counted by number, so one that repeats another counts in ``finished``; everything on dimensions counts
     it once, and so does ``cpu_seconds``, which is of all runs in the table of runs. With several objectives there is
     no single best trial: ``best_number`` and ``best_objective`` are None. A difference is best - default; a pair
-    without one is left out.
+    without one is left out of its mean. Of a pair in which only one failed, the other is better.
 
     Args:
         tables: the tables of a search.
@@ -221,6 +221,9 @@ def facts(tables: SearchTables, objectives: Sequence[str]) -> Facts:
     states = tables.trials.column("state").to_pylist()
     modal = {name: _mode(tables.dimensions, name) for name in ("all", "best_decile")}
     differences = _floats(tables.confirmation.sort_by("index").column("difference").drop_null())
+    failed = {
+        role: np.asarray(tables.confirmation.column(f"{role}_failure").is_valid()) for role in ("best", "default")
+    }
     mean, low, high = paired_interval(differences) if len(differences) else (None, None, None)
     best = None if len(objectives) > 1 else _first(tables.trials, pc.field("best"))
     default = _first(tables.trials, pc.field("origin") == "default")
@@ -239,8 +242,10 @@ def facts(tables: SearchTables, objectives: Sequence[str]) -> Facts:
         difference=mean,
         difference_low=low if low is not None and math.isfinite(low) else None,
         difference_high=high if high is not None and math.isfinite(high) else None,
-        better=int((differences < 0).sum()),
-        worse=int((differences > 0).sum()),
+        better=int((differences < 0).sum()) + int((failed["default"] & ~failed["best"]).sum()),
+        worse=int((differences > 0).sum()) + int((failed["best"] & ~failed["default"]).sum()),
+        best_failures=int(failed["best"].sum()),
+        default_failures=int(failed["default"].sum()),
         pairs=len(differences),
         best_number=best["number"] if best else None,
         default_objective=default["objective"] if default else None,

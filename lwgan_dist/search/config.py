@@ -65,6 +65,8 @@ class Parameter(Frozen):
             low, high = getattr(self, self.kind)
             if low >= high:
                 raise ValueError(f"{self.kind}: low < high must hold (got {low:g} and {high:g})")
+            if self.kind == "integer" and max(abs(low), abs(high)) > 2**53:
+                raise ValueError("integer: its ends are at most 2^53 in size")
             if low <= 0 and (self.kind == "loguniform" or self.log):
                 raise ValueError(f"{self.kind}: low > 0 must hold in the logarithm (got {low:g})")
         if self.kind != "integer" and (self.log or self.step != 1):
@@ -99,6 +101,13 @@ class OptunaSearcher(Frozen):
     ahead: PositiveInt = 4
     """A proposal rests on the results of all trials but this many before it: so many trials can be under way at once,
     and what is proposed does not depend on which of them ends first."""
+
+    @model_validator(mode="after")
+    def _of_the_sampler(self) -> Self:
+        other = {"tpe": "population", "nsga2": "startup_trials"}[self.sampler]
+        if other in self.model_fields_set:
+            raise ValueError(f"{other} does not go with the sampler {self.sampler}")
+        return self
 
 
 SearcherConfig = Annotated[RandomSearcher | GridSearcher | OptunaSearcher, Field(discriminator="name")]
@@ -243,6 +252,10 @@ class SearchConfig(Frozen):
         data = self.run.data
         used = {measure for weights in self.objectives for measure in weights}
         held_out = used & set(QUALITY)
+        if getattr(data, "rows", "fixed") == "stream" and "data.standardize" in self.space:
+            raise clash(
+                "space.data.standardize", "cannot be searched on a stream, which has no rows to fix the units by"
+            )
         if held_out and data.holdout_fraction == 0 and getattr(data, "rows", "fixed") != "stream":
             raise clash("objective", f"{sorted(held_out)[0]} needs run.data.holdout_fraction > 0 (got 0)")
         known = used & {"miss", "dimension_error"}
@@ -264,6 +277,11 @@ class SearchConfig(Frozen):
             raise clash("searcher.sampler", "several objectives are searched by nsga2 (or by random, grid)")
         if several and self.budget.plateau:
             raise clash("budget.plateau", "needs one objective")
+        if several and self.confirm_seeds and "confirm_seeds" in self.model_fields_set:
+            raise clash("confirm_seeds", "several objectives have no single best trial to compare with the default")
+        trials = self.budget.trials
+        if "initial" in self.model_fields_set and trials is not None and trials < len(self.initial):
+            raise clash("budget.trials", f"{trials} trials are fewer than the {len(self.initial)} initial points")
 
     def _check_scheduler(self) -> None:
         scheduler = self.scheduler

@@ -1,13 +1,12 @@
 """How trials are carried out: under Ray Tune, many at once, or one after the other in this process."""
 
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lwgan_dist.config import ExecutionConfig
-from lwgan_dist.errors import UserError
 from lwgan_dist.search.work import carry_out
 from lwgan_dist.storage import Folder
 
@@ -105,22 +104,21 @@ def _serve_here(source: "Source") -> None:
         taken = source.take()
         if taken is None:
             return
-        index, task = taken
-        try:
-            answer = _through(carry_out(task), lambda told, i=index: source.report(i, told))  # type: ignore[misc]
-        except (UserError, OSError) as error:
-            source.lost(index, f"{type(error).__name__}: {error}")
-            continue
-        source.done(index, answer)
+        _carry_out_here(*taken, source)
 
 
-def _through(work: Generator[Told, None, Told], goes_on: Callable[[Told], bool]) -> Told | None:
-    """The answer at the end of the work; None if it was not to go on."""
+def _carry_out_here(index: int, task: Told, source: "Source") -> None:
+    work = carry_out(task)
     while True:
         try:
             told = next(work)
         except StopIteration as end:
-            return dict(end.value)
-        if not goes_on(told):
+            source.done(index, end.value)
+            return
+        except Exception as error:  # noqa: BLE001 - as under Ray: one task must not end the others
+            source.lost(index, f"{type(error).__name__}: {error}")
+            return
+        if not source.report(index, told):
             work.close()
-            return None
+            source.done(index, None)
+            return

@@ -36,10 +36,13 @@ def seeds(seed: int, purpose: str, index: int) -> tuple[int, int]:
     return derive(seed, f"search/{purpose}/sample", index) % 2**31, derive(seed, f"search/{purpose}/run", index) % 2**31
 
 
-def unit_of(sample: Sample, standardize: Standardization) -> Standardizer:
-    """The standardisation in whose units the objective is, computed from the training rows of a sample."""
-    if sample.stream is not None:
+def unit_of(model: FittedModel, sample: Sample, standardize: Standardization) -> Standardizer:
+    """The standardisation in whose units the objective is, from the training rows of a sample: the model's own, unless
+    that is what is searched.
+    """
+    if model.config.data.standardize == standardize:
         return sample.standardizer
+    assert sample.stream is None  # the configuration of a search says so
     return Standardizer.fit(sample.standardizer.undo(sample.train), standardize)
 
 
@@ -47,7 +50,7 @@ def measure(
     model: FittedModel, sample: Sample, standardize: Standardization, cpu_seconds: float
 ) -> dict[str, float | None]:
     """All measures of a finished run."""
-    quality = held_out_quality(model, sample, scale=unit_of(sample, standardize))
+    quality = held_out_quality(model, sample, scale=unit_of(model, sample, standardize))
     truth = sample.intrinsic_dim
     measures: dict[str, float | None] = dict.fromkeys(QUALITY) if quality is None else quality.model_dump()
     measures["miss"] = None if truth is None else float(model.dimension != truth)
@@ -58,7 +61,7 @@ def measure(
 
 def interim_objective(model: FittedModel, sample: Sample, standardize: Standardization, weights: Weights) -> float:
     """The objective of a run on its way, the least over the ranks; infinite if the networks give no numbers."""
-    unit = unit_of(sample, standardize)
+    unit = unit_of(model, sample, standardize)
     least = math.inf
     for rank in range(1, model.latent_dim + 1):
         quality = held_out_quality(model, sample, rank, unit, INTERIM_ROWS)

@@ -40,6 +40,7 @@ class Member:
         origin: index of the member that it was taken over from in the last selection, else its own.
         value: interim objective at the end of the generation; None before.
         failure: why there is none.
+        cpu_seconds: processor time of the generation.
     """
 
     index: int
@@ -49,6 +50,7 @@ class Member:
     origin: int | None = None
     value: float | None = None
     failure: str | None = None
+    cpu_seconds: float = 0.0
 
     @property
     def rank_value(self) -> float:
@@ -93,6 +95,7 @@ class Population:
         self._ledger = ledger
         self._build = build
         self._common = common
+        self._tasks: dict[str, Told] = {}
 
     def train(
         self, initial: Sequence[Mapping[str, Any]], engine: Engine, on_generation: Callable[[int, list[Member]], None]
@@ -143,28 +146,12 @@ class Population:
             except ConfigError as error:
                 failures[member.index] = str(error)
                 continue
-            told = {
-                **engine.common, **self._common, "kind": "member", "config": config.model_dump(mode="json"),
-                "parent": member.parent, "generation": generation, "generations": self._scheduler.generations,
-            }  # fmt: skip
-            names = ("table_digest", "unit", "weights", "parent", "generation", "generations")
-            config_told = dict(told["config"])
-            if told["table_digest"]:
-                config_told["data"] = {**config_told["data"], "path": told["table_digest"]}
-            keys[member.index] = key = hash_of(["member", config_told, {name: told[name] for name in names}])
-            if key not in known:
-                tasks[key] = {**told, "key": key}
-
-        def note(_index: int, answer: Told) -> None:
-            known[answer["key"]] = TrialRecord(**answer)
-
-        lost = engine.finish(list(tasks.values()), note)
-        if lost:
-            raise RunFailedError(
-                f"generation {generation}: {len(lost)} of {len(members)} members did not finish, the same command goes "
-                f"on ({next(iter(lost.values()))})"
-            )
-        self._ledger.gather()
+            task = self._task(generation, member, config, engine)
+            keys[member.index] = task["key"]
+            if task["key"] not in known:
+                tasks[task["key"]] = task
+        self._restore([task["parent"] for task in tasks.values() if task["parent"]], engine)
+        known |= self._finish(generation, tasks, engine)
         after = []
         for member in members:
             if member.index in failures:
@@ -172,8 +159,50 @@ class Population:
                 continue
             record = known[keys[member.index]]
             value = None if record.failure else record.reports[0]
-            after.append(replace(member, value=value, failure=record.failure))
+            after.append(replace(member, value=value, failure=record.failure, cpu_seconds=record.cpu_seconds))
         return after, keys
+
+    def _task(self, generation: int, member: Member, config: RunConfig, engine: Engine) -> Told:
+        """What `lwgan_dist.search.work` is told about a member; its key is the hash of what its numbers depend on."""
+        told = {
+            **self._common,
+            "config": config.model_dump(mode="json"),
+            "parent": member.parent,
+            "generation": generation,
+            "generations": self._scheduler.generations,
+        }
+        of = dict(told["config"])
+        if told["table_digest"]:
+            of["data"] = {**of["data"], "path": told["table_digest"]}
+        key = hash_of(["member", {**told, "config": of}])
+        self._tasks[key] = {**engine.common, **told, "kind": "member", "key": key}
+        return self._tasks[key]
+
+    def _restore(self, parents: Sequence[str], engine: Engine) -> None:
+        """Train members again whose states are needed and not there any more, as after an earlier search of other
+        settings.
+        """
+        folders = self._folder.sub(POPULATION)
+        gone = {key: self._tasks[key] for key in parents if not folders.sub(key).sub("checkpoints").names()}
+        if gone:
+            self._restore([task["parent"] for task in gone.values() if task["parent"]], engine)
+            self._finish(next(iter(gone.values()))["generation"], gone, engine)
+
+    def _finish(self, generation: int, tasks: Mapping[str, Told], engine: Engine) -> dict[str, TrialRecord]:
+        """Carry out tasks of a generation."""
+        found: dict[str, TrialRecord] = {}
+
+        def note(_index: int, answer: Told) -> None:
+            found[answer["key"]] = TrialRecord(**answer)
+
+        lost = engine.finish(list(tasks.values()), note)
+        if lost:
+            raise RunFailedError(
+                f"generation {generation}: {len(lost)} of {len(tasks)} members did not finish, the same command goes "
+                f"on ({next(iter(lost.values()))})"
+            )
+        self._ledger.gather()
+        return found
 
     def _next(self, generation: int, members: list[Member], keys: dict[int, str]) -> list[Member]:
         """The members that the next generation begins with."""

@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from lwgan_dist.config import ExecutionConfig, TrainConfig
 from lwgan_dist.configfile import to_yaml
+from lwgan_dist.errors import ConfigError
 from lwgan_dist.reporting.figures import png
 from lwgan_dist.reporting.files import replace_folder, to_parquet
 from lwgan_dist.reporting.search_figures import ParameterAxis, search_figures
@@ -50,7 +52,6 @@ def publish(search: Search, outcome: Outcome, title: str) -> Published:
     facts = replace(analysis.facts(tables, objectives), cpu_seconds=spent(outcome))
     _write_tables(search, outcome, tables)
     _write_best(search, outcome, tables)
-    folder.write(FACTS, _FACTS.dump_json(facts, indent=1))
     figures = search_figures(
         tables.trials, tables.runs, tables.confirmation, tables.dimensions, tables.importances,
         parameters=_axes(search), objectives=objectives,
@@ -62,11 +63,23 @@ def publish(search: Search, outcome: Outcome, title: str) -> Published:
     with tempfile.TemporaryDirectory() as temporary:
         write_search(Path(temporary), tables.trials, figures, list(search.config.space))
         replace_folder(folder, TENSORBOARD, Path(temporary))
+    folder.write(FACTS, _FACTS.dump_json(facts, indent=1))  # last: the rest is there
     return Published(tables, facts, search_files(folder))
 
 
 def read_published(folder: Folder) -> Published:
-    """What an earlier command has written."""
+    """What an earlier command has written.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
+    try:
+        return _read(folder)
+    except (pa.ArrowInvalid, ValidationError, FileNotFoundError) as error:
+        raise ConfigError(f"{folder.location}: the tables of this search are damaged ({error})") from None
+
+
+def _read(folder: Folder) -> Published:
     found = {}
     for name, schema in (("trials", TRIALS), ("runs", RUNS), ("confirmation", CONFIRMATION),
                          ("dimensions", DIMENSIONS), ("importances", IMPORTANCES)):  # fmt: skip
@@ -109,8 +122,8 @@ def run_file(search: Search, ended: Ended) -> str:
     assert objectives
     run = record.runs[0]
     config = search.trial(ended.proposal.values).run(0)
-    told = search.config.execution
-    execution = told.model_copy(update={"workers": 0 if told.workers == 1 else told.workers, "address": None})
+    computed = {"cpus_per_worker": record.threads, "workers": record.workers, "use_gpu": record.use_gpu}
+    execution = search.config.execution.model_copy(update={**computed, "address": None})
     labels = [label_of(weights) for weights in search.config.objectives]
     lines = [
         f"# Trial {ended.number} of a search, its run number 0 of {len(record.runs)}:",
@@ -203,6 +216,11 @@ def search_caveats(search: Search, outcome: Outcome) -> list[str]:
         notes.append("Several objectives have no single best trial: nothing was compared on fresh seeds.")
     if search.trial({}).table_digest and outcome.pairs:
         notes.append("Fresh seeds are other splits of the same table: its rows have been seen in the search.")
+    failed = sum(bool(record and record.failure) for pair in outcome.pairs for record in (pair.best, pair.default))
+    if failed:
+        notes.append(
+            f"{failed} runs of the comparison on fresh seeds failed; their reasons are in confirmation.parquet."
+        )
     if outcome.unfinished:
         notes.append(
             f"{len(outcome.unfinished)} trials or runs did not finish and are missing here; the same command tries "

@@ -4,11 +4,11 @@ Proposals are a function of the seed and of the outcomes that are told to the se
 a search is replayed from its ledger: after an interruption the same trials are proposed, and found to be finished.
 """
 
+import json
 import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from lwgan_dist.errors import ConfigError
@@ -17,13 +17,11 @@ from lwgan_dist.search.config import AshaScheduler, SearchConfig
 from lwgan_dist.search.objective import mean_objective
 from lwgan_dist.search.searchers import Outcome, Proposal, Searcher
 from lwgan_dist.search.trials import Trial, TrialLedger, TrialRecord
+from lwgan_dist.search.work import computed_with
 from lwgan_dist.storage import Folder
 
 if TYPE_CHECKING:
     from lwgan_dist.launch.asha import Asha
-
-GATHER = 200
-"""Trials that end between two gatherings of the ledger."""
 
 Told = dict[str, Any]
 
@@ -81,6 +79,7 @@ class Queue:
         self._on_ended = on_ended
         self._known = {record.key: record for record in ledger.records(ledger.keys())}
         self._asha = _asha(config)
+        self._context = context_of(config)
         self._began = time.monotonic()
         self._next = self._told = 0
         self._proposals: dict[int, Proposal] = {}
@@ -88,7 +87,6 @@ class Queue:
         self._trials: dict[int, Trial] = {}
         self._reports: dict[int, list[Told]] = {}
         self._ready: tuple[int, Told] | None = None
-        self._since_gathered = 0
         self.is_exhausted = False
         self.ended: dict[int, Ended] = {}
         self.unfinished: dict[int, str] = {}
@@ -114,9 +112,9 @@ class Queue:
 
     def report(self, index: int, told: Told) -> bool:
         """Whether a trial goes on after a report."""
-        reports = self._reports.setdefault(index, [])
-        reports.append(told)
-        return self._asha is None or self._asha.goes_on(index, len(reports), told["value"])
+        number = told["report"]
+        self._reports[index] = [*self._reports.get(index, [])[: number - 1], told]  # a trial may be begun anew
+        return self._asha is None or self._asha.goes_on(self._trials[index].key, number, told["value"])
 
     def done(self, index: int, answer: Told | None) -> None:
         """A trial has ended, or was stopped."""
@@ -126,10 +124,6 @@ class Queue:
         self._known[record.key] = record
         for number in self._under_way.pop(trial.key):
             self._end(number, trial.key, record)
-        self._since_gathered += 1
-        if self._since_gathered >= GATHER:
-            self._ledger.gather()
-            self._since_gathered = 0
 
     def lost(self, index: int, reason: str) -> None:
         """A trial could not be finished; that says nothing about its configuration."""
@@ -166,8 +160,8 @@ class Queue:
             record = self._known.get(trial.key) or self._known.get(trial.stopped_key)
             if record is not None:
                 self._next += 1
-                if self._asha is not None:
-                    self._asha.remember(number, record.reports)
+                if self._asha is not None and record.context == trial.context:
+                    self._asha.remember(trial.key, record.reports)
                 self._end(number, trial.key, record)
                 continue
             if trial.key in self._under_way:
@@ -202,16 +196,20 @@ class Queue:
         return budget.plateau is not None and self._is_on_plateau(budget.plateau.patience, budget.plateau.tolerance)
 
     def _is_on_plateau(self, patience: int, tolerance: float) -> bool:
-        """Over the trials up to the first that has not ended, so that it does not matter which ends first."""
+        """In the order of the numbers, up to the first trial that is under way; once on a plateau, always."""
         best, since = math.inf, 0
         for number in range(self._next):
+            if number in self.unfinished:
+                continue
             if number not in self.ended:
                 break
             objectives = self.ended[number].outcome.objectives
             since += 1
             if objectives is not None and objectives[0] < best - tolerance:
                 best, since = objectives[0], 0
-        return since >= patience
+            if since >= patience:
+                return True
+        return False
 
     # ends -------------------------------------------------------------------------------------------------------------
 
@@ -219,12 +217,13 @@ class Queue:
         record = TrialRecord(
             key=trial.stopped_key,
             stopped=True,
+            context=trial.context,
             reports=[told["value"] for told in reports],
             cpu_seconds=reports[-1]["cpu_seconds"],
-            version=f"lwgan-dist {version('lwgan-dist')}",
+            **computed_with(self._config.execution),
         )
         self._ledger.write(record)
-        self._scratch.remove(trial.key)
+        self._scratch.remove(trial.folder)
         return record
 
     def _end(self, number: int, key: str, record: TrialRecord | None, failure: str | None = None) -> None:
@@ -237,7 +236,8 @@ class Queue:
                 objectives, failure = None, "the objective is not finite"
         stopped = record is not None and record.stopped
         state = "failed" if failure else "stopped" if stopped else "finished"
-        outcome = Outcome(state, objectives, record.reports if record else [])  # type: ignore[arg-type]
+        reports = record.reports if record and record.context == self._context else []
+        outcome = Outcome(state, objectives, reports)  # type: ignore[arg-type]
         self.ended[number] = Ended(number, self._proposals[number], key, record, outcome, failure)
         self._on_ended(self)
 
@@ -247,6 +247,14 @@ class Queue:
             return None
         finished = [ended for _, ended in sorted(self.ended.items()) if ended.outcome.objectives]
         return min(finished, key=lambda ended: (ended.outcome.objectives or [math.inf])[0], default=None)
+
+
+def context_of(config: SearchConfig) -> str | None:
+    """Of a search with a scheduler that stops trials: what their reports are of, and by which rule they are stopped."""
+    if not isinstance(config.scheduler, AshaScheduler):
+        return None
+    told = [config.scheduler.model_dump(mode="json"), config.objectives, config.seeds_per_trial]
+    return json.dumps(told, sort_keys=True)
 
 
 def _asha(config: SearchConfig) -> "Asha | None":

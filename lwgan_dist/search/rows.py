@@ -1,6 +1,7 @@
 """From trials that have ended to the tables of a search."""
 
 import json
+import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -128,9 +129,16 @@ def confirmation_table(search: Search, pairs: Sequence[Pair]) -> pa.Table:
     for pair in pairs:
         row: Row = {"index": pair.index}
         for role, record in (("best", pair.best), ("default", pair.default)):
-            if record and record.failure is None:
-                row[role] = mean_objective(record.runs, search.config.objectives[0])
+            if record is None:
+                continue
+            row[f"{role}_failure"] = record.failure
+            if record.failure is None:
                 row[f"{role}_dimension"] = record.runs[0]["dimension"]
+                value = mean_objective(record.runs, search.config.objectives[0])
+                if math.isfinite(value):
+                    row[role] = value
+                else:
+                    row[f"{role}_failure"] = "the objective is not finite"
         if "best" in row and "default" in row:
             row["difference"] = row["best"] - row["default"]
         rows.append(row)
@@ -163,7 +171,8 @@ def spent(outcome: Outcome) -> float:
     records: dict[str, TrialRecord] = {item.key: item.record for item in outcome.ended if item.record}
     for pair in outcome.pairs:
         records |= {record.key: record for record in (pair.best, pair.default) if record}
-    return sum(record.cpu_seconds for record in records.values())
+    members = sum(member.cpu_seconds for members in outcome.population for member in members)
+    return members + sum(record.cpu_seconds for record in records.values())
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

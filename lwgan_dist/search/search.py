@@ -26,13 +26,13 @@ from lwgan_dist.data.tables import read_table, rows_digest
 from lwgan_dist.errors import ConfigError, RunFailedError
 from lwgan_dist.networks import native_bfloat16
 from lwgan_dist.runs import CONFIG_FILE, ENVIRONMENT_FILE, Run, versions
-from lwgan_dist.search.config import AshaScheduler, GridSearcher, PbtScheduler, SearchConfig
+from lwgan_dist.search.config import QUALITY, AshaScheduler, GridSearcher, OptunaSearcher, PbtScheduler, SearchConfig
 from lwgan_dist.search.engine import Engine
 from lwgan_dist.search.objective import seeds
 from lwgan_dist.search.population import Member, Population
-from lwgan_dist.search.queue import Ended, Queue
+from lwgan_dist.search.queue import Ended, Queue, context_of
 from lwgan_dist.search.searchers import Outcome as TrialOutcome
-from lwgan_dist.search.searchers import Proposal, Searcher, searcher
+from lwgan_dist.search.searchers import Proposal, Searcher, initial_points, searcher
 from lwgan_dist.search.space import Space
 from lwgan_dist.search.trials import Trial, TrialLedger, TrialRecord
 from lwgan_dist.search.work import LEDGER, SCRATCH
@@ -110,9 +110,11 @@ class Search:
         self.base = self._settled(config.run)
         run = Run(self.base)
         self.default, self.sample, self.intrinsic_dim = run.config, run.sample, run.sample.intrinsic_dim
-        if any("miss" in weights or "dimension_error" in weights for weights in config.objectives):
-            self._check_truth()
+        self._check_measures()
+        self._check_halts(run)
         self._searcher()
+        if isinstance(config.scheduler, PbtScheduler):
+            self._first_members()
 
     def _read_environment(self) -> Told:
         if self.folder.has(ENVIRONMENT_FILE):
@@ -131,9 +133,41 @@ class Search:
         """What ``precision: auto`` means in this search, on whatever machine its runs are."""
         return str(self._environment["precision"])
 
-    def _check_truth(self) -> None:
-        if self.intrinsic_dim is None:
+    def _check_measures(self) -> None:
+        used = {measure for weights in self.config.objectives for measure in weights}
+        if self.intrinsic_dim is None and used & {"miss", "dimension_error"}:
             raise ConfigError("objective: miss and dimension_error need data of known dimension")
+        held = len(self.sample.holdout)
+        if used & set(QUALITY) and self.sample.stream is None and held < 2:
+            raise ConfigError(
+                f"run.data.holdout_fraction: leaves {held} hold-out rows, and the objective needs 2 or more"
+            )
+
+    def _check_halts(self, run: Run) -> None:
+        scheduler = self.config.scheduler
+        if isinstance(scheduler, AshaScheduler):
+            name, count = "reports_per_seed", scheduler.reports_per_seed
+        elif isinstance(scheduler, PbtScheduler):
+            name, count = "generations", scheduler.generations
+        else:
+            return
+        if len(run.halts(count)) < count:
+            raise ConfigError(
+                f"scheduler.{name}: {count} is too many for the {run.halts(1)[0]} iterations of the default run"
+            )
+
+    def _first_members(self) -> list[Told]:
+        """Values of the members of a population: initial points, then random ones; the default with all its values."""
+        chosen, count = self._searcher(), self.trials or TRIALS_BY_DEFAULT
+        proposals = [proposal for proposal in map(chosen.propose, range(count)) if proposal is not None]
+        if len(proposals) < 2:
+            raise ConfigError("space: has fewer than the 2 points that a population begins with")
+        if not self.space.mutable():
+            raise ConfigError(
+                "scheduler: pbt changes parameters in the middle of training, and the space has none that can be: "
+                "objective.*, schedule.*learning_rate, schedule.rank_share_exponent"
+            )
+        return [proposal.values or self.space.values_of(self.default) for proposal in proposals]
 
     def _settled(self, config: RunConfig) -> RunConfig:
         """Without what a worker would decide by its own machine or working folder."""
@@ -157,7 +191,7 @@ class Search:
         """
         config = self.base if not values else self._settled(self.space.configuration(dict(values)))
         chosen = tuple(seeds(self.config.seed, "trial", index) for index in range(self.config.seeds_per_trial))
-        return Trial(config, chosen, self._table_digest, self.unit, self._context())
+        return Trial(config, chosen, self._table_digest, self.unit, context_of(self.config))
 
     @property
     def unit(self) -> Any:
@@ -182,10 +216,11 @@ class Search:
     @property
     def trial_count(self) -> int:
         """Number of trials, if no other end of the search comes before."""
-        if self.trials is not None:
-            return self.trials
+        if isinstance(self.config.searcher, OptunaSearcher):
+            return self.trials or TRIALS_BY_DEFAULT
         chosen = self._searcher()
-        return next(number for number in itertools.count() if chosen.propose(number) is None)
+        numbers = itertools.count() if self.trials is None else range(self.trials)
+        return next((number for number in numbers if chosen.propose(number) is None), self.trials or 0)
 
     @property
     def ended(self) -> int:
@@ -194,16 +229,10 @@ class Search:
         queue.look_ahead()
         return len(queue.ended)
 
-    def _context(self) -> str | None:
-        if not isinstance(self.config.scheduler, AshaScheduler):
-            return None
-        told = [self.config.scheduler.model_dump(mode="json"), self.config.objectives]
-        return json.dumps(told, sort_keys=True)
-
     def _task(self, engine: Engine, trial: Trial) -> Told:
         """What `lwgan_dist.search.work` is told about a trial."""
         scheduler = self.config.scheduler
-        asha = isinstance(scheduler, AshaScheduler) and trial.context is not None
+        halted = isinstance(scheduler, AshaScheduler) and trial.context is not None
         return {
             **engine.common,
             "kind": "trial",
@@ -212,8 +241,8 @@ class Search:
             "table_digest": trial.table_digest,
             "unit": trial.unit,
             "weights": self.config.objectives[0],
-            "scheduled": asha,
-            "reports_per_seed": scheduler.reports_per_seed if asha and isinstance(scheduler, AshaScheduler) else 1,
+            "context": trial.context,
+            "reports_per_seed": scheduler.reports_per_seed if halted else 1,  # type: ignore[union-attr]
         }
 
     # doing it ---------------------------------------------------------------------------------------------------------
@@ -272,11 +301,8 @@ class Search:
         self, scheduler: PbtScheduler, engine: Engine, progress: Progress
     ) -> tuple[list[list[Member]], list[Told]]:
         """Train a population; its members after each generation, and values of the finalists."""
-        first = self._searcher()
-        count = self.trials or TRIALS_BY_DEFAULT
-        initial = [proposal.values for proposal in map(first.propose, range(count)) if proposal is not None]
-        # Changes are to values, so the default is told with them.
-        initial = [values or self.space.values_of(self.default) for values in initial]
+        initial = self._first_members()
+        count = len(initial)
         data_seed, _ = seeds(self.config.seed, "trial", 0)
 
         def build(values: Mapping[str, Any], seed: int) -> RunConfig:
@@ -287,12 +313,15 @@ class Search:
         common = {"table_digest": self._table_digest, "unit": self.unit, "weights": self.config.objectives[0]}
         population = Population(scheduler, self.space, self.config.seed, self.folder, self.ledger, build, common)
         progress.begin(count * scheduler.generations, "generations of members")
+        seconds = 0.0
 
         def told(generation: int, members: list[Member]) -> None:
+            nonlocal seconds
+            seconds += sum(member.cpu_seconds for member in members)
             done = (generation + 1) * count
             failed = sum(member.value is None for member in members)
             best = min(members, key=lambda member: member.rank_value)
-            progress.update(done, failed, 0, None if best.value is None else (best.value, best.index), 0.0)
+            progress.update(done, failed, 0, None if best.value is None else (best.value, best.index), seconds)
 
         generations = population.train(initial, engine, told)
         finalists = population.finalists(generations[-1])
@@ -304,7 +333,7 @@ class Search:
         """Carry out the trials: those of the searcher, or the finalists of a population beside the default."""
         chosen: Searcher = self._searcher()
         if finalists is not None:
-            chosen = _Given(chosen, finalists)
+            chosen = _Given(initial_points(self.config, self.space, self.default), finalists)
         limit = self.trials if finalists is None else None
         progress.begin(limit if finalists is None else len(finalists) + 1, "trials")
 
@@ -374,9 +403,8 @@ class _Given:
 
     ahead: int | None = None
 
-    def __init__(self, first: Searcher, finalists: Sequence[Told]) -> None:
-        default = first.propose(0)
-        self._proposals = [default] if default and default.origin == "default" else []
+    def __init__(self, initial: Sequence[Proposal], finalists: Sequence[Told]) -> None:
+        self._proposals = [proposal for proposal in initial if proposal.origin == "default"]
         self._proposals += [Proposal(dict(values), "finalist") for values in finalists]
 
     def propose(self, number: int) -> Proposal | None:

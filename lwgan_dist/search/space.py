@@ -212,11 +212,15 @@ class Space:
 
     def listed(self, path: str) -> list[Any]:
         """All values of a parameter of the kind choice, grid or integer, in order."""
+        return list(self._each(path))
+
+    def _each(self, path: str) -> Iterator[Any]:
+        """The same one by one; a range of whole numbers may be long."""
         parameter = self._parameters[path]
         if parameter.integer is not None:
             low, high = parameter.integer
-            return [self.as_field(path, value) for value in range(low, high + 1, parameter.step)]
-        return list(parameter.choice if parameter.choice is not None else parameter.grid or [])
+            return (self.as_field(path, value) for value in range(low, high + 1, parameter.step))
+        return iter(parameter.choice if parameter.choice is not None else parameter.grid or [])
 
     def as_field(self, path: str, value: int) -> int | float:
         """A whole number as the field has it."""
@@ -293,7 +297,7 @@ class Space:
         path, *rest = paths
         when = {parent: allowed for parent, allowed in self._when[path].items() if parent in crossed}
         if all(parent in values and _among(values[parent], allowed) for parent, allowed in when.items()):
-            for value in self.listed(path):
+            for value in self._each(path):
                 yield from self._points(rest, {**values, path: value}, crossed)
         else:
             yield from self._points(rest, values, crossed)

@@ -59,7 +59,9 @@ CONFIRMATION = _schema(
     index=(_int, "of the pair: both runs have the same sample, split and seed, not used in the search"),
     best=(_float, "objective of the best trial's configuration"),
     default=(_float, "objective of the default configuration"),
-    difference=(_float, "best - default: below 0 the best trial is better"),
+    difference=(_float, "best - default: below 0 the best trial is better; null if one of them failed"),
+    best_failure=(_text, "why the best trial's configuration has no objective; null if it has one"),
+    default_failure=(_text, "the same of the default"),
     best_dimension=(_int, "estimate of the best trial's configuration"),
     default_dimension=(_int, "estimate of the default configuration"),
 )

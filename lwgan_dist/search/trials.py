@@ -22,18 +22,26 @@ class TrialRecord(Entry):
     Attributes:
         key: of a stopped trial `Trial.stopped_key`, else `Trial.key`.
         failure: why there is no objective: a run diverged, or cannot be.
-        stopped: by the scheduler; then ``runs`` are those that were finished before.
+        stopped: by the scheduler.
+        context: `Trial.context`: what the reports are of.
         reports: interim objectives that the scheduler saw.
-        runs: for each seed ``index``, ``data_seed``, ``seed``, ``fingerprint``, ``dimension`` and the measures.
-        cpu_seconds, wall_seconds: of all runs, unfinished ones included.
+        runs: for each seed ``index``, ``data_seed``, ``seed``, ``fingerprint``, ``dimension`` and the measures; none of
+            a stopped trial.
+        cpu_seconds: of the runs that ended, and of a stopped trial up to there.
+        wall_seconds: of the task that ended it.
+        threads, workers, use_gpu: with which its numbers were computed; others change them by rounding.
         version: of the package.
     """
 
     stopped: bool = False
+    context: str | None = None
     reports: list[float] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
+    threads: int = 1
+    workers: int = 0
+    use_gpu: bool = False
     version: str = ""
 
 
@@ -48,8 +56,10 @@ _RUN = pa.struct(
     ]
 )
 _TYPES: dict[str, pa.DataType] = {
-    "key": pa.string(), "failure": pa.string(), "stopped": pa.bool_(), "reports": pa.list_(pa.float64()),
-    "runs": pa.list_(_RUN), "cpu_seconds": pa.float64(), "wall_seconds": pa.float64(), "version": pa.string(),
+    "key": pa.string(), "failure": pa.string(), "stopped": pa.bool_(), "context": pa.string(),
+    "reports": pa.list_(pa.float64()),
+    "runs": pa.list_(_RUN), "cpu_seconds": pa.float64(), "wall_seconds": pa.float64(),
+    "threads": pa.int64(), "workers": pa.int64(), "use_gpu": pa.bool_(), "version": pa.string(),
 }  # fmt: skip
 SCHEMA = pa.schema([pa.field(item.name, _TYPES[item.name]) for item in fields(TrialRecord)])
 
@@ -91,6 +101,11 @@ class Trial:
     def stopped_key(self) -> str:
         """The name if it was stopped: that depends on the scheduler too."""
         return hash_of([self.key, self.context])
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder while it is under way: the reports in it are of one scheduler and objective."""
+        return self.stopped_key if self.context else self.key
 
     def run(self, index: int) -> RunConfig:
         """The configuration of its run number ``index``."""

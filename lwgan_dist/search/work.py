@@ -2,8 +2,9 @@
 puts it, and enters what it found in the ledger.
 """
 
+import json
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -20,6 +21,8 @@ from lwgan_dist.worker import NUMERICAL, check_table, patiently, quiet
 
 LEDGER, SCRATCH, POPULATION = "ledger", "work", "population"
 """Folders of a search: trials that have ended; runs under way; states of the members of a population."""
+
+_REPORTS = "reports.json"
 
 Told = dict[str, Any]
 
@@ -51,88 +54,150 @@ def carry_out(task: Told) -> Generator[Told, None, Told]:
 def trial_of(task: Told) -> Trial:
     """The trial that a task is about."""
     seeds = tuple((int(data_seed), int(seed)) for data_seed, seed in task["seeds"])
-    return Trial(RunConfig.model_validate(task["config"]), seeds, task["table_digest"], task["unit"])
+    config = RunConfig.model_validate(task["config"])
+    return Trial(config, seeds, task["table_digest"], task["unit"], task["context"])
 
 
 def _trial(task: Told, search: Folder, execution: ExecutionConfig) -> Generator[Told, None, Told]:
-    trial, weights = trial_of(task), task["weights"]
-    ledger, scratch = TrialLedger(search.sub(LEDGER)), search.sub(SCRATCH)
+    trial, ledger = trial_of(task), TrialLedger(search.sub(LEDGER))
     if ledger.has_row(trial.key):  # of a process that was lost after its work was done
         (record,) = ledger.records({trial.key})
         return asdict(record)
     check_table(trial.config, trial.table_digest)
-    started, failure, spent = time.perf_counter(), None, 0.0
-    reports: list[float] = []
+    started = time.perf_counter()
+    scratch = search.sub(SCRATCH).sub(trial.folder)
+    reports = _Reports(scratch, task["weights"])
     runs: list[Told] = []
-
-    def report(value: float, cpu_seconds: float) -> Told:
-        reports.append(finite((sum(weighted(run, weights) for run in runs) + value) / (len(runs) + 1)))
-        return {"value": reports[-1], "cpu_seconds": cpu_seconds}
-
+    failure = None
     try:
         for index in range(len(trial.seeds)):
-            with quiet():
-                run = Run(trial.run(index))
-            folder = scratch.sub(trial.key).sub(f"run-{index}")
-            for iteration in run.halts(task["reports_per_seed"])[:-1]:
-                halt = patiently(partial(run.fit_until, folder, execution, iteration))
-                with torch_threads(execution.threads_per_worker):
-                    value = interim_objective(halt.model, run.sample, trial.unit, weights)
-                yield report(value, spent + halt.cpu_seconds)
+            run = _prepared(trial.run(index))
+            folder = scratch.sub(f"run-{index}")
+            for iteration in _halts(run, task["reports_per_seed"])[:-1]:
+                if not reports.is_next_known:
+                    halt = patiently(partial(run.fit_until, folder, execution, iteration))
+                    with torch_threads(execution.threads_per_worker):
+                        value = interim_objective(halt.model, run.sample, trial.unit, task["weights"])
+                    reports.add(runs, value, halt.cpu_seconds)
+                yield reports.next()
             fit = patiently(partial(run.fit, folder, execution))
-            spent += fit.result.cpu_seconds
             with torch_threads(execution.threads_per_worker):
                 measures = measure(fit.model, run.sample, trial.unit, fit.result.cpu_seconds)
-            if task["scheduled"] and index + 1 < len(trial.seeds):
-                yield report(weighted(measures, weights), spent)
+            if trial.context and index + 1 < len(trial.seeds):
+                if not reports.is_next_known:
+                    reports.add(runs, weighted(measures, task["weights"]), fit.result.cpu_seconds)
+                yield reports.next()
             data_seed, seed = trial.seeds[index]
             names = {"index": index, "data_seed": data_seed, "seed": seed, "fingerprint": run.fingerprint}
             runs.append({**names, "dimension": fit.result.dimension, **measures})
-    except (ConfigError, DataError, *NUMERICAL) as error:  # this configuration cannot be, or diverges
-        failure = f"{type(error).__name__}: {error}"
+    except (_ImpossibleError, *NUMERICAL) as error:
+        failure = _reason(error)
     record = TrialRecord(
         key=trial.key,
         failure=failure,
-        reports=reports,
+        context=trial.context,
+        reports=[told["value"] for told in reports.told],
         runs=runs,
-        cpu_seconds=spent,
+        cpu_seconds=sum(run["cpu_seconds"] for run in runs),
         wall_seconds=time.perf_counter() - started,
-        version=f"lwgan-dist {version('lwgan-dist')}",
+        **computed_with(execution),
     )
     ledger.write(record)
-    scratch.remove(trial.key)
+    search.sub(SCRATCH).remove(trial.folder)
     return asdict(record)
+
+
+class _Reports:
+    """The reports of a trial. They are kept with its runs, so a trial that is begun anew tells the same ones."""
+
+    def __init__(self, folder: Folder, weights: Told) -> None:
+        self._folder = folder
+        self._weights = weights
+        self.told: list[Told] = folder.read_json(_REPORTS) if folder.has(_REPORTS) else []
+        self._next = 0
+
+    @property
+    def is_next_known(self) -> bool:
+        """Whether the next one was told before."""
+        return self._next < len(self.told)
+
+    def add(self, runs: Sequence[Told], value: float, cpu_seconds: float) -> None:
+        """The objective as it stands: the mean over the runs that have ended and the value of the one under way."""
+        ended = [weighted(run, self._weights) for run in runs]
+        seconds = sum(run["cpu_seconds"] for run in runs) + cpu_seconds
+        value = finite((sum(ended) + value) / (len(ended) + 1))
+        self.told.append({"report": len(self.told) + 1, "value": value, "cpu_seconds": seconds})
+        self._folder.write(_REPORTS, json.dumps(self.told).encode())
+
+    def next(self) -> Told:
+        """The next one to be told."""
+        self._next += 1
+        return self.told[self._next - 1]
+
+
+class _ImpossibleError(Exception):
+    """There can be no such run."""
+
+
+def _prepared(config: RunConfig) -> Run:
+    try:
+        with quiet():
+            return Run(config)
+    except (ConfigError, DataError) as error:
+        raise _ImpossibleError(_reason(error)) from None
+
+
+def _halts(run: Run, count: int) -> list[int]:
+    halts = run.halts(count)
+    if len(halts) < count:
+        raise _ImpossibleError(f"ConfigError: a run of {halts[-1]} iterations is too short to be halted {count} times")
+    return halts
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, _ImpossibleError) else f"{type(error).__name__}: {error}"
+
+
+def computed_with(execution: ExecutionConfig) -> Told:
+    """What else a record says."""
+    assert isinstance(execution.workers, int)
+    return {
+        "threads": execution.threads_per_worker,
+        "workers": execution.workers,
+        "use_gpu": execution.use_gpu,
+        "version": f"lwgan-dist {version('lwgan-dist')}",
+    }
 
 
 def _member(task: Told, search: Folder, execution: ExecutionConfig) -> Told:
     """A generation of a member: from the state of its parent, or from the beginning, to an iteration."""
     ledger, folders = TrialLedger(search.sub(LEDGER)), search.sub(POPULATION)
-    if ledger.has_row(task["key"]) and Checkpoints(folders.sub(task["key"]).sub("checkpoints")).newest():
-        (record,) = ledger.records({task["key"]})
-        return asdict(record)
     config = RunConfig.model_validate(task["config"])
     check_table(config, task["table_digest"])
     started, failure, spent = time.perf_counter(), None, 0.0
     reports: list[float] = []
     try:
-        with quiet():
-            run = Run(config)
-        iteration = run.halts(task["generations"])[task["generation"]]
+        run = _prepared(config)
+        iteration = _halts(run, task["generations"])[task["generation"]]
         start = folders.sub(task["parent"]) if task["parent"] else None
         halt = patiently(partial(run.fit_until, folders.sub(task["key"]), execution, iteration, start=start))
-        spent = halt.cpu_seconds
+        spent = halt.cpu_seconds - (_seconds_in(start) if start else 0.0)
         with torch_threads(execution.threads_per_worker):
-            value = interim_objective(halt.model, run.sample, task["unit"], task["weights"])
-        reports.append(finite(value))
-    except (ConfigError, DataError, *NUMERICAL) as error:
-        failure = f"{type(error).__name__}: {error}"
+            reports.append(finite(interim_objective(halt.model, run.sample, task["unit"], task["weights"])))
+    except (_ImpossibleError, *NUMERICAL) as error:
+        failure = _reason(error)
     record = TrialRecord(
         key=task["key"],
         failure=failure,
         reports=reports,
         cpu_seconds=spent,
         wall_seconds=time.perf_counter() - started,
-        version=f"lwgan-dist {version('lwgan-dist')}",
+        **computed_with(execution),
     )
     ledger.write(record)
     return asdict(record)
+
+
+def _seconds_in(folder: Folder) -> float:
+    state = Checkpoints(folder.sub("checkpoints")).newest()
+    return float(state.meta["seconds"]["cpu"]) if state else 0.0

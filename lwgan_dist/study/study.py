@@ -79,7 +79,8 @@ class Study:
         if self.folder.has(ENVIRONMENT_FILE):
             told = self.folder.read_json(ENVIRONMENT_FILE)
             if "study" not in told:
-                raise ConfigError(f"{self.folder.location}: holds no study, but a run or a search; choose another --name")
+                what = "holds no study, but a run or a search"
+                raise ConfigError(f"{self.folder.location}: {what}; choose another --name")
             return dict(told["study"])
         if any(not name.startswith(".") for name in self.folder.names()):
             raise ConfigError(f"{self.folder.location}: is not empty and not a study; choose another --name")

@@ -302,3 +302,83 @@ def test_alone_the_impossible_is_refused_and_ctrl_c_ends_it_all(records, tmp_pat
         time.sleep(0.1)
     assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+class Counting:
+    """A source of tasks that report: a task of number n may go on up to its report ``stops[n]``."""
+
+    def __init__(self, tasks, stops=(), ahead=None):
+        self.tasks, self.stops, self.ahead = tasks, dict(stops), ahead
+        self.reports, self.answers, self.reasons, self.taken = {}, {}, {}, 0
+
+    @property
+    def is_dry(self):
+        return self.taken == len(self.tasks)
+
+    def take(self):
+        ended = len(self.answers) + len(self.reasons)
+        if self.is_dry or (self.ahead is not None and self.taken - ended >= self.ahead):
+            return None
+        self.taken += 1
+        return self.taken - 1, self.tasks[self.taken - 1]
+
+    def report(self, index, told):
+        self.reports.setdefault(index, []).append(told["value"])
+        return told["value"] != self.stops.get(index)
+
+    def done(self, index, answer):
+        self.answers[index] = answer
+
+    def lost(self, index, reason):
+        self.reasons[index] = reason
+
+
+def counting(records, number, **more):
+    return [{"n": n, "folder": str(records), "to": 3, **more.get(f"task_{n}", {})} for n in range(number)]
+
+
+def test_tasks_report_on_their_way_and_are_stopped_between_two_reports(cluster, records, tmp_path):
+    source = Counting(counting(records, 6), stops={1: 1, 4: 2})
+    with pool(pool_work.count_up, ExecutionConfig(), tmp_path / "scratch") as places:
+        places.serve(source)
+    assert source.reports == {0: [1, 2, 3], 1: [1], 2: [1, 2, 3], 3: [1, 2, 3], 4: [1, 2], 5: [1, 2, 3]}
+    assert source.answers == {n: None if n in (1, 4) else {"n": n} for n in range(6)}
+    assert source.reasons == {}
+    ended = {int(path.name[:4]) for path in records.iterdir() if "ended" in path.name}
+    assert ended == {0, 2, 3, 5}
+
+
+def test_a_task_that_reports_is_begun_anew_when_its_process_dies_and_raises_like_any_other(cluster, records, tmp_path):
+    tasks = counting(
+        records, 3, task_1={"die_after": 2, "kill_once": str(tmp_path / "killed")}, task_2={"raise_after": 1}
+    )
+    source = Counting(tasks)
+    with pool(pool_work.count_up, ExecutionConfig(), tmp_path / "scratch") as places:
+        places.serve(source)
+    assert source.reports[1] == [1, 2, 1, 2, 3]
+    assert source.answers == {0: {"n": 0}, 1: {"n": 1}}
+    assert source.reasons == {2: "ValueError: on its way"}
+
+
+def test_a_source_that_waits_for_results_is_asked_again_also_across_tuners(cluster, records, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 3)
+    monkeypatch.setattr(module, "CHUNK_PER_SLOT", 0)
+    source = Counting(counting(records, 8), ahead=2)
+    with pool(pool_work.count_up, ExecutionConfig(), tmp_path / "scratch") as places:
+        places.serve(source)
+    assert sorted(source.answers) == list(range(8))
+
+
+@pytest.mark.parametrize("where", ["take", "report", "done"])
+def test_what_a_source_raises_reaches_the_caller(cluster, records, tmp_path, monkeypatch, where):
+    source = Counting(counting(records, 3))
+
+    def broken(*_args):
+        raise RuntimeError("no more")
+
+    monkeypatch.setattr(source, where, broken)
+    with (
+        pool(pool_work.count_up, ExecutionConfig(), tmp_path / "scratch") as places,
+        pytest.raises(RuntimeError, match="no more"),
+    ):
+        places.serve(source)

@@ -420,6 +420,8 @@ def test_the_facts_of_a_search():
         difference_high=high,
         better=2,
         worse=1,
+        best_failures=0,
+        default_failures=0,
         pairs=3,
         best_number=1,
         default_objective=3.0,

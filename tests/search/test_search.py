@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,17 +11,20 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_search import ASHA, PBT, TINY, Silent, config, numbers, search
 
-from lwgan_dist.config import ExecutionConfig, TrainConfig
+from lwgan_dist import worker
+from lwgan_dist.config import ExecutionConfig, TrainConfig, override
 from lwgan_dist.configfile import read_config
-from lwgan_dist.errors import ConfigError, NonFiniteLossError, RunFailedError
+from lwgan_dist.errors import ConfigError, InUseError, NonFiniteLossError, RunFailedError
 from lwgan_dist.quality import held_out_quality
+from lwgan_dist.reporting.search_page import comparison_sentence
 from lwgan_dist.runs import Run
-from lwgan_dist.search import engine
+from lwgan_dist.search import engine, work
 from lwgan_dist.search import search as search_module
-from lwgan_dist.search.objective import interim_objective, unit_of
+from lwgan_dist.search.objective import interim_objective, seeds, unit_of
 from lwgan_dist.search.population import Member, select
-from lwgan_dist.search.publish import publish, read_published, run_file
-from lwgan_dist.search.rows import runs_table, search_tables, trials_table
+from lwgan_dist.search.publish import publish, read_published, run_file, search_caveats
+from lwgan_dist.search.queue import Queue
+from lwgan_dist.search.rows import runs_table, search_tables, spent, trials_table
 from lwgan_dist.storage import Folder
 
 
@@ -271,9 +275,61 @@ def test_a_configuration_that_cannot_be_is_a_failed_trial(tmp_path):
     assert "rank" in bad["failure"]
 
 
-def test_an_objective_that_is_not_finite_fails(tmp_path, monkeypatch):
-    from lwgan_dist.search import work
+def test_a_folder_that_another_process_holds_is_no_failure_of_the_configuration(tmp_path, monkeypatch):
+    def held(*_args, **_kwargs):
+        raise InUseError("another process is working in this run folder")
 
+    fit = Run.fit
+    monkeypatch.setattr(Run, "fit", held)
+    monkeypatch.setattr(worker, "PATIENCE_SECONDS", 0.0)
+    _, outcome = carry_out(tmp_path / "search", budget={"trials": 2}, confirm_seeds=0)
+    assert len(outcome.unfinished) == 2
+    monkeypatch.setattr(Run, "fit", fit)
+    _, again = carry_out(tmp_path / "search", budget={"trials": 2}, confirm_seeds=0)
+    assert [item.outcome.state for item in again.ended] == ["finished", "finished"]
+
+
+def test_a_trial_whose_schedule_is_too_short_for_the_reports_fails_alone(tmp_path):
+    space = {"schedule.critic_iterations": {"grid": [400, 20]}}
+    run = override(TINY["run"], {"data.n": 60, "schedule.critic_iterations": 400})
+    told = {"space": space, "run": {**run, "data": TINY["run"]["data"]}, "searcher": {"name": "grid"}, "budget": {}}
+    prepared, outcome = carry_out(tmp_path / "search", scheduler={**ASHA, "reports_per_seed": 20}, **told)
+    states = {row["parameters.schedule.critic_iterations"]: row for row in trials(prepared, outcome).to_pylist()}
+    assert states[400]["state"] == "finished"
+    assert "too short to be halted 20 times" in states[20]["failure"]
+
+
+def test_fresh_seeds_on_which_the_best_fails_count_against_it(tmp_path, monkeypatch):
+    fit = Run.fit
+    fails = [seeds(0, "confirm", index)[1] for index in range(3)]
+
+    def diverges(self, *args, **kwargs):
+        if self.config.networks.width == 3 and self.config.seed in fails:
+            raise NonFiniteLossError("the critic loss is not finite")
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(Run, "fit", diverges)
+    measured = work.measure
+
+    def better_with_width(model, *args):
+        return {**measured(model, *args), "energy_distance": -float(model.config.networks.width)}
+
+    monkeypatch.setattr(work, "measure", better_with_width)
+    told = {"space": {"networks.width": {"grid": [2, 3]}}, "searcher": {"name": "grid"}, "budget": {}}
+    prepared = search(
+        tmp_path / "search", initial=["default"], confirm_seeds=4, objective={"energy_distance": 1}, **told
+    )
+    outcome = prepared.carry_out(Silent())
+    assert outcome.best.proposal.values == {"networks.width": 3}
+    facts = publish(prepared, outcome, "title").facts
+    assert (facts.pairs, facts.better, facts.worse, facts.best_failures, facts.default_failures) == (1, 1, 3, 3, 0)
+    told = comparison_sentence(facts)
+    assert "not shown to be better" in told
+    assert "failed on 3 more" in told
+    assert any("3 runs of the comparison" in note for note in search_caveats(prepared, outcome))
+
+
+def test_an_objective_that_is_not_finite_fails(tmp_path, monkeypatch):
     measured = work.measure
     monkeypatch.setattr(work, "measure", lambda *args: {**measured(*args), "energy_distance": math.nan})
     prepared, outcome = carry_out(tmp_path / "search", budget={"trials": 2})
@@ -398,6 +454,50 @@ def test_reports_of_several_seeds_are_means_so_far(tmp_path):
     assert row["reports"] == [first["energy_distance"] + first["reconstruction"]]
 
 
+def test_reports_are_the_same_after_an_interruption_at_any_of_them(tmp_path, monkeypatch):
+    told = {"scheduler": ASHA, "budget": {"trials": 4}, "confirm_seeds": 0}
+    _, straight = carry_out(tmp_path / "straight", **told)
+    report = Queue.report
+    count = itertools.count()
+    monkeypatch.setattr(Queue, "report", lambda *args: report(*args) if next(count) % 5 != 4 else interrupt())
+    for _ in range(20):
+        try:
+            _, outcome = carry_out(tmp_path / "cut", **told)
+            break
+        except KeyboardInterrupt:
+            pass
+    assert next(count) > 8
+    assert [item.outcome for item in outcome.ended] == [item.outcome for item in straight.ended]
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def test_a_trial_that_is_begun_anew_is_not_counted_twice(tmp_path):
+    """Its process was lost after its report number 3: it reports 1, 2, 3 again."""
+    prepared = search(tmp_path / "search", scheduler={**ASHA, "reports_per_seed": 8})
+    queue = prepared._queue(prepared._searcher(), lambda _trial: {}, 4, lambda _queue: None)
+    first, second = queue.take()[0], queue.take()[0]
+    for number in range(1, 8):
+        assert queue.report(first, {"report": number, "value": 1 - number / 10, "cpu_seconds": 0.0})
+    for number in (1, 2, 3, 1, 2, 3, 4, 5):
+        assert queue.report(second, {"report": number, "value": 0.99 - number / 10, "cpu_seconds": 0.0})
+    assert [told["report"] for told in queue._reports[second]] == [1, 2, 3, 4, 5]
+
+
+def test_finished_trials_of_another_objective_set_no_rung(tmp_path, monkeypatch):
+    told = {"scheduler": ASHA, "confirm_seeds": 0, "budget": {"trials": 3}}
+    carry_out(tmp_path / "search", **told)
+    remembered = []
+    monkeypatch.setattr("lwgan_dist.launch.asha.Asha.remember", lambda _self, name, values: remembered.append(name))
+    _, outcome = carry_out(tmp_path / "search", objective={"energy_distance": 10.0}, **told)
+    assert remembered == []
+    assert [item.outcome.reports for item in outcome.ended if item.record.context is None] == []
+    carry_out(tmp_path / "search", **told)
+    assert remembered
+
+
 # populations ----------------------------------------------------------------------------------------------------------
 
 
@@ -454,7 +554,7 @@ def test_a_population_that_is_interrupted_ends_the_same(tmp_path, monkeypatch):
 
     monkeypatch.setattr(engine, "carry_out", counted)
     _, again = carry_out(tmp_path / "cut", **told)
-    assert again.population == straight.population
+    assert timeless(again.population) == timeless(straight.population)
     members = [key for key in done if key != "trial"]
     assert len(members) == len(set(members)) == 12
 
@@ -477,6 +577,30 @@ def test_a_member_that_goes_on_alone_is_the_run_that_was_never_halted(tmp_path):
     assert member.value == value
 
 
+@pytest.mark.parametrize(
+    "more", [{"budget": {"trials": 6}}, {"scheduler": {**PBT, "quantile": 0.25}}, {"scheduler": {**PBT, "factor": 3.0}}]
+)
+def test_a_finished_population_can_be_searched_again_with_other_settings(tmp_path, more):
+    told = {"scheduler": PBT, "budget": {"trials": 4}, "confirm_seeds": 0}
+    carry_out(tmp_path / "search", **told)
+    assert not (tmp_path / "search" / "population").exists()
+    _, outcome = carry_out(tmp_path / "search", **{**told, **more})
+    _, straight = carry_out(tmp_path / "straight", **{**told, **more})
+    assert timeless(outcome.population) == timeless(straight.population)
+
+
+def timeless(generations):
+    return [[replace(member, cpu_seconds=0.0) for member in members] for members in generations]
+
+
+def test_processor_time_of_a_population_counts_each_generation_once(tmp_path):
+    prepared, outcome = carry_out(tmp_path / "search", scheduler=PBT, budget={"trials": 3}, confirm_seeds=0)
+    ledger = prepared.ledger
+    total = sum(record.cpu_seconds for record in ledger.records(ledger.keys()))
+    assert spent(outcome) == pytest.approx(total)
+    assert all(member.cpu_seconds > 0 for members in outcome.population for member in members)
+
+
 def test_a_population_whose_members_all_diverge_says_so(tmp_path, monkeypatch):
     def diverges(self, *args, **kwargs):
         raise NonFiniteLossError("the critic loss is not finite")
@@ -493,6 +617,7 @@ def test_several_objectives_have_a_front_and_a_file_for_each_of_it(tmp_path):
     told = {
         "objective": [{"energy_distance": 1}, {"reconstruction": 1}],
         "searcher": {"name": "optuna", "sampler": "nsga2", "population": 4},
+        "confirm_seeds": 0,
     }
     prepared = search(tmp_path / "search", **told)
     outcome = prepared.carry_out(Silent(), lambda outcome: publish(prepared, outcome, "two"))
@@ -538,7 +663,7 @@ def test_an_interim_objective_is_the_least_over_the_ranks(tmp_path):
     weights = {"energy_distance": 1.0, "reconstruction": 0.5}
     values = []
     for rank in (1, 2):
-        quality = held_out_quality(model, run.sample, rank, unit_of(run.sample, "global"), 512)
+        quality = held_out_quality(model, run.sample, rank, unit_of(model, run.sample, "global"), 512)
         values.append(quality.energy_distance + 0.5 * quality.reconstruction)
     assert interim_objective(model, run.sample, "global", weights) == min(values)
 
@@ -566,7 +691,12 @@ def run_on(**data):
         ({"scheduler": ASHA, "objective": {"miss": 1}}, "only at its end"),
         ({"scheduler": PBT, "searcher": {"name": "optuna"}}, "random population"),
         ({"scheduler": PBT, "budget": {"hours": 1}}, "do not apply"),
-        ({"scheduler": ASHA, "objective": [{"energy_distance": 1}, {"cpu_seconds": 1}]}, "one objective"),
+        ({"searcher": {"name": "optuna", "sampler": "nsga2", "startup_trials": 3}}, "startup_trials does not go with"),
+        ({"objective": [{"miss": 1}, {"cpu_seconds": 1}], "confirm_seeds": 3}, "no single best trial"),
+        ({"initial": ["default", "paper"], "budget": {"trials": 1}}, "fewer than the 2 initial points"),
+        ({"run": run_on(rows="stream"), "space": {"data.standardize": {"choice": ["none"]}}}, "on a stream"),
+        ({"space": {"networks.width": {"integer": [1, 10**23]}}}, "at most 2"),
+        ({"scheduler": ASHA, "objective": [{"miss": 1}, {"cpu_seconds": 1}], "confirm_seeds": 0}, "one objective"),
         ({"execution": {"workers": {"min": 1, "max": 2}}}, "takes a number"),
         ({"execution": {"workers": 0, "address": "auto"}}, "needs no Ray"),
     ],
@@ -574,6 +704,21 @@ def run_on(**data):
 def test_what_does_not_fit_together_is_refused(told, message):
     with pytest.raises(ConfigError, match=message):
         config(**told)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"scheduler": {**PBT, "generations": 500}}, "generations: 500 is too many for the"),
+        ({"scheduler": {**ASHA, "reports_per_seed": 100}}, "reports_per_seed: 100 is too many"),
+        ({"run": run_on(n=40, holdout_fraction=0.03)}, "leaves 1 hold-out rows"),
+        ({"scheduler": PBT, "space": {"networks.width": {"choice": [2, 3]}}}, "none that can be"),
+        ({"scheduler": PBT, "space": {"objective.mmd_weight": {"grid": [1.0]}}, "initial": []}, "fewer than the 2"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_the_data_or_the_run_is_refused(tmp_path, told, message):
+    with pytest.raises(ConfigError, match=message):
+        search(tmp_path / "search", **told)
 
 
 def test_folders_of_others_are_left_alone(tmp_path):

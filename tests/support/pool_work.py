@@ -41,3 +41,17 @@ def act_in_a_group(task):
         return act(task)
     finally:
         ray.util.remove_placement_group(group)
+
+
+def count_up(task):
+    """Reports 1, 2, .. up to ``to`` on its way, and dies once after a report if it is told so."""
+    record(task, "begun")
+    for value in range(1, task["to"] + 1):
+        yield {"value": value, "pid": os.getpid()}
+        if value == task.get("die_after") and not os.path.exists(task["kill_once"]):
+            Path(task["kill_once"]).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if value == task.get("raise_after"):
+            raise ValueError("on its way")
+    record(task, "ended")
+    return {"n": task["n"]}

@@ -241,6 +241,7 @@ def _facts(made: Search, changed: Mapping[str, Any]) -> Facts:
         "difference": mean, "difference_low": None if half is None else mean - half,
         "difference_high": None if half is None else mean + half,
         "better": sum(d < 0 for d in told), "worse": sum(d > 0 for d in told), "pairs": len(told),
+            "best_failures": 0, "default_failures": 0,
         "best_number": best["number"] if best else None,
         "default_objective": trials[0]["objective"] if trials else None,
         "best_objective": best["objective"] if best else None, "cpu_seconds": sum(r["cpu_seconds"] for r in runs),
