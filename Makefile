@@ -22,8 +22,8 @@ run: setup  ## the main job: a small consistency study, table and figure of P(co
 test: setup  ## the tests, under 15 minutes on 2 cores
 	$(BIN)/python -m pytest
 
-test-faults: setup  ## a study killed ten times, its nodes too; KILLS=50 for more
-	KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/study/test_study_on_ray.py
+test-faults: setup  ## studies and searches killed ten times, nodes too; KILLS=50 for more
+	KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/study/test_study_on_ray.py tests/search/test_search_on_ray.py
 
 check: setup  ## lint, types, import contracts
 	$(BIN)/ruff check .

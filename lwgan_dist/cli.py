@@ -407,7 +407,7 @@ def _show_search_plan(prepared: "Search", as_json: bool) -> None:
     seconds = fit_seconds(prepared.default, prepared.sample)
     proposals = prepared.first_proposals()
     trials = prepared.trial_count
-    runs = trials * config.seeds_per_trial + 2 * config.confirm_seeds
+    runs = trials * config.seeds_per_trial + 2 * config.fresh_seeds
     if as_json:
         told = {"trials": trials, "runs": runs, "cpu_seconds_of_default": seconds, "ended": prepared.ended,
                 "proposals": [{"origin": item.origin, "values": item.values} for item in proposals]}  # fmt: skip
@@ -419,7 +419,7 @@ def _show_search_plan(prepared: "Search", as_json: bool) -> None:
     )
     cpus = config.execution.cpus_per_worker * max(1, int(config.execution.workers))  # type: ignore[arg-type]
     click.echo(
-        f"\n{trials} trials of {config.seeds_per_trial} run(s) and {2 * config.confirm_seeds} runs on fresh seeds at "
+        f"\n{trials} trials of {config.seeds_per_trial} run(s) and {2 * config.fresh_seeds} runs on fresh seeds at "
         f"the end; the first {prepared.ended} have ended already. The default takes some {seconds:.2g} CPU seconds, "
         f"estimated from a pilot on this machine: {runs * seconds / 3600:.2g} CPU hours if all are like it. A trial "
         f"needs {cpus:g} CPU(s). In {prepared.folder.location}"

@@ -94,10 +94,10 @@ class OptunaSearcher(Frozen):
     name: Literal["optuna"] = "optuna"
     sampler: Literal["tpe", "nsga2"] = "tpe"
     """``tpe``: tree-structured Parzen estimator, all parameters jointly. ``nsga2``: for several objectives."""
-    startup_trials: PositiveInt = 10
-    """Trials of ``tpe`` before the first proposal from results; those before are random."""
-    population: Annotated[int, Field(ge=2)] = 20
-    """Trials of one generation of ``nsga2``."""
+    startup_trials: PositiveInt | None = None
+    """Trials of ``tpe`` before the first proposal from results, by default 10; those before are random."""
+    population: Annotated[int, Field(ge=2)] | None = None
+    """Trials of one generation of ``nsga2``, by default 20."""
     ahead: PositiveInt = 4
     """A proposal rests on the results of all trials but this many before it: so many trials can be under way at once,
     and what is proposed does not depend on which of them ends first."""
@@ -105,7 +105,7 @@ class OptunaSearcher(Frozen):
     @model_validator(mode="after")
     def _of_the_sampler(self) -> Self:
         other = {"tpe": "population", "nsga2": "startup_trials"}[self.sampler]
-        if other in self.model_fields_set:
+        if getattr(self, other) is not None:
             raise ValueError(f"{other} does not go with the sampler {self.sampler}")
         return self
 
@@ -201,8 +201,9 @@ class SearchConfig(Frozen):
     """When it ends."""
     seeds_per_trial: PositiveInt = 1
     """Runs of a trial, each on its own sample or split and with its own seed, the same ones for all trials."""
-    confirm_seeds: Annotated[int, Field(ge=0)] = 5
-    """Seeds not used before, on which the best trial is compared with the default at the end. 0: no comparison."""
+    confirm_seeds: Annotated[int, Field(ge=0)] | None = None
+    """Seeds not used before, on which the best trial is compared with the default at the end, by default 5. 0: no
+    comparison, as with several objectives, which have no single best trial."""
     seed: int = 0
     """Seeds of proposals, samples and runs are derived from it."""
     execution: ExecutionConfig = ExecutionConfig()
@@ -226,6 +227,13 @@ class SearchConfig(Frozen):
                     raise clash(f"space.{path}", "is given twice")
                 dotted[path] = parameter
         return {**told, "space": dotted}
+
+    @property
+    def fresh_seeds(self) -> int:
+        """Number of seeds of the comparison with the default."""
+        if len(self.objectives) > 1:
+            return 0
+        return 5 if self.confirm_seeds is None else self.confirm_seeds
 
     @property
     def objectives(self) -> list[dict[Measure, float]]:
@@ -277,10 +285,10 @@ class SearchConfig(Frozen):
             raise clash("searcher.sampler", "several objectives are searched by nsga2 (or by random, grid)")
         if several and self.budget.plateau:
             raise clash("budget.plateau", "needs one objective")
-        if several and self.confirm_seeds and "confirm_seeds" in self.model_fields_set:
+        if several and self.confirm_seeds:
             raise clash("confirm_seeds", "several objectives have no single best trial to compare with the default")
         trials = self.budget.trials
-        if "initial" in self.model_fields_set and trials is not None and trials < len(self.initial):
+        if self.initial != ["default", "paper"] and trials is not None and trials < len(self.initial):
             raise clash("budget.trials", f"{trials} trials are fewer than the {len(self.initial)} initial points")
 
     def _check_scheduler(self) -> None:

@@ -210,9 +210,9 @@ def search_caveats(search: Search, outcome: Outcome) -> list[str]:
             "Parameters of population members changed while they trained (population.parquet); the trials here were "
             "trained from the beginning with what the best members ended with."
         )
-    if config.confirm_seeds and outcome.best and not outcome.pairs:
+    if config.fresh_seeds and outcome.best and not outcome.pairs:
         notes.append("The best trial is the default: there was nothing to compare on fresh seeds.")
-    if config.confirm_seeds and len(config.objectives) > 1:
+    if len(config.objectives) > 1:
         notes.append("Several objectives have no single best trial: nothing was compared on fresh seeds.")
     if search.trial({}).table_digest and outcome.pairs:
         notes.append("Fresh seeds are other splits of the same table: its rows have been seen in the search.")

@@ -366,13 +366,13 @@ class Search:
 
     def _compare(self, best: Ended | None, engine: Engine, progress: Progress) -> tuple[list[Pair], dict[str, str]]:
         """Carry out the best trial's configuration and the default on fresh seeds."""
-        if best is None or not self.config.confirm_seeds:
+        if best is None or not self.config.fresh_seeds:
             return [], {}
         configurations = {"best": self.trial(best.proposal.values), "default": self.trial({})}
         if configurations["best"].config == configurations["default"].config or best.proposal.origin == "default":
             return [], {}
         planned: dict[tuple[int, str], Trial] = {}
-        for index in range(self.config.confirm_seeds):
+        for index in range(self.config.fresh_seeds):
             fresh = (seeds(self.config.seed, "confirm", index),)
             for role, trial in configurations.items():
                 planned[index, role] = replace(trial, seeds=fresh, context=None)
@@ -393,7 +393,7 @@ class Search:
         reasons = {f"comparison, run {names[i]}": reason for i, reason in lost.items()}
         pairs = [
             Pair(index, *(known.get(planned[index, role].key) for role in ("best", "default")))
-            for index in range(self.config.confirm_seeds)
+            for index in range(self.config.fresh_seeds)
         ]
         return pairs, reasons
 

@@ -244,9 +244,9 @@ class _Optuna:
         samplers = self._optuna.samplers
         seed = derive(self._seed, "search/optuna", number) % 2**32
         if self._settings.sampler == "nsga2":
-            return samplers.NSGAIISampler(population_size=self._settings.population, seed=seed)
+            return samplers.NSGAIISampler(population_size=self._settings.population or 20, seed=seed)
         return samplers.TPESampler(
-            n_startup_trials=self._settings.startup_trials,
+            n_startup_trials=self._settings.startup_trials or 10,
             multivariate=True,
             group=True,  # parameters with conditions are modelled apart, on the trials that have them
             constant_liar=True,  # trials under way count as bad, or several would be sent to the same place

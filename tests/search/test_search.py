@@ -13,13 +13,14 @@ from tiny_search import ASHA, PBT, TINY, Silent, config, numbers, search
 
 from lwgan_dist import worker
 from lwgan_dist.config import ExecutionConfig, TrainConfig, override
-from lwgan_dist.configfile import read_config
+from lwgan_dist.configfile import read_config, to_yaml
 from lwgan_dist.errors import ConfigError, InUseError, NonFiniteLossError, RunFailedError
 from lwgan_dist.quality import held_out_quality
 from lwgan_dist.reporting.search_page import comparison_sentence
 from lwgan_dist.runs import Run
 from lwgan_dist.search import engine, work
 from lwgan_dist.search import search as search_module
+from lwgan_dist.search.config import SearchConfig
 from lwgan_dist.search.objective import interim_objective, seeds, unit_of
 from lwgan_dist.search.population import Member, select
 from lwgan_dist.search.publish import publish, read_published, run_file, search_caveats
@@ -114,6 +115,12 @@ def test_the_best_run_reproduces_its_numbers_exactly(straight, tmp_path):
         for name in ("energy_distance", "sliced_wasserstein", "reconstruction", "dimension", "fingerprint")
     }
     assert repr(result.quality.energy_distance) in file.read_text()
+
+
+@pytest.mark.parametrize("told", [{}, {"scheduler": ASHA}, {"scheduler": PBT}, {"searcher": {"name": "optuna"}}])
+def test_a_configuration_that_is_written_out_is_accepted(tmp_path, told):
+    (tmp_path / "search.yaml").write_text(to_yaml(config(**told)))
+    assert read_config(SearchConfig, str(tmp_path / "search.yaml")) == config(**told)
 
 
 def test_what_was_written_is_read_again(straight):
@@ -693,7 +700,7 @@ def run_on(**data):
         ({"scheduler": PBT, "budget": {"hours": 1}}, "do not apply"),
         ({"searcher": {"name": "optuna", "sampler": "nsga2", "startup_trials": 3}}, "startup_trials does not go with"),
         ({"objective": [{"miss": 1}, {"cpu_seconds": 1}], "confirm_seeds": 3}, "no single best trial"),
-        ({"initial": ["default", "paper"], "budget": {"trials": 1}}, "fewer than the 2 initial points"),
+        ({"initial": ["paper", "default"], "budget": {"trials": 1}}, "fewer than the 2 initial points"),
         ({"run": run_on(rows="stream"), "space": {"data.standardize": {"choice": ["none"]}}}, "on a stream"),
         ({"space": {"networks.width": {"integer": [1, 10**23]}}}, "at most 2"),
         ({"scheduler": ASHA, "objective": [{"miss": 1}, {"cpu_seconds": 1}], "confirm_seeds": 0}, "one objective"),
