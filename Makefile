@@ -35,12 +35,13 @@ format: setup  ## put the sources into the common format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## cost of the updates beside a literal implementation, peak memory, overhead of studies
+bench: setup  ## cost of the updates beside a literal implementation, peak memory, overhead of studies and searches
 	$(BIN)/python tests/benchmarks/bench_updates.py
 	$(BIN)/python tests/benchmarks/bench_memory.py
 	$(BIN)/python tests/benchmarks/bench_aggregate.py
 	$(BIN)/python tests/benchmarks/bench_pool.py
 	$(BIN)/python tests/benchmarks/bench_study.py
+	$(BIN)/python tests/benchmarks/bench_search.py
 
 estimates: setup  ## accuracy and cost of estimates, tables and figures of docs/estimates; over an hour, goes on where it stopped
 	$(BIN)/python tests/benchmarks/bench_estimates.py

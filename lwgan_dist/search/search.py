@@ -46,8 +46,8 @@ Told = dict[str, Any]
 class Progress(Protocol):
     """Who is told how a search goes."""
 
-    def begin(self, total: int | None, what: str) -> None:
-        """A phase of so many trials or runs begins."""
+    def begin(self, total: int | None, what: str, done: int = 0) -> None:
+        """A phase of so many trials or runs begins, of which some have ended before."""
 
     def update(self, done: int, failed: int, stopped: int, best: tuple[float, int] | None, cpu_seconds: float) -> None:
         """Where the phase stands; ``best`` is objective and number of the best trial."""
@@ -335,9 +335,12 @@ class Search:
         if finalists is not None:
             chosen = _Given(initial_points(self.config, self.space, self.default), finalists)
         limit = self.trials if finalists is None else None
-        progress.begin(limit if finalists is None else len(finalists) + 1, "trials")
+        total = limit if finalists is None else len(finalists) + 1
+        has_begun = False
 
         def ended(queue: Queue) -> None:
+            if not has_begun:  # found in the ledger
+                return
             states = [item.outcome.state for item in queue.ended.values()]
             best = queue.best()
             progress.update(
@@ -350,6 +353,8 @@ class Search:
 
         queue = self._queue(chosen, lambda trial: self._task(engine, trial), limit, ended)
         queue.look_ahead()
+        progress.begin(total, "trials", len(queue.ended))
+        has_begun = True
         if not queue.is_dry:
             engine.serve(queue)
         return queue
@@ -378,7 +383,8 @@ class Search:
                 planned[index, role] = replace(trial, seeds=fresh, context=None)
         known = {record.key: record for record in self.ledger.records({trial.key for trial in planned.values()})}
         missing = {trial.key: trial for trial in planned.values() if trial.key not in known}
-        progress.begin(len(missing), "runs on fresh seeds")
+        if missing:
+            progress.begin(len(missing), "runs on fresh seeds")
         spent = failed = 0.0
 
         def note(_index: int, answer: Told) -> None:

@@ -36,7 +36,7 @@ class Silent:
         self.phases: list[tuple[int | None, str]] = []
         self.updates: list[tuple[Any, ...]] = []
 
-    def begin(self, total: int | None, what: str) -> None:
+    def begin(self, total: int | None, what: str, done: int = 0) -> None:
         self.phases.append((total, what))
 
     def update(self, *told: Any) -> None:
