@@ -23,7 +23,8 @@ test: setup  ## the tests, under 15 minutes on 2 cores
 	$(BIN)/python -m pytest
 
 test-faults: setup  ## studies and searches killed ten times, nodes too; KILLS=50 for more
-	KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/study/test_study_on_ray.py tests/search/test_search_on_ray.py
+	KILLS=$(KILLS) $(BIN)/python -m pytest -s -m 'faults or not faults' \
+		tests/study/test_study_on_ray.py tests/search/test_search_on_ray.py
 
 check: setup  ## lint, types, import contracts
 	$(BIN)/ruff check .

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.ray
 KILLS = int(os.environ.get("KILLS", "2"))
 SEED = int(os.environ.get("KILL_SEED", "0"))
 TRIALS = max(14, 6 * KILLS)
-NESTED = 4 if KILLS < 10 else 12
+NESTED = 8
 
 
 def records(folder):
@@ -40,7 +40,7 @@ def wait_for(condition, process, seconds=240):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("searcher", ["optuna", "random"] if KILLS >= 10 else ["optuna"])
+@pytest.mark.parametrize("searcher", ["optuna", pytest.param("random", marks=pytest.mark.faults)])
 def test_killed_again_and_again_the_trials_are_those_of_a_straight_search(tmp_path, searcher):
     """SIGKILL to the command and its Ray after a random number of new trials."""
     told = {"searcher": {"name": searcher}, "budget": {"trials": TRIALS}}
@@ -76,6 +76,7 @@ def actors():
     return sorted(alive - {"_AutoscalingCoordinatorActor"})
 
 
+@pytest.mark.faults
 def test_trials_of_two_workers_of_which_half_are_stopped_leave_nothing(tmp_path):
     told = {
         "scheduler": {"name": "asha", "reports_per_seed": 2},

@@ -95,6 +95,7 @@ def test_killed_again_and_again_every_run_is_there_once(straight, tmp_path):
     is_that_of(folder, straight)
 
 
+@pytest.mark.faults
 def test_ctrl_c_leaves_a_state_that_resumes(straight, tmp_path):
     file, folder = tmp_path / "study.yaml", tmp_path / "study"
     file.write_text(to_yaml(config({"execution.workers": 1}, **MANY)))
@@ -129,6 +130,7 @@ def test_a_node_of_two_dies(straight, tmp_path):
         cluster.shutdown()
 
 
+@pytest.mark.faults
 def test_runs_of_two_workers_are_nested_and_leave_nothing(tmp_path):
     told = {"data": TINY["data"][:1], "sizes": [40], "lwgan": {"replicates": 1}, "bootstrap": {"resamples": 1}}
     ray.init(address="local", num_cpus=4, include_dashboard=True, log_to_driver=False)
