@@ -420,8 +420,8 @@ def _show_search_plan(prepared: "Search", as_json: bool) -> None:
     cpus = config.execution.cpus_per_worker * max(1, int(config.execution.workers))  # type: ignore[arg-type]
     click.echo(
         f"\n{trials} trials of {config.seeds_per_trial} run(s) and {2 * config.fresh_seeds} runs on fresh seeds at "
-        f"the end; the first {prepared.ended} have ended already. The default takes some {seconds:.2g} CPU seconds, "
-        f"estimated from a pilot on this machine: {runs * seconds / 3600:.2g} CPU hours if all are like it. A trial "
+        f"the end (none if the default is best); the first {prepared.ended} have ended already. The default takes "
+        f"some {seconds:.2g} CPU seconds, estimated from a pilot on this machine: {runs * seconds / 3600:.2g} CPU hours if all are like it. A trial "
         f"needs {cpus:g} CPU(s). In {prepared.folder.location}"
     )
 
@@ -443,6 +443,12 @@ def _carry_out_search(prepared: "Search", label: str, as_json: bool, verbose: bo
     from lwgan_dist.reporting.terminal import SearchProgress, print_search
     from lwgan_dist.search.publish import publish, search_caveats
 
+    if changed := prepared.changed:
+        click.echo(
+            f"note: {', '.join(changed)}: differs from the command before in {prepared.folder.location}; trials that "
+            "are alike are kept, tables and figures become those of this command (--name keeps both)",
+            err=True,
+        )
     published: list[Published] = []
     with SearchProgress(label) as progress:
 
@@ -521,6 +527,7 @@ def generate(run_dir: str, num: int, rank: int | None, seed: int, out: str) -> N
 def show(run_dir: str, as_json: bool) -> None:
     """Show what a run was told and what it says, or where it stands; of a study or search its tables."""
     from lwgan_dist.runs import CONFIG_FILE, RESULT_FILE, read_result
+    from lwgan_dist.search.trials import TrialLedger
     from lwgan_dist.storage import Folder
     from lwgan_dist.training.loop import PROGRESS_FILE
 
@@ -531,6 +538,9 @@ def show(run_dir: str, as_json: bool) -> None:
     if folder.has("facts.json"):
         _show_search(folder, as_json)
         return
+    if folder.has("env.json") and "search" in folder.read_json("env.json"):
+        ended = len(TrialLedger(folder.sub("ledger")).keys())
+        raise ConfigError(f"{folder.location}: a search under way or interrupted, of which {ended} trials have ended")
     if not folder.has(RESULT_FILE) and folder.has(PROGRESS_FILE):
         told = json.loads(folder.read(PROGRESS_FILE))
         if as_json:
@@ -629,7 +639,7 @@ def validate(config_file: str | None, schema: bool, kind: str | None) -> None:
 
 def _kind_of(told: dict[str, Any]) -> str:
     """The command that a file is for."""
-    if "space" in told:
+    if "space" in told or ("run" in told and "data" not in told):
         return "tune"
     return "study" if isinstance(told.get("data"), list) else "train"
 

@@ -266,7 +266,10 @@ def _check_room(execution: ExecutionConfig, joined: bool) -> None:
     text = f"a task needs {workers} worker{'s' if workers > 1 else ''} with {needs} each, and there is place for "
     text += f"{total} ({'; '.join(line for line, _ in room)})"
     if workers > 1 or not joined:
-        raise ClusterError(text)
+        raise ClusterError(
+            f"{text}: lower what each needs (execution.cpus_per_worker, ..) or their number, or join a larger cluster "
+            "(--address)"
+        )
     _log.warning("%s: waiting for more nodes to join", text)
 
 

@@ -158,6 +158,8 @@ def comparison_sentence(facts: Facts) -> str:
             f"On fresh seeds the best trial failed {facts.best_failures} times, the default {facts.default_failures} "
             "times, and never neither: there is no comparison."
         )
+    if not facts.pairs and facts.best_objective is not None and facts.best_objective == facts.default_objective:
+        return "The default is the best trial: there was nothing to compare on fresh seeds."
     if not facts.pairs or not finite(facts.difference):
         return "The best trial was not compared with the default on fresh seeds."
     seeds = f"On {counted(facts.pairs, 'fresh seed')}"

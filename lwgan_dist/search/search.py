@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lwgan_dist.config import RunConfig, TableData
-from lwgan_dist.configfile import to_yaml
+from lwgan_dist.configfile import read_config, to_yaml
 from lwgan_dist.data.tables import read_table, rows_digest
 from lwgan_dist.errors import ConfigError, RunFailedError
 from lwgan_dist.networks import native_bfloat16
@@ -133,6 +133,18 @@ class Search:
         """What ``precision: auto`` means in this search, on whatever machine its runs are."""
         return str(self._environment["precision"])
 
+    @property
+    def changed(self) -> list[str]:
+        """Sections in which the configuration differs from that of the command before, other than its ends."""
+        if not self.folder.has(CONFIG_FILE) or self.folder.local is None:
+            return []
+        try:
+            before = read_config(SearchConfig, str(self.folder.local / CONFIG_FILE))
+        except ConfigError:  # of another version
+            return []
+        names = set(SearchConfig.model_fields) - {"budget", "confirm_seeds", "execution"}
+        return sorted(name for name in names if getattr(before, name) != getattr(self.config, name))
+
     def _check_measures(self) -> None:
         used = {measure for weights in self.config.objectives for measure in weights}
         if self.intrinsic_dim is None and used & {"miss", "dimension_error"}:
@@ -242,6 +254,7 @@ class Search:
             "unit": trial.unit,
             "weights": self.config.objectives[0],
             "context": trial.context,
+            "timed": any("cpu_seconds" in weights for weights in self.config.objectives),
             "reports_per_seed": scheduler.reports_per_seed if halted else 1,  # type: ignore[union-attr]
         }
 
@@ -320,8 +333,7 @@ class Search:
             seconds += sum(member.cpu_seconds for member in members)
             done = (generation + 1) * count
             failed = sum(member.value is None for member in members)
-            best = min(members, key=lambda member: member.rank_value)
-            progress.update(done, failed, 0, None if best.value is None else (best.value, best.index), seconds)
+            progress.update(done, failed, 0, None, seconds)
 
         generations = population.train(initial, engine, told)
         finalists = population.finalists(generations[-1])

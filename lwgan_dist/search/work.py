@@ -17,12 +17,15 @@ from lwgan_dist.search.objective import finite, interim_objective, measure, weig
 from lwgan_dist.search.trials import Trial, TrialLedger, TrialRecord
 from lwgan_dist.storage import Folder
 from lwgan_dist.training.checkpoint import Checkpoints
+from lwgan_dist.training.pilot import fit_seconds
 from lwgan_dist.worker import NUMERICAL, check_table, patiently, quiet
 
 LEDGER, SCRATCH, POPULATION = "ledger", "work", "population"
 """Folders of a search: trials that have ended; runs under way; states of the members of a population."""
 
 _REPORTS = "reports.json"
+_DONE: set[str] = set()
+"""In this process."""
 
 Told = dict[str, Any]
 
@@ -58,6 +61,13 @@ def trial_of(task: Told) -> Trial:
     return Trial(config, seeds, task["table_digest"], task["unit"], task["context"])
 
 
+def _warm_up(run: Run) -> None:
+    """What the first run of a process takes longer, about a second, is no property of its configuration."""
+    if "warm" not in _DONE:
+        fit_seconds(run.config, run.sample)
+        _DONE.add("warm")
+
+
 def _trial(task: Told, search: Folder, execution: ExecutionConfig) -> Generator[Told, None, Told]:
     trial, ledger = trial_of(task), TrialLedger(search.sub(LEDGER))
     if ledger.has_row(trial.key):  # of a process that was lost after its work was done
@@ -72,6 +82,8 @@ def _trial(task: Told, search: Folder, execution: ExecutionConfig) -> Generator[
     try:
         for index in range(len(trial.seeds)):
             run = _prepared(trial.run(index))
+            if task["timed"]:
+                _warm_up(run)
             folder = scratch.sub(f"run-{index}")
             for iteration in _halts(run, task["reports_per_seed"])[:-1]:
                 if not reports.is_next_known:

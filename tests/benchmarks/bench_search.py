@@ -54,7 +54,7 @@ def main() -> None:
     skipped = 2 * cores  # in which processes start and import torch
     wall = (clock.ends[-1] - clock.ends[skipped]) / (len(clock.ends) - 1 - skipped) * cores
     print(
-        f"{len(outcome.ended)} trials: {wall:.3f} s of a processor each by the clock, {inside:.3f} s of it in the task: "
+        f"{len(outcome.ended)} trials: {wall:.3f} s of a processor each by the clock, {inside:.3f} s of it the task: "
         f"{wall - inside:.3f} s for Ray and the search"
     )
 

@@ -3,7 +3,7 @@
 import itertools
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,6 +26,8 @@ from lwgan_dist.search.population import Member, select
 from lwgan_dist.search.publish import publish, read_published, run_file, search_caveats
 from lwgan_dist.search.queue import Queue
 from lwgan_dist.search.rows import runs_table, search_tables, spent, trials_table
+from lwgan_dist.search.searchers import Proposal
+from lwgan_dist.search.trials import TrialRecord
 from lwgan_dist.storage import Folder
 
 
@@ -140,6 +142,31 @@ def test_progress_tells_phases_and_the_best(straight):
     assert (done, failed, stopped) == (8, 0, 0)
     assert best == (outcome.best.outcome.objectives[0], outcome.best.number)
     assert seconds > 0
+
+
+def test_a_proposal_rests_on_all_trials_but_as_many_as_are_ahead(tmp_path):
+    told: list[int] = []
+
+    class Recording:
+        ahead = 2
+
+        def propose(self, number):
+            assert told == list(range(max(0, number - 1))), "all up to number - ahead, and no more"
+            return Proposal({"objective.mmd_weight": 1.0 + number}, "proposed")
+
+        def tell(self, number, _outcome):
+            told.append(number)
+
+    prepared = search(tmp_path / "search")
+    queue = prepared._queue(Recording(), lambda _trial: {}, 6, lambda _queue: None)
+    ends = TrialRecord(key="", failure="no")
+    first, second = queue.take()[0], queue.take()[0]
+    assert queue.take() is None
+    queue.done(second, asdict(replace(ends, key=queue._trials[second].key)))
+    assert queue.take() is None, "the one before it is still under way"
+    queue.done(first, asdict(replace(ends, key=queue._trials[first].key)))
+    assert [queue.take()[0], queue.take()[0]] == [2, 3]
+    assert told == [0, 1]
 
 
 # repeating ------------------------------------------------------------------------------------------------------------

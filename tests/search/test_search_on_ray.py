@@ -72,7 +72,8 @@ def test_killed_again_and_again_the_trials_are_those_of_a_straight_search(tmp_pa
 
 def actors():
     """Names of the actors that are alive but one that Ray Train keeps for the whole cluster."""
-    alive = {actor.class_name for actor in list_actors(filters=[("state", "!=", "DEAD")])}
+    here = ray.get_runtime_context().gcs_address  # beside other sessions of this machine
+    alive = {actor.class_name for actor in list_actors(address=here, filters=[("state", "!=", "DEAD")])}
     return sorted(alive - {"_AutoscalingCoordinatorActor"})
 
 
