@@ -421,8 +421,8 @@ def _show_search_plan(prepared: "Search", as_json: bool) -> None:
     click.echo(
         f"\n{trials} trials of {config.seeds_per_trial} run(s) and {2 * config.fresh_seeds} runs on fresh seeds at "
         f"the end (none if the default is best); the first {prepared.ended} have ended already. The default takes "
-        f"some {seconds:.2g} CPU seconds, estimated from a pilot on this machine: {runs * seconds / 3600:.2g} CPU hours if all are like it. A trial "
-        f"needs {cpus:g} CPU(s). In {prepared.folder.location}"
+        f"some {seconds:.2g} CPU seconds, estimated from a pilot on this machine: {runs * seconds / 3600:.2g} "
+        f"CPU hours if all are like it. A trial needs {cpus:g} CPU(s). In {prepared.folder.location}"
     )
 
 
