@@ -391,6 +391,16 @@ def test_a_lost_trial_is_no_result_and_is_tried_again(tmp_path, monkeypatch):
     assert numbers(trials(prepared, again)).equals(numbers(trials(straight, expected)))
 
 
+@pytest.mark.parametrize(("searcher", "ends"), [("optuna", True), ("random", False)])
+def test_a_lost_trial_ends_a_queue_whose_proposals_rest_on_results(tmp_path, searcher, ends):
+    """Else a pool would wait for results that never come."""
+    prepared = search(tmp_path / "search", searcher={"name": searcher})
+    queue = prepared._queue(prepared._searcher(), lambda _trial: {}, 8, lambda _queue: None)
+    number, _ = queue.take()
+    queue.lost(number, "its node is gone")
+    assert queue.is_dry == ends
+
+
 def test_after_a_lost_trial_nothing_is_proposed_that_would_rest_on_it(tmp_path, monkeypatch):
     fit, broken = Run.fit, []
 
