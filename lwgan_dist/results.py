@@ -165,3 +165,13 @@ def scores_from_parquet(content: bytes) -> ScoreTables:
         ranks = max(part["rank"].to_pylist())
         tables[split] = np.stack([part[name].to_numpy().reshape(-1, ranks) for name in COMPONENTS], axis=2)
     return tables
+
+
+def described(**columns: tuple[pa.DataType, str]) -> pa.Schema:
+    """A schema whose columns say in their metadata what they hold; from type and meaning by name."""
+    return pa.schema([pa.field(name, kind, metadata={"doc": doc}) for name, (kind, doc) in columns.items()])
+
+
+def describe(schema: pa.Schema) -> str:
+    """The columns of a table, one per line: name, type, meaning."""
+    return "\n".join(f"{field.name:<18} {field.type!s:<14} {field.metadata[b'doc'].decode()}" for field in schema)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import ray
 import ray.tune
@@ -29,6 +29,7 @@ from ray.tune.search import Searcher, SearchGenerator
 from lwgan_dist.config import ExecutionConfig, WorkerRange
 from lwgan_dist.errors import ClusterError
 from lwgan_dist.launch.session import address_of, resources, session
+from lwgan_dist.launch.source import Listed, Report, Source, Task
 
 CHUNK = 256
 """Tasks that pass through one Tuner, at least: what a Tuner holds grows with its trials and is freed at its end."""
@@ -56,8 +57,6 @@ _ENVIRONMENT = {
 
 _log = logging.getLogger("lwgan_dist")
 
-Task = dict[str, Any]
-Report = dict[str, Any]
 Work = Callable[[Task], dict[str, Any] | Generator[Report, None, dict[str, Any]]]
 """A generator yields reports on its way and returns the answer."""
 
@@ -85,28 +84,6 @@ def pool(work: Work, execution: ExecutionConfig, scratch: Path, *, verbose: bool
     with session(execution, _ENVIRONMENT, verbose=verbose, dashboard=nested) as joined:
         _check_room(execution, joined)
         yield Pool(work, execution, scratch, joined=joined, verbose=verbose)
-
-
-class Source(Protocol):
-    """Where tasks come from and what becomes of them. Everything is called in the thread that called `Pool.serve`; what
-    is raised ends the pool.
-    """
-
-    def take(self) -> tuple[int, Task] | None:
-        """A further task with a number of its own, or None if there is none now."""
-
-    @property
-    def is_dry(self) -> bool:
-        """No further task will come, whatever becomes of those that run."""
-
-    def report(self, index: int, told: dict[str, Any]) -> bool:
-        """A task's work has yielded something on its way; whether it shall go on."""
-
-    def done(self, index: int, answer: dict[str, Any] | None) -> None:
-        """A task has ended with what its work returned, or None if it was not to go on."""
-
-    def lost(self, index: int, reason: str) -> None:
-        """A task could not be finished: its work raised, or its process or node was lost too often."""
 
 
 class Pool:
@@ -137,7 +114,7 @@ class Pool:
         Raises:
             KeyboardInterrupt: at once; tasks that run are lost.
         """
-        listed = _Listed(tasks, on_done)
+        listed = Listed(tasks, lambda _index, answer: on_done(answer))
         self.serve(listed)
         return listed.reasons
 
@@ -201,36 +178,6 @@ class Pool:
             if chunk.staging:
                 shutil.rmtree(chunk.staging, ignore_errors=True)
         chunk.deliver()
-
-
-class _Listed:
-    """Tasks that are all known beforehand, none of which is halted."""
-
-    def __init__(self, tasks: Sequence[Task], on_done: Callable[[dict[str, Any]], None]) -> None:
-        self.reasons: dict[int, str] = {}
-        self._tasks = tasks
-        self._on_done = on_done
-        self._next = 0
-
-    def take(self) -> tuple[int, Task] | None:
-        if self.is_dry:
-            return None
-        self._next += 1
-        return self._next - 1, self._tasks[self._next - 1]
-
-    @property
-    def is_dry(self) -> bool:
-        return self._next == len(self._tasks)
-
-    def report(self, index: int, told: dict[str, Any]) -> bool:
-        return True
-
-    def done(self, index: int, answer: dict[str, Any] | None) -> None:
-        assert answer is not None  # every task goes on to its end
-        self._on_done(answer)
-
-    def lost(self, index: int, reason: str) -> None:
-        self.reasons[index] = reason
 
 
 def _trial_id(trial: Any) -> str:

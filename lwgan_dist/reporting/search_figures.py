@@ -600,7 +600,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
         found = [f * 10.0**p for p in powers for f in factors if low * 0.999 <= f * 10.0**p <= high * 1.001]
         if len(found) >= 3:
             return found[:: (len(found) - 1) // _MOST_TICKS + 1]
-    return sorted({low, high})
+    return found if len(found) == 2 else sorted({low, high})
 
 
 def _there(value: Any) -> bool:

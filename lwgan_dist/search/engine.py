@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from lwgan_dist.config import ExecutionConfig
+from lwgan_dist.launch.source import Listed, Source
 from lwgan_dist.search.work import carry_out
 from lwgan_dist.storage import Folder
 
 if TYPE_CHECKING:
-    from lwgan_dist.launch.pool import Pool, Source
+    from lwgan_dist.launch.pool import Pool
 
 Told = dict[str, Any]
 
@@ -46,7 +47,7 @@ class Engine:
             execution = execution.model_copy(update={"workers": 0})
         return {"search": self._folder.location, "execution": execution.model_dump(mode="json")}
 
-    def serve(self, source: "Source") -> None:
+    def serve(self, source: Source) -> None:
         """Carry out tasks until their source is dry.
 
         Raises:
@@ -67,38 +68,12 @@ class Engine:
         """Carry out tasks that are all known; returns reasons, by index, of those that did not finish."""
         if not tasks:
             return {}
-        listed = _Listed(tasks, on_done)
+        listed = Listed(tasks, on_done)
         self.serve(listed)
         return listed.reasons
 
 
-class _Listed:
-    """Tasks that are all known beforehand; reports are not asked for."""
-
-    def __init__(self, tasks: Sequence[Told], on_done: Callable[[int, Told], None]) -> None:
-        self.reasons: dict[int, str] = {}
-        self._left = list(reversed(list(enumerate(tasks))))
-        self._on_done = on_done
-
-    def take(self) -> tuple[int, Told] | None:
-        return self._left.pop() if self._left else None
-
-    @property
-    def is_dry(self) -> bool:
-        return not self._left
-
-    def report(self, index: int, told: Told) -> bool:
-        return True
-
-    def done(self, index: int, answer: Told | None) -> None:
-        assert answer is not None
-        self._on_done(index, answer)
-
-    def lost(self, index: int, reason: str) -> None:
-        self.reasons[index] = reason
-
-
-def _serve_here(source: "Source") -> None:
+def _serve_here(source: Source) -> None:
     """One task after the other in this process."""
     while not source.is_dry:
         taken = source.take()
@@ -107,7 +82,7 @@ def _serve_here(source: "Source") -> None:
         _carry_out_here(*taken, source)
 
 
-def _carry_out_here(index: int, task: Told, source: "Source") -> None:
+def _carry_out_here(index: int, task: Told, source: Source) -> None:
     work = carry_out(task)
     while True:
         try:

@@ -45,7 +45,7 @@ class Ended:
 
 
 class Queue:
-    """A source of tasks (see `lwgan_dist.launch.pool.Source`).
+    """A source of tasks (see `lwgan_dist.launch.source.Source`).
 
     Args:
         config: of the search.

@@ -162,7 +162,8 @@ def population_table(generations: Sequence[Sequence[Member]], space: Space) -> p
     members = [member for members in generations for member in members]
     for path in space.paths:
         column = _column([member.values.get(path) for member in members])
-        table = table.append_column(pa.field(PARAMETER + path, column.type), column)
+        doc = {"doc": f"value of {path} in the generation; null where a condition excludes it"}
+        table = table.append_column(pa.field(PARAMETER + path, column.type, metadata=doc), column)
     return table
 
 

@@ -12,20 +12,17 @@ The folder of a search:
 """
 
 import itertools
-import json
-import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from lwgan_dist.config import RunConfig, TableData
-from lwgan_dist.configfile import read_config, to_yaml
+from lwgan_dist.configfile import read_config
 from lwgan_dist.data.tables import read_table, rows_digest
 from lwgan_dist.errors import ConfigError, RunFailedError
-from lwgan_dist.networks import native_bfloat16
-from lwgan_dist.runs import CONFIG_FILE, ENVIRONMENT_FILE, Run, versions
+from lwgan_dist.holding import claim, read_environment
+from lwgan_dist.runs import CONFIG_FILE, Run
 from lwgan_dist.search.config import QUALITY, AshaScheduler, GridSearcher, OptunaSearcher, PbtScheduler, SearchConfig
 from lwgan_dist.search.engine import Engine
 from lwgan_dist.search.objective import seeds
@@ -105,7 +102,7 @@ class Search:
         self.folder = folder
         self.ledger = TrialLedger(folder.sub(LEDGER))
         self.space = Space(config)
-        self._environment = self._read_environment()
+        self._environment = read_environment(folder, "search")
         self._table_digest = _table_digest(config.run)
         self.base = self._settled(config.run)
         run = Run(self.base)
@@ -115,18 +112,6 @@ class Search:
         self._searcher()
         if isinstance(config.scheduler, PbtScheduler):
             self._first_members()
-
-    def _read_environment(self) -> Told:
-        if self.folder.has(ENVIRONMENT_FILE):
-            told = self.folder.read_json(ENVIRONMENT_FILE)
-            if "search" not in told:
-                raise ConfigError(
-                    f"{self.folder.location}: holds no search, but a run or a study; choose another --name"
-                )
-            return dict(told["search"])
-        if any(not name.startswith(".") for name in self.folder.names()):
-            raise ConfigError(f"{self.folder.location}: is not empty and not a search; choose another --name")
-        return {"precision": "bfloat16" if native_bfloat16() else "float32"}
 
     @property
     def precision(self) -> str:
@@ -275,7 +260,7 @@ class Search:
             KeyboardInterrupt: the same search goes on from the trials that have ended.
         """
         with exclusive(self.folder):
-            self._claim()
+            claim(self.folder, "search", self._environment, self.config, self.ledger)
             with Engine(self.folder, self.config.execution, verbose) as engine:
                 population: list[list[Member]] = []
                 finalists = None
@@ -293,22 +278,6 @@ class Search:
             if publish:
                 publish(outcome)
             return outcome
-
-    def _claim(self) -> None:
-        try:
-            self.folder.remove_temporary()
-        except OSError as error:
-            raise ConfigError(f"{self.folder.location}: cannot be used ({error.strerror or error})") from None
-        self.folder.remove(".tune")
-        self.ledger.remove_temporary()
-        told = {
-            "search": self._environment,
-            "versions": versions(),
-            "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
-        }
-        self.folder.write(ENVIRONMENT_FILE, json.dumps(told, indent=1).encode())
-        self.folder.write(CONFIG_FILE, to_yaml(self.config).encode())
-        self.ledger.gather()
 
     def _populate(
         self, scheduler: PbtScheduler, engine: Engine, progress: Progress

@@ -1,15 +1,13 @@
-"""The tables of a search, as Arrow schemas; every column is described in its metadata.
+"""The tables of a search, as Arrow schemas; the metadata say what each column holds (`lwgan_dist.results.describe`).
 
 A *trial* is a configuration that was tried, with its number; it has one run for each seed.
 """
 
 import pyarrow as pa
 
+from lwgan_dist.results import described
+
 _text, _int, _float, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
-
-
-def _schema(**columns: tuple[pa.DataType, str]) -> pa.Schema:
-    return pa.schema([pa.field(name, kind, metadata={"doc": doc}) for name, (kind, doc) in columns.items()])
 
 
 PARAMETER = "parameters."
@@ -24,7 +22,7 @@ MEASURES = {
     "cpu_seconds": (_float, "processor time of training and scoring"),
 }
 
-TRIALS = _schema(
+TRIALS = described(
     number=(_int, "of the trial, in the order of the proposals"),
     key=(_text, "name of the trial in the ledger; equal configurations have one name and are carried out once"),
     origin=(_text, "default, paper, given (an initial point), proposed, or finalist (of a population)"),
@@ -43,7 +41,7 @@ TRIALS = _schema(
 """``trials.parquet``: a row for each trial; further columns `PARAMETER` + path (float, int, bool or text) hold the
 values of the searched fields, null where a condition excludes the field."""
 
-RUNS = _schema(
+RUNS = described(
     number=(_int, "of the trial, of several of one key the first; null of a comparison with the default"),
     role=(_text, "trial, or in a comparison best or default"),
     index=(_int, "of the seed in the trial or the comparison, from 0"),
@@ -55,7 +53,7 @@ RUNS = _schema(
 )
 """``runs.parquet``: a row for each finished run of a finished trial and of the comparison."""
 
-CONFIRMATION = _schema(
+CONFIRMATION = described(
     index=(_int, "of the pair: both runs have the same sample, split and seed, not used in the search"),
     best=(_float, "objective of the best trial's configuration"),
     default=(_float, "objective of the default configuration"),
@@ -67,7 +65,7 @@ CONFIRMATION = _schema(
 )
 """``confirmation.parquet``: a row for each fresh seed."""
 
-DIMENSIONS = _schema(
+DIMENSIONS = described(
     trials=(_text, "all (finished) or best_decile (of them by objective, at least 3)"),
     dimension=(_int, "an estimated dimension"),
     runs=(_int, "runs that gave it"),
@@ -75,7 +73,7 @@ DIMENSIONS = _schema(
 )
 """``dimensions.parquet``: the distribution of the estimate over trials."""
 
-IMPORTANCES = _schema(
+IMPORTANCES = described(
     target=(_text, "objective or dimension"),
     parameter=(_text, "path of the searched field"),
     importance=(_float, "loss of R^2 of a random forest when the values of the parameter are permuted"),
@@ -86,7 +84,7 @@ IMPORTANCES = _schema(
 )
 """``importances.parquet``: a row for each target and parameter."""
 
-POPULATION = _schema(
+POPULATION = described(
     generation=(_int, "from 0"),
     member=(_int, "place in the population, from 0"),
     origin=(_int, "member whose networks and parameters it began the generation with: its own, or one taken over"),

@@ -10,21 +10,16 @@ The folder of a study:
 - ``work/``, ``models/``, ``runs/``  runs under way; networks for the bootstrap; whole run folders, if they are kept
 """
 
-import json
-import os
-import platform
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lwgan_dist.configfile import to_yaml
 from lwgan_dist.errors import ConfigError, DataError
-from lwgan_dist.networks import native_bfloat16
+from lwgan_dist.holding import claim, read_environment
 from lwgan_dist.reporting.study_page import StudyTables
-from lwgan_dist.runs import CONFIG_FILE, ENVIRONMENT_FILE, Run, versions
+from lwgan_dist.runs import Run
 from lwgan_dist.storage import Folder, exclusive
 from lwgan_dist.study import aggregate
 from lwgan_dist.study.adaptive import more_replicates
@@ -71,20 +66,9 @@ class Study:
         self.config = config
         self.folder = folder
         self.ledger = Ledger(folder.sub(LEDGER))
-        self._environment = self._read_environment()
+        self._environment = read_environment(folder, "study")
         self.design = Design(config, self.precision)
         self._check()
-
-    def _read_environment(self) -> dict[str, Any]:
-        if self.folder.has(ENVIRONMENT_FILE):
-            told = self.folder.read_json(ENVIRONMENT_FILE)
-            if "study" not in told:
-                what = "holds no study, but a run or a search"
-                raise ConfigError(f"{self.folder.location}: {what}; choose another --name")
-            return dict(told["study"])
-        if any(not name.startswith(".") for name in self.folder.names()):
-            raise ConfigError(f"{self.folder.location}: is not empty and not a study; choose another --name")
-        return {"precision": "bfloat16" if native_bfloat16() else "float32"}
 
     @property
     def precision(self) -> str:
@@ -156,7 +140,7 @@ class Study:
             KeyboardInterrupt: the same study goes on from the runs that are finished.
         """
         with exclusive(self.folder):
-            self._claim()
+            claim(self.folder, "study", self._environment, self.config, self.ledger)
             with Engine(self.folder, self.ledger, self.config.execution, progress, verbose) as engine:
                 planned, unfinished = self._replicate(engine)
                 refits = refits_of(planned, self.ledger, self.config.bootstrap)
@@ -171,22 +155,6 @@ class Study:
             if publish:
                 publish(outcome)
             return outcome
-
-    def _claim(self) -> None:
-        try:
-            self.folder.remove_temporary()
-        except OSError as error:
-            raise ConfigError(f"{self.folder.location}: cannot be used ({error.strerror or error})") from None
-        self.folder.remove(".tune")
-        self.ledger.remove_temporary()
-        told = {
-            "study": self._environment,
-            "versions": versions(),
-            "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
-        }
-        self.folder.write(ENVIRONMENT_FILE, json.dumps(told, indent=1).encode())
-        self.folder.write(CONFIG_FILE, to_yaml(self.config).encode())
-        self.ledger.gather()
 
     def _replicate(self, engine: Engine) -> tuple[list[PlannedRun], dict[str, str]]:
         """Carry out the first replicates, then, on demand, further ones."""

@@ -1,4 +1,4 @@
-"""The tables of a study, as Arrow schemas; every column is described in its metadata (`describe` prints them).
+"""The tables of a study, as Arrow schemas; the metadata say what each column holds (`lwgan_dist.results.describe`).
 
 A *cell* is one (data, factors, n, method). ``data`` is the label of the data including the values of the factors that
 concern it, ``method`` that of the method including the others, so (data, n, method) names a cell.
@@ -6,11 +6,9 @@ concern it, ``method`` that of the method including the others, so (data, n, met
 
 import pyarrow as pa
 
+from lwgan_dist.results import described
+
 _text, _int, _float, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
-
-
-def _schema(**columns: tuple[pa.DataType, str]) -> pa.Schema:
-    return pa.schema([pa.field(name, kind, metadata={"doc": doc}) for name, (kind, doc) in columns.items()])
 
 
 _DESIGN = {
@@ -19,7 +17,7 @@ _DESIGN = {
     "method": (_text, "LWGAN, LWGAN (rule), either with [factor=value], or a classical estimator"),
 }
 
-RUNS = _schema(
+RUNS = described(
     **_DESIGN,
     replicate=(_int, "number of the sample in the cell, from 0; equal numbers are equal samples in all methods"),
     initialisation=(_int, "number of the run on the sample, from 0"),
@@ -45,7 +43,7 @@ RUNS = _schema(
 )
 """``runs.parquet``: a row for each run, of LWGAN runs for each rank rule."""
 
-CELLS = _schema(
+CELLS = described(
     **_DESIGN,
     kind=(_text, "lwgan or classical"),
     factors=(_text, "JSON object: value of each factor"),
@@ -78,7 +76,7 @@ CELLS = _schema(
 )
 """``cells.parquet``: a row for each cell, in the order of data, n, method."""
 
-COMPARISONS = _schema(
+COMPARISONS = described(
     data=(_text, "label of the data"),
     n=(_int, "rows of the sample"),
     method_a=(_text, "first method"),
@@ -91,7 +89,7 @@ COMPARISONS = _schema(
 )
 """``comparisons.parquet``: a row for each pair of methods on each (data, n) of known truth."""
 
-TRENDS = _schema(
+TRENDS = described(
     data=(_text, "label of the data"),
     method=(_text, "method"),
     sizes=(_int, "number of sample sizes"),
@@ -109,7 +107,7 @@ TRENDS = _schema(
 )
 """``trends.parquet``: a row for each (data, method)."""
 
-SENSITIVITY = _schema(
+SENSITIVITY = described(
     **_DESIGN,
     exponent=(_float, "penalty exponent a in lambda = c SE^a"),
     constant=(_float, "penalty constant c"),
@@ -120,7 +118,7 @@ SENSITIVITY = _schema(
 )
 """``sensitivity.parquet``: a row for each LWGAN cell, exponent and constant, judged from the stored scores."""
 
-BOOTSTRAP = _schema(
+BOOTSTRAP = described(
     **_DESIGN,
     replicate=(_int, "number of the sample in the cell"),
     initialisation=(_int, "number of the run on the sample"),
@@ -140,7 +138,7 @@ BOOTSTRAP = _schema(
 )
 """``bootstrap.parquet``: a row for each LWGAN run and kind of bootstrap, judged by the rule of the configuration."""
 
-COVERAGE = _schema(
+COVERAGE = described(
     **_DESIGN,
     kind=(_text, "parametric or rows"),
     runs=(_int, "runs that were bootstrapped"),
@@ -154,8 +152,3 @@ COVERAGE = _schema(
     p_mode_correct=(_float, "share of runs whose most frequent rank is the truth"),
 )
 """``coverage.parquet``: a row for each LWGAN cell and kind of bootstrap."""
-
-
-def describe(schema: pa.Schema) -> str:
-    """The columns of a table, one per line: name, type, meaning."""
-    return "\n".join(f"{field.name:<18} {field.type!s:<14} {field.metadata[b'doc'].decode()}" for field in schema)

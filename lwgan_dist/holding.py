@@ -1,0 +1,64 @@
+"""The folder of a study or a search: whose it is, and what its last command was told."""
+
+import json
+import os
+import platform
+from typing import Any
+
+from pydantic import BaseModel
+
+from lwgan_dist.configfile import to_yaml
+from lwgan_dist.errors import ConfigError
+from lwgan_dist.ledger import Ledger
+from lwgan_dist.networks import native_bfloat16
+from lwgan_dist.runs import CONFIG_FILE, ENVIRONMENT_FILE, versions
+from lwgan_dist.storage import Folder
+
+
+def read_environment(folder: Folder, kind: str) -> dict[str, Any]:
+    """What holds for all runs in the folder: ``precision``, what ``auto`` meant on the machine of the first command.
+
+    Args:
+        folder: of the study or search.
+        kind: "study" or "search".
+
+    Raises:
+        ConfigError: the folder holds something else.
+    """
+    if folder.has(ENVIRONMENT_FILE):
+        told = folder.read_json(ENVIRONMENT_FILE)
+        if kind not in told:
+            others = " or a ".join(other for other in ("run", "study", "search") if other != kind)
+            raise ConfigError(f"{folder.location}: holds no {kind}, but a {others}; choose another --name")
+        return dict(told[kind])
+    if any(not name.startswith(".") for name in folder.names()):
+        raise ConfigError(f"{folder.location}: is not empty and not a {kind}; choose another --name")
+    return {"precision": "bfloat16" if native_bfloat16() else "float32"}
+
+
+def claim(folder: Folder, kind: str, environment: dict[str, Any], config: BaseModel, ledger: Ledger[Any]) -> None:
+    """Clear away what a killed command left, and write what this one is told.
+
+    Args:
+        folder, kind: as for `read_environment`; the caller holds the folder.
+        environment: what `read_environment` said.
+        config: becomes ``config.yaml``.
+        ledger: of the folder.
+
+    Raises:
+        ConfigError: a folder that cannot be used.
+    """
+    try:
+        folder.remove_temporary()
+    except OSError as error:
+        raise ConfigError(f"{folder.location}: cannot be used ({error.strerror or error})") from None
+    folder.remove(".tune")
+    ledger.remove_temporary()
+    told = {
+        kind: environment,
+        "versions": versions(),
+        "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
+    }
+    folder.write(ENVIRONMENT_FILE, json.dumps(told, indent=1).encode())
+    folder.write(CONFIG_FILE, to_yaml(config).encode())
+    ledger.gather()
