@@ -1,0 +1,34 @@
+"""The command line. Heavy imports (torch, Ray, matplotlib) happen inside the commands, so that ``--help`` is quick."""
+
+import click
+
+from lwgan_dist.cli.inspection import show, validate
+from lwgan_dist.cli.runs import estimate, generate, train
+from lwgan_dist.cli.searches import tune
+from lwgan_dist.cli.studies import study
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="lwgan-dist")
+def main() -> None:
+    """Learn the intrinsic dimension of data with latent Wasserstein GANs.
+
+    \b
+    lwgan-dist estimate table.parquet          the dimension of a table, with the evidence
+    lwgan-dist train CONFIG.yaml               a run as a file says, on any number of workers
+    lwgan-dist study CONFIG.yaml               is the estimate right, and from which n on?
+    lwgan-dist tune CONFIG.yaml                which settings are best, and does the estimate depend on them?
+    lwgan-dist generate RUN_DIR --num 1000 --out new.parquet
+    lwgan-dist show RUN_DIR                    what a run was told, what it says
+    lwgan-dist validate CONFIG.yaml            check a configuration
+
+    \b
+    Exit codes: 0 ok, 2 usage or configuration, 3 a run failed, 4 data rejected,
+    5 cluster unreachable or refused, 130 interrupted.
+    """  # noqa: D301  (click wants the character)
+
+
+for command in (estimate, train, study, tune, generate, show, validate):
+    main.add_command(command)

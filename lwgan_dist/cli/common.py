@@ -1,0 +1,150 @@
+"""What the commands share: how they end, options, checks before anything heavy is imported."""
+
+import errno
+import logging
+import math
+import re
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from lwgan_dist.errors import ConfigError, RunFailedError, UserError
+
+if TYPE_CHECKING:
+    from lwgan_dist.config import ExecutionConfig, RunConfig
+    from lwgan_dist.results import RunResult
+    from lwgan_dist.search.config import SearchConfig
+    from lwgan_dist.study.config import StudyConfig
+
+Told = TypeVar("Told", "TrainConfig", "StudyConfig", "SearchConfig")
+
+INTERRUPTED = 130
+
+UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
+"""A folder or file that was named and cannot be used; the person can name another."""
+BROKEN = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.ESTALE}
+"""A disk that is full or fails under a run."""
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Report what the user can mend as one message, with its exit code."""
+
+    @wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+        try:
+            command(*args, **kwargs)
+        except UserError as error:
+            report(str(error))
+            sys.exit(error.exit_code)
+        except OSError as error:
+            if error.errno is not None and error.errno not in UNUSABLE | BROKEN:  # pyarrow's, of a network, have none
+                raise
+            report(f"{error.filename or 'input or output'}: {error.strerror or error}")
+            sys.exit(ConfigError.exit_code if error.errno in UNUSABLE else RunFailedError.exit_code)
+        except KeyboardInterrupt:
+            click.echo("interrupted: the same command goes on from the last checkpoint, if one was written", err=True)
+            sys.exit(INTERRUPTED)
+
+    return guarded
+
+
+def report(message: str) -> None:
+    """An error, on standard error."""
+    for line in message.splitlines():
+        click.echo(f"error: {line}", err=True)
+
+
+overrides = click.argument("changes", nargs=-1, metavar="[key=value ...]")
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(0),
+    default=None,
+    help="Worker processes under Ray; 0: in this process, without Ray.  [default: 0, or as the file says]",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object on standard output, nothing else there."
+)
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show the resolved configuration and stop.")
+address_option = click.option(
+    "--address", metavar="ADDR", help="Ray cluster to join: auto, HOST:PORT.  [default: RAY_ADDRESS, or a local one]"
+)
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show what Ray says.")
+
+
+def check_name(name: str | None) -> None:
+    """Reject a ``--name`` that is no plain name of a folder."""
+    from lwgan_dist.config import NAME_PATTERN
+
+    if name is not None and not re.fullmatch(NAME_PATTERN.rstrip("$"), name):
+        raise ConfigError(
+            f"--name {name!r}: a name has at most 64 letters, digits, '.', '_', '-', and starts with a letter or digit"
+        )
+
+
+def check_manifold(config: "RunConfig") -> None:
+    """Reject a manifold that cannot be (data.dim, data.ambient_dim) before torch is imported."""
+    from lwgan_dist.data.manifolds import ManifoldSampler
+
+    if config.data.source == "manifold":
+        ManifoldSampler(config.data)
+
+
+def check_device(execution: "ExecutionConfig") -> None:
+    """Reject a GPU that is not there; for workers under Ray, the cluster decides."""
+    if not execution.use_gpu or execution.workers != 0:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise ConfigError("execution.use_gpu: PyTorch sees no GPU on this machine")
+
+
+def at_address(config: Told, address: str | None) -> Told:
+    """A configuration that joins the cluster at an address, if one is given."""
+    if address is None:
+        return config
+    if config.execution.workers == 0:
+        raise ConfigError("--address: is of no use with execution.workers = 0, which needs no Ray")
+    return config.model_copy(update={"execution": config.execution.model_copy(update={"address": address})})
+
+
+def without_infinities(told: Any) -> Any:
+    """JSON has no infinity: the text "inf" (n_high: more than the largest n)."""
+    if isinstance(told, dict):
+        return {key: without_infinities(value) for key, value in told.items()}
+    if isinstance(told, list):
+        return [without_infinities(value) for value in told]
+    return str(told) if isinstance(told, float) and not math.isfinite(told) else told
+
+
+def check_search(config: "SearchConfig", config_file: str, changes: tuple[str, ...]) -> None:
+    """The space of a search and its manifold, before torch is imported."""
+    from lwgan_dist.search.searchers import initial_points
+    from lwgan_dist.search.space import Space, located_space
+
+    with located_space(config_file, changes):
+        initial_points(config, Space(config), config.run)
+        check_manifold(config.run)
+
+
+def check_study(config: "StudyConfig") -> None:
+    """The whole design of a study, without a run."""
+    from lwgan_dist.study.design import Design
+
+    Design(config, "float32")
+
+
+def show_result(result: "RunResult", location: str, as_json: bool) -> None:
+    """The result of a run, for people or programs."""
+    from lwgan_dist.reporting.terminal import print_result
+    from lwgan_dist.runs import run_files
+    from lwgan_dist.storage import Folder
+
+    if as_json:
+        click.echo(result.model_dump_json())
+    else:
+        print_result(result, run_files(Folder.at(location)))

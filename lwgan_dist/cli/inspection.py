@@ -1,0 +1,128 @@
+"""``show`` and ``validate``: what is there, and whether a file is right."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lwgan_dist.cli.common import (
+    check_manifold,
+    check_search,
+    check_study,
+    guarded,
+    json_option,
+    show_result,
+    without_infinities,
+)
+from lwgan_dist.cli.searches import told_of_search
+from lwgan_dist.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from lwgan_dist.storage import Folder
+
+
+@click.command()
+@click.argument("run_dir")
+@json_option
+@guarded
+def show(run_dir: str, as_json: bool) -> None:
+    """Show what a run was told and what it says, or where it stands; of a study or search its tables."""
+    from lwgan_dist.runs import CONFIG_FILE, RESULT_FILE, read_result
+    from lwgan_dist.search.trials import TrialLedger
+    from lwgan_dist.storage import Folder
+    from lwgan_dist.training.loop import PROGRESS_FILE
+
+    folder = Folder.at(run_dir)
+    if folder.has("cells.parquet"):
+        _show_study(folder, as_json)
+        return
+    if folder.has("facts.json"):
+        _show_search(folder, as_json)
+        return
+    if folder.has("env.json") and "search" in folder.read_json("env.json"):
+        ended = len(TrialLedger(folder.sub("ledger")).keys())
+        raise ConfigError(f"{folder.location}: a search under way or interrupted, of which {ended} trials have ended")
+    if not folder.has(RESULT_FILE) and folder.has(PROGRESS_FILE):
+        told = json.loads(folder.read(PROGRESS_FILE))
+        if as_json:
+            click.echo(json.dumps(told))
+        else:
+            click.echo(folder.read(CONFIG_FILE).decode())
+            click.echo(f"not finished: {told['iteration']} of {told['iterations']} iterations ({told['stage']})")
+        return
+    result = read_result(folder)
+    if not as_json and folder.has(CONFIG_FILE):
+        click.echo(folder.read(CONFIG_FILE).decode())
+    show_result(result, folder.location, as_json)
+
+
+def _show_study(folder: "Folder", as_json: bool) -> None:
+    import io
+
+    import pyarrow.parquet as pq
+
+    from lwgan_dist.reporting.terminal import print_study
+    from lwgan_dist.study.publish import study_files
+
+    cells, files = pq.read_table(io.BytesIO(folder.read("cells.parquet"))), study_files(folder)
+    if as_json:
+        click.echo(json.dumps(without_infinities({"cells": cells.to_pylist(), "files": files}), allow_nan=False))
+    else:
+        print_study(cells, files)
+
+
+def _show_search(folder: "Folder", as_json: bool) -> None:
+    from lwgan_dist.reporting.terminal import print_search
+    from lwgan_dist.search.publish import read_published
+
+    published = read_published(folder)
+    if as_json:
+        click.echo(json.dumps(without_infinities(told_of_search(published)), allow_nan=False))
+    else:
+        print_search(published.tables, published.facts, published.files)
+
+
+@click.command()
+@click.argument("config_file", metavar="CONFIG.yaml", required=False)
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of such files, for editors.")
+@click.option(
+    "--kind",
+    type=click.Choice(["train", "study", "tune"]),
+    help="The command it is for.  [default: by its keys]",
+)
+@guarded
+def validate(config_file: str | None, schema: bool, kind: str | None) -> None:
+    """Check a configuration for ``lwgan-dist train``, ``study`` or ``tune`` without starting anything."""
+    from lwgan_dist.config import TrainConfig
+    from lwgan_dist.configfile import json_schema, located, read_config, read_yaml
+    from lwgan_dist.search.config import SearchConfig
+    from lwgan_dist.study.config import StudyConfig
+
+    if schema:
+        models: dict[str, type[BaseModel]] = {"train": TrainConfig, "study": StudyConfig, "tune": SearchConfig}
+        click.echo(json_schema(models[kind or "train"]))
+        return
+    if config_file is None:
+        raise ConfigError("validate needs a CONFIG.yaml, or --schema")
+    kind = kind or _kind_of(read_yaml(config_file))
+    if kind == "tune":
+        check_search(read_config(SearchConfig, config_file), config_file, ())
+        click.echo(f"{config_file}: ok")
+        return
+    if kind == "study":
+        check_study(read_config(StudyConfig, config_file))
+        click.echo(f"{config_file}: ok")
+        return
+    config = read_config(TrainConfig, config_file)
+    with located(config_file, ()):
+        check_manifold(config)
+    click.echo(f"{config_file}: ok")
+
+
+def _kind_of(told: dict[str, Any]) -> str:
+    """The command that a file is for."""
+    if "space" in told or ("run" in told and "data" not in told):
+        return "tune"
+    return "study" if isinstance(told.get("data"), list) else "train"

@@ -1,0 +1,178 @@
+"""``estimate``, ``train``, ``generate``: single runs."""
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lwgan_dist.cli.common import (
+    address_option,
+    at_address,
+    check_device,
+    check_manifold,
+    check_name,
+    dry_run_option,
+    guarded,
+    json_option,
+    overrides,
+    show_result,
+    verbose_option,
+    workers_option,
+)
+from lwgan_dist.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from lwgan_dist.config import ExecutionConfig, RunConfig
+
+
+@click.command(short_help="Estimate the intrinsic dimension of a table.")
+@click.argument("data")
+@overrides
+@click.option(
+    "--max-dimension", type=click.IntRange(1), help="The largest rank considered.  [default: columns, at most 10]"
+)
+@click.option("--schedule", type=click.Choice(["fast", "paper"]), default="fast", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the run.")
+@click.option("--out", metavar="DIR", help="The run folder.  [default: runs/<data>-<fingerprint>]")
+@workers_option
+@dry_run_option
+@json_option
+@verbose_option
+@guarded
+def estimate(
+    data: str, changes: tuple[str, ...], max_dimension: int | None, schedule: str, seed: int, out: str | None,
+    workers: int | None, dry_run: bool, as_json: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Estimate the intrinsic dimension of DATA, with the evidence for it and a generator.
+
+    DATA is a table (.parquet, .arrow, .feather, .npy, .npz, .csv, .csv.gz, a folder of Parquet files) or the name of a
+    manifold of known dimension (s_curve, hyperplane, sphere, ...). Any field of the configuration can be set by
+    key=value, for example data.columns=[a,b] schedule.matching_iterations=3000 precision=bfloat16.
+    """
+    from lwgan_dist.config import TrainConfig
+    from lwgan_dist.configfile import build_config, located, parse_overrides
+
+    is_manifold = _is_manifold(data)
+    told: dict[str, Any] = {
+        "data": {"source": "manifold", "name": data} if is_manifold else {"source": "table", "path": data},
+        "schedule": {"name": schedule},
+        "seed": seed,
+        "execution": {"workers": 0 if workers is None else workers},
+    }
+    if max_dimension is not None:
+        told["networks"] = {"latent_dim": max_dimension}
+    config = build_config(TrainConfig, told, parse_overrides(changes))
+    name = data if is_manifold else Path(data).name.split(".")[0] or "table"
+    with located(None, changes):
+        _carry_out(config.run(), config.execution, name, out, dry_run, as_json, verbose)
+
+
+def _is_manifold(data: str) -> bool:
+    """Whether DATA names a manifold and no file.
+
+    Raises:
+        DataError: neither, but it looks like the name of one.
+    """
+    from typing import get_args
+
+    from lwgan_dist.config import ManifoldName
+
+    names = get_args(ManifoldName)
+    if os.path.exists(data):
+        return False
+    if data not in names and re.fullmatch(r"[\w-]+", data):
+        close = difflib.get_close_matches(data.lower().replace("-", "_"), names, n=1)
+        hint = f"did you mean the manifold {close[0]}?" if close else f"manifolds are {', '.join(names)}"
+        raise DataError(f"{data}: no such file or folder; {hint}")
+    return data in names
+
+
+@click.command(short_help="Carry out a run as a file says.")
+@click.argument("config_file", metavar="CONFIG.yaml")
+@overrides
+@click.option("--name", help="Name of the run; its folder is STORAGE/NAME.  [default: <config>-<fingerprint>]")
+@click.option("--storage", metavar="DIR", default="runs", show_default=True, help="Folder or URI that holds runs.")
+@workers_option
+@address_option
+@dry_run_option
+@json_option
+@verbose_option
+@guarded
+def train(
+    config_file: str, changes: tuple[str, ...], name: str | None, storage: str,
+    workers: int | None, address: str | None, dry_run: bool, as_json: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Carry out the run that CONFIG.yaml describes. The same command goes on with a run that was interrupted, and
+    answers at once for one that is finished.
+    """
+    from lwgan_dist.config import TrainConfig
+    from lwgan_dist.configfile import located, read_config
+
+    check_name(name)
+    config = read_config(TrainConfig, config_file, changes)
+    if workers is not None:
+        config = config.model_copy(update={"execution": config.execution.model_copy(update={"workers": workers})})
+    config = at_address(config, address)
+    out = f"{storage}/{name}" if name else None
+    with located(config_file, changes):
+        _carry_out(config.run(), config.execution, Path(config_file).stem, out, dry_run, as_json, verbose, storage)
+
+
+def _carry_out(
+    config: "RunConfig", execution: "ExecutionConfig", name: str, out: str | None,
+    dry_run: bool, as_json: bool, verbose: bool, storage: str = "runs",
+) -> None:  # fmt: skip
+    """Train a run in its folder and show the result."""
+    check_manifold(config)
+    check_device(execution)
+    from lwgan_dist.configfile import to_yaml
+    from lwgan_dist.reporting.terminal import ProgressLine
+    from lwgan_dist.runs import Run
+    from lwgan_dist.storage import Folder
+
+    run = Run(config)
+    folder = Folder.at(out or f"{storage}/{re.sub('[^A-Za-z0-9._-]+', '-', name)[:40]}-{run.fingerprint}")
+    if dry_run:
+        iterations = sum(stage.iterations for stage in run.stages)
+        click.echo(f"run folder: {folder.location}\niterations: {iterations}\n", err=True)
+        click.echo(run.config.model_dump_json() if as_json else to_yaml(run.config), nl=as_json)
+        return
+    with ProgressLine(name) as line:
+        result = run.train(
+            folder,
+            execution,
+            on_progress=line.update,
+            notify=lambda told: line.say(f"{name}  {told}"),
+            verbose=verbose,
+        )
+    show_result(result, folder.location, as_json)
+
+
+@click.command()
+@click.argument("run_dir")
+@click.option("--num", type=click.IntRange(1), required=True, help="Rows to generate.")
+@click.option("--rank", type=click.IntRange(1), help="Latent rank.  [default: the estimated dimension]")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--out", required=True, metavar="FILE.parquet")
+@guarded
+def generate(run_dir: str, num: int, rank: int | None, seed: int, out: str) -> None:
+    """Write rows generated by a finished run, in the units and with the columns of its data."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from lwgan_dist.model import FittedModel
+    from lwgan_dist.storage import Folder
+
+    if not out.endswith(".parquet"):
+        raise ConfigError(f"--out {out}: the file name ends in .parquet")
+    model = FittedModel.load(Folder.at(run_dir).sub("model"))
+    rows = model.generate(num, rank, seed)
+    table = pa.table({name: rows[:, i] for i, name in enumerate(model.columns)})
+    try:
+        pq.write_table(table, out)
+    except OSError as error:
+        raise ConfigError(f"--out {out}: cannot be written ({error})") from None
+    click.echo(f"{num} rows at rank {rank or model.dimension} in {out}", err=True)

@@ -1,0 +1,162 @@
+"""``tune``: a search for settings."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lwgan_dist.cli.common import (
+    INTERRUPTED,
+    address_option,
+    at_address,
+    check_device,
+    check_name,
+    check_search,
+    guarded,
+    json_option,
+    overrides,
+    verbose_option,
+    without_infinities,
+)
+from lwgan_dist.errors import RunFailedError
+
+if TYPE_CHECKING:
+    from lwgan_dist.search.config import Parameter
+    from lwgan_dist.search.publish import Published
+    from lwgan_dist.search.search import Outcome as SearchOutcome
+    from lwgan_dist.search.search import Search
+
+
+@click.command(short_help="Which settings are best, and does the estimate depend on them?")
+@click.argument("config_file", metavar="CONFIG.yaml")
+@overrides
+@click.option("--name", help="Name of the search; its folder is STORAGE/NAME.  [default: the configuration's]")
+@click.option("--storage", metavar="DIR", default="runs", show_default=True, help="Folder or URI that holds searches.")
+@address_option
+@click.option("--dry-run", is_flag=True, help="Show the space, the first proposals and the cost of a trial, and stop.")
+@json_option
+@verbose_option
+@guarded
+def tune(
+    config_file: str, changes: tuple[str, ...], name: str | None, storage: str, address: str | None,
+    dry_run: bool, as_json: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Carry out the search that CONFIG.yaml describes: trials of an LWGAN with other settings on the same data, the
+    best of them beside the default on fresh seeds, and how much the estimated dimension depends on the settings.
+
+    The same command goes on with a search that was interrupted; with a larger budget, only what is new is computed.
+    Exit code 3: trials did not finish, or failed.
+    """
+    from lwgan_dist.configfile import read_config
+    from lwgan_dist.search.config import SearchConfig
+    from lwgan_dist.search.space import located_space
+
+    check_name(name)
+    config = at_address(read_config(SearchConfig, config_file, changes), address)
+    check_search(config, config_file, changes)
+    check_device(config.execution)
+    from lwgan_dist.search.search import Search
+    from lwgan_dist.storage import Folder
+
+    label = name or Path(config_file).stem
+    with located_space(config_file, changes):
+        prepared = Search(config, Folder.at(f"{storage}/{label}"))
+    if dry_run:
+        _show_search_plan(prepared, as_json)
+        return
+    _carry_out_search(prepared, label, as_json, verbose)
+
+
+def _show_search_plan(prepared: "Search", as_json: bool) -> None:
+    from lwgan_dist.reporting.terminal import print_search_plan
+    from lwgan_dist.training.pilot import fit_seconds
+
+    config = prepared.config
+    seconds = fit_seconds(prepared.default, prepared.sample)
+    proposals = prepared.first_proposals()
+    trials = prepared.trial_count
+    runs = trials * config.seeds_per_trial + 2 * config.fresh_seeds
+    if as_json:
+        told = {"trials": trials, "runs": runs, "cpu_seconds_of_default": seconds, "ended": prepared.ended,
+                "proposals": [{"origin": item.origin, "values": item.values} for item in proposals]}  # fmt: skip
+        click.echo(json.dumps(told))
+        return
+    print_search_plan(
+        [(path, _values_text(item), _condition_text(item)) for path, item in config.space.items()],
+        [(item.origin, item.values or prepared.space.values_of(prepared.default)) for item in proposals],
+    )
+    cpus = config.execution.cpus_per_worker * max(1, int(config.execution.workers))  # type: ignore[arg-type]
+    click.echo(
+        f"\n{trials} trials of {config.seeds_per_trial} run(s) and {2 * config.fresh_seeds} runs on fresh seeds at "
+        f"the end (none if the default is best); the first {prepared.ended} have ended already. The default takes "
+        f"some {seconds:.2g} CPU seconds, estimated from a pilot on this machine: {runs * seconds / 3600:.2g} "
+        f"CPU hours if all are like it. A trial needs {cpus:g} CPU(s). In {prepared.folder.location}"
+    )
+
+
+def _values_text(parameter: "Parameter") -> str:
+    """``loguniform 0.1 .. 10``."""
+    told = getattr(parameter, parameter.kind)
+    if parameter.kind in ("choice", "grid"):
+        return f"{parameter.kind} {', '.join(json.dumps(value) for value in told)}"
+    step = f", step {parameter.step}" if parameter.step != 1 else ""
+    return f"{parameter.kind} {told[0]:g} .. {told[1]:g}{step}{', log' if parameter.log else ''}"
+
+
+def _condition_text(parameter: "Parameter") -> str:
+    return ", ".join(f"{path} = {json.dumps(value)}" for path, value in parameter.when.items())
+
+
+def _carry_out_search(prepared: "Search", label: str, as_json: bool, verbose: bool) -> None:
+    from lwgan_dist.reporting.terminal import SearchProgress, print_search
+    from lwgan_dist.search.publish import publish, search_caveats
+
+    if changed := prepared.changed:
+        click.echo(
+            f"note: {', '.join(changed)}: differs from the command before in {prepared.folder.location}; trials that "
+            "are alike are kept, tables and figures become those of this command (--name keeps both)",
+            err=True,
+        )
+    published: list[Published] = []
+    with SearchProgress(label) as progress:
+
+        def written(outcome: "SearchOutcome") -> None:
+            progress.say(f"{label}  writes tables, figures and pages")
+            published.append(publish(prepared, outcome, label))
+
+        try:
+            outcome = prepared.carry_out(progress, written, verbose=verbose)
+        except KeyboardInterrupt:
+            click.echo("interrupted: finished trials are kept, the same command goes on with the others", err=True)
+            sys.exit(INTERRUPTED)
+    (result,) = published
+    for note in search_caveats(prepared, outcome):
+        click.echo(f"note: {note}", err=True)
+    if as_json:
+        told = {**told_of_search(result), "unfinished": outcome.unfinished}
+        click.echo(json.dumps(without_infinities(told), allow_nan=False))
+    else:
+        print_search(result.tables, result.facts, result.files)
+    problems = []
+    if outcome.unfinished:
+        reasons = "; ".join(f"{what}: {reason}" for what, reason in list(outcome.unfinished.items())[:5])
+        problems.append(
+            f"{len(outcome.unfinished)} trials or runs did not finish, the same command tries them again ({reasons})"
+        )
+    if result.facts.failed:
+        problems.append(f"{result.facts.failed} trials failed; they are listed with their reasons in the summary")
+    failures = result.facts.best_failures + result.facts.default_failures
+    if failures:
+        problems.append(f"{failures} runs of the comparison on fresh seeds failed")
+    if problems:
+        raise RunFailedError("\n".join(problems))
+
+
+def told_of_search(published: "Published") -> dict[str, Any]:
+    """What ``--json`` says about a search."""
+    from dataclasses import asdict
+
+    tables = {name: table.to_pylist() for name, table in vars(published.tables).items() if name != "runs"}
+    return {"facts": asdict(published.facts), **tables, "files": published.files}

@@ -1,0 +1,126 @@
+"""``study``: many runs, and what they say."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lwgan_dist.cli.common import (
+    INTERRUPTED,
+    address_option,
+    at_address,
+    check_device,
+    check_name,
+    guarded,
+    json_option,
+    overrides,
+    verbose_option,
+    without_infinities,
+)
+from lwgan_dist.errors import RunFailedError
+
+if TYPE_CHECKING:
+    from lwgan_dist.study.study import Outcome, Study
+
+
+@click.command(short_help="Is the estimate right, and from which n on?")
+@click.argument("config_file", metavar="CONFIG.yaml")
+@overrides
+@click.option("--name", help="Name of the study; its folder is STORAGE/NAME.  [default: the configuration's]")
+@click.option("--storage", metavar="DIR", default="runs", show_default=True, help="Folder or URI that holds studies.")
+@address_option
+@click.option("--dry-run", is_flag=True, help="Show cells, number of runs and, from a pilot, their cost, and stop.")
+@json_option
+@verbose_option
+@guarded
+def study(
+    config_file: str, changes: tuple[str, ...], name: str | None, storage: str, address: str | None,
+    dry_run: bool, as_json: bool, verbose: bool,
+) -> None:  # fmt: skip
+    """Carry out the consistency study that CONFIG.yaml describes: many estimates over data, sample sizes, methods and
+    replicates, and what they say.
+
+    The same command goes on with a study that was interrupted; with more sizes, data or replicates, only what is new is
+    computed. Exit code 3: runs did not finish, or LWGAN runs diverged.
+    """
+    from lwgan_dist.configfile import read_config
+    from lwgan_dist.study.config import StudyConfig
+
+    check_name(name)
+    config = at_address(read_config(StudyConfig, config_file, changes), address)
+    check_device(config.execution)
+    from lwgan_dist.storage import Folder
+    from lwgan_dist.study.study import Study
+
+    label = name or Path(config_file).stem
+    prepared = Study(config, Folder.at(f"{storage}/{label}"))
+    if dry_run:
+        _show_plan(prepared, as_json)
+        return
+    _carry_out_study(prepared, label, as_json, verbose)
+
+
+def _show_plan(prepared: "Study", as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from lwgan_dist.reporting.terminal import print_plan
+    from lwgan_dist.study.pilot import plan
+
+    lines = plan(prepared)
+    seconds = sum(line.cpu_seconds_missing for line in lines)
+    if as_json:
+        told = {"cells": prepared.design.cells(), "cpu_seconds": seconds, "plan": [asdict(line) for line in lines]}
+        click.echo(json.dumps(told))
+        return
+    print_plan([asdict(line) for line in lines])
+    runs, missing = sum(line.runs for line in lines), sum(line.missing for line in lines)
+    refits = sum(line.refits for line in lines)
+    also = f" and {refits} bootstrap refits" if refits else ""
+    click.echo(
+        f"{prepared.design.cells()} cells, {runs} runs, {missing} of them{also} still to be done: some "
+        f"{seconds / 3600:.2g} CPU hours, estimated from a pilot on this machine, in {prepared.folder.location}"
+    )
+    if prepared.config.stop_when:
+        click.echo("and further replicates on demand (stop_when)")
+
+
+def _carry_out_study(prepared: "Study", label: str, as_json: bool, verbose: bool) -> None:
+    from lwgan_dist.reporting.terminal import StudyProgress, print_study
+    from lwgan_dist.study.publish import publish, study_caveats, study_files
+
+    with StudyProgress(label) as progress:
+
+        def written(outcome: "Outcome") -> None:
+            progress.say(f"{label}  writes tables, figures and pages")
+            publish(prepared, outcome, label)
+
+        try:
+            outcome = prepared.carry_out(progress, written, verbose=verbose)
+        except KeyboardInterrupt:
+            click.echo("interrupted: finished runs are kept, the same command goes on with the others", err=True)
+            sys.exit(INTERRUPTED)
+    for note in study_caveats(prepared, outcome):
+        click.echo(f"note: {note}", err=True)
+    files = study_files(prepared.folder)
+    if as_json:
+        told = {"cells": outcome.tables.cells.to_pylist(), "trends": outcome.tables.trends.to_pylist(),
+                "runs": outcome.planned, "unfinished": outcome.unfinished, "diverged": outcome.diverged,
+                "files": files}  # fmt: skip
+        click.echo(json.dumps(without_infinities(told), allow_nan=False))
+    else:
+        print_study(outcome.tables.cells, files)
+    problems = []
+    if outcome.unfinished:
+        reasons = "; ".join(f"{key}: {reason}" for key, reason in list(outcome.unfinished.items())[:5])
+        problems.append(
+            f"{len(outcome.unfinished)} of {outcome.planned} runs did not finish, the same command tries them again "
+            f"({reasons})"
+        )
+    if outcome.diverged:
+        problems.append(
+            f"{outcome.diverged} LWGAN runs diverged; they count as incorrect and are listed in the summary"
+        )
+    if problems:
+        raise RunFailedError("\n".join(problems))
