@@ -14,7 +14,7 @@ import click
 from lwgan_dist.errors import ConfigError, RunFailedError, UserError
 
 if TYPE_CHECKING:
-    from lwgan_dist.config import ExecutionConfig, RunConfig
+    from lwgan_dist.config import ExecutionConfig, RunConfig, TrainConfig
     from lwgan_dist.results import RunResult
     from lwgan_dist.search.config import SearchConfig
     from lwgan_dist.study.config import StudyConfig
