@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 KILLS ?= 10
+FAULTS ?= 5
 
-.PHONY: help setup run test test-faults check format bench estimates clean
+.PHONY: help setup run test test-faults test-cluster check format bench estimates clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -25,6 +26,9 @@ test: setup  ## the tests, under 15 minutes on 2 cores
 test-faults: setup  ## studies and searches killed ten times, nodes too; KILLS=50 for more
 	KILLS=$(KILLS) $(BIN)/python -m pytest -s -m 'faults or not faults' \
 		tests/study/test_study_on_ray.py tests/search/test_search_on_ray.py
+
+test-cluster: setup  ## training and studies on several nodes that are lost, drained, cut off; jobs, tokens, SLURM; FAULTS=50 for more
+	FAULTS=$(FAULTS) $(BIN)/python -m pytest -s -m cluster tests/cluster
 
 check: setup  ## lint, types, import contracts
 	$(BIN)/ruff check .

@@ -359,15 +359,18 @@ class ExecutionConfig(Frozen):
     resources_per_worker: dict[str, PositiveFloat] = {}
     """Further Ray resources that a worker needs, by name."""
     address: str | None = None
-    """Ray cluster to join; by default the one in RAY_ADDRESS, or else a local one that ends with the command."""
+    """Ray cluster to join: ``auto`` (the one that this machine is a node of) or HOST:PORT of its GCS; by default that in
+    RAY_ADDRESS, or else a local one that ends with the command. Not ``ray://``: see ``lwgan-dist submit``."""
     max_failures: Annotated[int, Field(ge=-1)] = 3
-    """Restarts after a lost worker or node (-1: no limit). A non-finite loss is not retried."""
+    """Restarts after a lost worker or node (-1: no limit). A node that announced its loss does not count; a non-finite
+    loss is not retried."""
     checkpoint_seconds: NonNegativeFloat = 30.0
-    """Time between checkpoints."""
+    """Time between checkpoints. One more is written at once when a node announces that it will be taken away."""
     checkpoints_kept: Annotated[int, Field(ge=2)] = 2
     """Checkpoints kept; at least 2, so that a damaged newest one has one before it."""
     start_timeout_seconds: PositiveFloat = 120.0
-    """How long to wait for the workers to start before trying again (with fewer, if elastic)."""
+    """How long a cluster without an autoscaler may take until its nodes hold the workers, and how long a group of fixed
+    size waits for its places before it asks for them anew."""
     collective_timeout_seconds: PositiveFloat = 300.0
     """How long a worker waits for the others before it counts them as lost."""
 

@@ -10,7 +10,8 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
@@ -36,6 +37,10 @@ class Entry:
 
 
 E = TypeVar("E", bound=Entry)
+R = TypeVar("R")
+
+AT_ONCE = 32
+"""Requests to an object store at once."""
 
 _ROWS, _PART, _SUFFIX = "rows", "part-", ".json"
 
@@ -54,6 +59,8 @@ class Ledger(Generic[E]):
         self._kind = kind
         self._schema = schema
         self._rows = folder.sub(_ROWS)
+        self._known: dict[str, tuple[pa.ChunkedArray, pa.ChunkedArray] | None] = {}
+        """Of gathered files: keys, and whether there is a result."""
 
     def write(self, record: E) -> None:
         """Enter a finished run."""
@@ -72,9 +79,12 @@ class Ledger(Generic[E]):
         """Whether a run ended with an estimate, by the name of every finished run."""
         states = {record.key: record.failure is None for record in self._row_records()}
         for name in self._parts():
-            table = self._read_part(name, ["key", "failure"])
-            if table:
-                states.update(zip(table["key"].to_pylist(), table["failure"].is_null().to_pylist(), strict=True))
+            if name not in self._known:  # they never change, and a study of many gatherings asks after each
+                table = self._read_part(name, ["key", "failure"])
+                self._known[name] = None if table is None else (table["key"], table["failure"].is_null())
+            known = self._known[name]
+            if known:
+                states.update(zip(known[0].to_pylist(), known[1].to_pylist(), strict=True))
         return states
 
     def records(self, keys: Iterable[str]) -> Iterator[E]:
@@ -111,8 +121,7 @@ class Ledger(Generic[E]):
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         content = sink.getvalue()
         self.folder.write(f"{_PART}{_digest(content)}.parquet", content)
-        for record in records:
-            self._rows.remove_file(f"{record.key}{_SUFFIX}")
+        self._each(self._rows.remove_file, [f"{record.key}{_SUFFIX}" for record in records])
         return len(records)
 
     def _parts(self) -> list[str]:
@@ -126,11 +135,15 @@ class Ledger(Generic[E]):
         return pq.read_table(io.BytesIO(content), columns=columns)
 
     def _row_records(self) -> Iterator[E]:
-        for name in self._rows.names():
-            if name.endswith(_SUFFIX) and not name.startswith(TEMPORARY):
-                record = self._read_row(name)
-                if record:
-                    yield record
+        names = [name for name in self._rows.names() if name.endswith(_SUFFIX) and not name.startswith(TEMPORARY)]
+        yield from filter(None, self._each(self._read_row, names))
+
+    def _each(self, act: Callable[[str], R], names: Sequence[str]) -> list[R]:
+        """Do something with every file; with many at once where each is a request over a network."""
+        if self.folder.local is not None:
+            return [act(name) for name in names]
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            return list(threads.map(act, names))
 
     def _read_row(self, name: str) -> E | None:
         try:

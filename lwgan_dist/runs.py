@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
+from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig, RunConfig, TableData
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.data.sample import load_sample
@@ -95,16 +96,18 @@ class Run:
 
     def __init__(self, config: RunConfig, array: NDArray[Any] | None = None) -> None:
         self._array = array
-        self.sample = load_sample(config.data, array)
         self._source = f"{config.data.path}: " if isinstance(config.data, TableData) else ""
-        if isinstance(config.data, TableData):  # for workers of Ray, which have another working folder
-            path = str(Path(config.data.path).absolute())
-            config = config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
-        train_rows = None if self.sample.stream else len(self.sample.train)
-        self.config = config.resolved(
-            train_rows=train_rows, ambient_dim=self.sample.ambient_dim, native_bfloat16=native_bfloat16()
-        )
-        self.fingerprint = self.config.fingerprint(self.sample.digest)
+        with logs.held() as is_of_run:
+            self.sample = load_sample(config.data, array)
+            if isinstance(config.data, TableData):  # for workers of Ray, which have another working folder
+                path = str(Path(config.data.path).absolute())
+                config = config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
+            train_rows = None if self.sample.stream else len(self.sample.train)
+            self.config = config.resolved(
+                train_rows=train_rows, ambient_dim=self.sample.ambient_dim, native_bfloat16=native_bfloat16()
+            )
+            self.fingerprint = self.config.fingerprint(self.sample.digest)
+            is_of_run(self.fingerprint)
         self._precision_is_free = config.precision == "auto"
         batch_size = self.config.schedule.batch_size
         if train_rows is not None and batch_size is not None and train_rows < batch_size:
@@ -159,16 +162,21 @@ class Run:
         """
         self._adopt_precision(folder)
         self._refuse_foreign(folder)
-        with exclusive(folder):
+        with logs.of_run(self.fingerprint), exclusive(folder):
             self._claim(folder, execution)
             if folder.has(RESULT_FILE):
                 notify(f"is finished already, in {folder.location}")
                 return read_result(folder)
             if Checkpoints(folder.sub("checkpoints")).names():
                 notify(f"goes on from the newest whole checkpoint in {folder.location}")
+            logs.event("run begins", folder=folder.location)
             self._train(folder, execution, on_progress=on_progress, verbose=verbose)
             with torch_threads(execution.threads_per_worker):
-                return self._finish(folder)
+                result = self._finish(folder)
+            logs.event(
+                "run finished", folder=folder.location, dimension=result.dimension, cpu_seconds=result.cpu_seconds
+            )
+            return result
 
     def fit(self, folder: Folder, execution: ExecutionConfig, *, initial: dict[str, Tensor] | None = None) -> Fit:
         """The result of the run alone, without the files that a reader wants: for studies and searches.
@@ -239,7 +247,7 @@ class Run:
     def _lean(self, folder: Folder) -> Iterator[None]:
         """Hold a folder that is this run's, or no run's yet."""
         self._refuse_foreign(folder)
-        with exclusive(folder):
+        with logs.of_run(self.fingerprint), exclusive(folder):
             self._refuse_foreign(folder)  # it may have become another's meanwhile
             folder.remove_temporary()
             if not folder.has(ENVIRONMENT_FILE):

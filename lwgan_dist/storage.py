@@ -4,8 +4,12 @@ hdfs://). What is written is either there whole or not there.
 On a local file system a file is written under a temporary name, flushed to disk and renamed; a folder of several files
 likewise. An object store shows an object only when its upload is complete, so files are written in place there, and
 the file that makes a set of files valid is written last.
+
+Storage that fails for a while is waited for, see `lwgan_dist.retries`: every operation may be carried out twice, also
+where the first attempt has succeeded and only its answer was lost. After that time it raises a StorageError.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -13,12 +17,15 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from urllib.parse import urlsplit
 
 from pyarrow import fs
 
 from lwgan_dist.errors import ConfigError, InUseError
+from lwgan_dist.retries import StorageError, retried
 
 TEMPORARY = ".tmp-"
 """Prefix of names that are not yet, or no longer, valid."""
@@ -37,13 +44,20 @@ class Folder:
         """The folder at a local path or a URI; it need not exist.
 
         Raises:
-            ConfigError: a URI that pyarrow cannot open.
+            ConfigError: a URI that pyarrow cannot open, or one with a password.
         """
         if "://" not in location:
             path = str(Path(location).expanduser().absolute())
             return cls(fs.LocalFileSystem(), path, path)
-        try:
-            filesystem, path = fs.FileSystem.from_uri(location)
+        if urlsplit(location).password:
+            raise ConfigError(
+                "a storage location is written into results and logs, so it takes no secret: give it as the client of "
+                "the storage wants it, for S3 in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
+        try:  # may ask for the region of a bucket
+            filesystem, path = retried(f"opening {location}", lambda: _opened(location))
+        except StorageError:
+            raise
         except (OSError, ValueError) as error:
             raise ConfigError(f"{location}: cannot be opened as a storage location ({error})") from error
         return cls(filesystem, path, path if isinstance(filesystem, fs.LocalFileSystem) else location)
@@ -55,7 +69,7 @@ class Folder:
 
     def sub(self, name: str) -> "Folder":
         """The folder of that name inside."""
-        return Folder(self.filesystem, f"{self.path}/{name}", f"{self.location}/{name}")
+        return Folder(self.filesystem, f"{self.path}/{name}", inside(self.location, name))
 
     def names(self) -> list[str]:
         """Names of the files and folders inside, sorted; empty if the folder does not exist.
@@ -63,14 +77,22 @@ class Folder:
         Raises:
             ConfigError: it is a file.
         """
-        if self.filesystem.get_file_info(self.path).type == fs.FileType.File:
-            raise ConfigError(f"{self.location}: is a file, not a folder")
-        selector = fs.FileSelector(self.path, allow_not_found=True)
-        return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
+
+        def attempt() -> list[str]:
+            try:
+                found = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
+                is_file = not found and self.filesystem.get_file_info(self.path).type == fs.FileType.File
+            except NotADirectoryError:
+                is_file = True
+            if is_file:
+                raise ConfigError(f"{self.location}: is a file, not a folder")
+            return sorted(info.base_name for info in found)
+
+        return retried(f"listing {self.location}", attempt)
 
     def has(self, name: str) -> bool:
         """Whether there is a file of that name."""
-        return bool(self.filesystem.get_file_info(f"{self.path}/{name}").type == fs.FileType.File)
+        return bool(self._type(name) == fs.FileType.File)
 
     def read(self, name: str) -> bytes:
         """A file's content.
@@ -78,8 +100,12 @@ class Folder:
         Raises:
             FileNotFoundError: it is not there.
         """
-        with self.filesystem.open_input_stream(f"{self.path}/{name}") as stream:
-            return bytes(stream.read())
+
+        def attempt() -> bytes:
+            with self.filesystem.open_input_stream(f"{self.path}/{name}") as stream:
+                return bytes(stream.read())
+
+        return retried(f"reading {inside(self.location, name)}", attempt)
 
     def read_json(self, name: str) -> Any:
         """The value in a JSON file.
@@ -91,7 +117,7 @@ class Folder:
         try:
             return json.loads(self.read(name))
         except ValueError:
-            raise ConfigError(f"{self.location}/{name}: is damaged (not JSON)") from None
+            raise ConfigError(f"{inside(self.location, name)}: is damaged (not JSON)") from None
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file, replacing the one before it; a reader sees the old content or the new, whole."""
@@ -99,70 +125,133 @@ class Folder:
         if local is None:
             self._upload(name, content)
             return
-        local.mkdir(parents=True, exist_ok=True)
-        temporary = local / f"{TEMPORARY}{uuid.uuid4().hex}"
-        try:
+        temporary = _temporary_in(local)
+
+        def attempt() -> None:  # all of it: a file whose flush has failed may have lost what was written before
+            local.mkdir(parents=True, exist_ok=True)
             _write_through(temporary, content)
-            os.replace(temporary, local / name)
+            try:
+                os.replace(temporary, local / name)
+            except FileNotFoundError:  # it may have happened, and the answer was lost
+                if _content_of(local / name) != content:
+                    raise
+            _flush_folder(local)
+
+        try:
+            retried(f"writing {inside(self.location, name)}", attempt)
         finally:
-            temporary.unlink(missing_ok=True)
-        _flush_folder(local)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
     def write_set(self, name: str, files: dict[str, bytes]) -> None:
         """Write a folder of files whose last entry makes it valid; it appears at once, replacing the one before it."""
-        local = self.local
-        if local is None:
+        if self.local is None:
             folder = self.sub(name)
-            self.filesystem.create_dir(folder.path, recursive=True)
-            last = list(files)[-1]
-            if folder.has(last):
-                self.filesystem.delete_file(f"{folder.path}/{last}")
+            folder.remove_file(list(files)[-1])
             for file, content in files.items():
                 folder._upload(file, content)
             return
-        temporary = local / f"{TEMPORARY}{uuid.uuid4().hex}"
-        temporary.mkdir(parents=True)
-        try:
-            for file, content in files.items():
-                _write_through(temporary / file, content)
-            _flush_folder(temporary)
-            self.remove(name)
-            os.rename(temporary, local / name)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        _flush_folder(local)
+        self._write_local_set(self.local, name, files)
 
     def remove(self, name: str) -> None:
         """Remove the folder of that name, if it is there; a crash half-way leaves nothing that is taken for valid."""
         local = self.local
         if local is None:
-            if self.filesystem.get_file_info(f"{self.path}/{name}").type == fs.FileType.Directory:
-                self.filesystem.delete_dir(f"{self.path}/{name}")
+            self._delete(name)
             return
-        temporary = local / f"{TEMPORARY}{uuid.uuid4().hex}"
+        temporary = _temporary_in(local)
         try:
-            os.rename(local / name, temporary)
-        except FileNotFoundError:
-            return
-        shutil.rmtree(temporary, ignore_errors=True)
+            retried(f"removing {inside(self.location, name)}", lambda: _move_away(local / name, temporary))
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
     def remove_file(self, name: str) -> None:
         """Remove the file of that name, if it is there."""
         with suppress(FileNotFoundError):
-            self.filesystem.delete_file(f"{self.path}/{name}")
+            retried(
+                f"removing {inside(self.location, name)}", lambda: self.filesystem.delete_file(f"{self.path}/{name}")
+            )
 
     def remove_temporary(self) -> None:
         """Remove what a writer that was killed left behind."""
-        if self.local is not None:
-            for name in self.names():
-                if name.startswith(TEMPORARY):
-                    path = self.local / name
-                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        local = self.local
+        if local is None:
+            return
+
+        def attempt(path: Path) -> None:
+            with suppress(FileNotFoundError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+        for name in self.names():
+            if name.startswith(TEMPORARY):
+                retried(f"removing {inside(self.location, name)}", partial(attempt, local / name))
+
+    def _write_local_set(self, local: Path, name: str, files: dict[str, bytes]) -> None:
+        temporary, old = _temporary_in(local), _temporary_in(local)
+        what = f"writing {inside(self.location, name)}"
+
+        def fill() -> None:
+            temporary.mkdir(parents=True, exist_ok=True)
+            for file, content in files.items():
+                _write_through(temporary / file, content)
+            _flush_folder(temporary)
+
+        tried = False
+
+        def place() -> None:
+            nonlocal tried
+            if tried and _is_set(local / name, files):  # it has happened, and the answer was lost
+                return
+            tried = True
+            _move_away(local / name, old)
+            try:
+                os.rename(temporary, local / name)
+            except FileNotFoundError:
+                if not _is_set(local / name, files):
+                    raise
+
+        try:
+            retried(what, fill)
+            retried(what, place)
+            retried(what, lambda: _flush_folder(local))
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _type(self, name: str) -> Any:
+        return retried(
+            f"looking for {inside(self.location, name)}",
+            lambda: self.filesystem.get_file_info(f"{self.path}/{name}").type,
+        )
 
     def _upload(self, name: str, content: bytes) -> None:
-        self.filesystem.create_dir(self.path, recursive=True)
-        with self.filesystem.open_output_stream(f"{self.path}/{name}") as stream:
-            stream.write(content)
+        def attempt() -> None:
+            self._make_room()
+            with self.filesystem.open_output_stream(f"{self.path}/{name}") as stream:
+                stream.write(content)
+
+        retried(f"writing {inside(self.location, name)}", attempt)
+
+    def _make_room(self) -> None:
+        """Make the folder, but for S3: there are none, and each that is made would cost a request for every level."""
+        if not isinstance(self.filesystem, fs.S3FileSystem):
+            self.filesystem.create_dir(self.path, recursive=True)
+        elif "allow_bucket_creation=true" in self.location:
+            self.filesystem.create_dir(self.path.split("/")[0])
+
+    def _delete(self, name: str) -> None:
+        def attempt() -> None:
+            if self.filesystem.get_file_info(f"{self.path}/{name}").type == fs.FileType.Directory:
+                with suppress(FileNotFoundError):  # another process was faster
+                    self.filesystem.delete_dir(f"{self.path}/{name}")
+
+        retried(f"removing {inside(self.location, name)}", attempt)
+
+
+def inside(location: str, name: str) -> str:
+    """The location of what is called ``name`` in a folder; a query stays at the end of a URI."""
+    path, mark, query = location.partition("?") if "://" in location else (location, "", "")
+    return f"{path}/{name}{mark}{query}"
 
 
 @contextmanager
@@ -177,13 +266,53 @@ def exclusive(folder: Folder) -> Iterator[None]:
         return
     import fcntl
 
-    folder.local.mkdir(parents=True, exist_ok=True)
-    with open(folder.local / ".lock", "w") as lock:
+    local = folder.local
+
+    def attempt() -> IO[str]:
+        local.mkdir(parents=True, exist_ok=True)
+        lock = open(local / ".lock", "w")  # noqa: SIM115 - closed below
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InUseError(f"{folder.location}: another process is working in this run folder") from None
+        except OSError as error:
+            lock.close()
+            if error.errno in {errno.EAGAIN, errno.EACCES}:
+                raise InUseError(f"{folder.location}: another process is working in this run folder") from None
+            if error.errno in {errno.ENOSYS, errno.EOPNOTSUPP}:
+                raise ConfigError(f"{folder.location}: lies on a file system without locks; choose another") from None
+            raise
+        return lock
+
+    with retried(f"locking {folder.location}", attempt):
         yield
+
+
+def _opened(location: str) -> Any:
+    """File system and path. A small file is one request to S3, in place of the three of an upload in parts."""
+    if location.startswith("s3://") and "allow_delayed_open" not in location:
+        with suppress(ValueError):  # an older pyarrow does not know it
+            return fs.FileSystem.from_uri(f"{location}{'&' if '?' in location else '?'}allow_delayed_open=true")
+    return fs.FileSystem.from_uri(location)
+
+
+def _temporary_in(folder: Path) -> Path:
+    return folder / f"{TEMPORARY}{uuid.uuid4().hex}"
+
+
+def _move_away(path: Path, temporary: Path) -> None:
+    """Give a folder, if it is there, a name under which it is not valid."""
+    with suppress(FileNotFoundError):
+        os.rename(path, temporary)
+
+
+def _content_of(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _is_set(path: Path, files: dict[str, bytes]) -> bool:
+    return all(_content_of(path / name) == content for name, content in files.items())
 
 
 def _write_through(path: Path, content: bytes) -> None:

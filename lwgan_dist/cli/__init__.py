@@ -2,7 +2,9 @@
 
 import click
 
+from lwgan_dist.cli.doctor import doctor
 from lwgan_dist.cli.inspection import show, validate
+from lwgan_dist.cli.jobs import job, submit
 from lwgan_dist.cli.runs import estimate, generate, train
 from lwgan_dist.cli.searches import tune
 from lwgan_dist.cli.studies import study
@@ -23,12 +25,16 @@ def main() -> None:
     lwgan-dist generate RUN_DIR --num 1000 --out new.parquet
     lwgan-dist show RUN_DIR                    what a run was told, what it says
     lwgan-dist validate CONFIG.yaml            check a configuration
+    lwgan-dist doctor                          can this machine, or every node of a cluster, carry out runs?
+    lwgan-dist submit CONFIG.yaml --address http://HEAD:8265 -- study --storage s3://...
+                                               the same on a cluster; lwgan-dist job list|status|logs|stop|resume
 
     \b
     Exit codes: 0 ok, 2 usage or configuration, 3 a run failed, 4 data rejected,
     5 cluster unreachable or refused, 130 interrupted.
+    LWGAN_DIST_LOG_FORMAT=json makes log records JSON lines.
     """  # noqa: D301  (click wants the character)
 
 
-for command in (estimate, train, study, tune, generate, show, validate):
+for command in (estimate, train, study, tune, generate, show, validate, doctor, submit, job):
     main.add_command(command)

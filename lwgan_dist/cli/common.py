@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from lwgan_dist import logs
 from lwgan_dist.errors import ConfigError, RunFailedError, UserError
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
-        logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
         try:
+            logs.configure(logs.chosen_format())
             command(*args, **kwargs)
         except UserError as error:
             report(str(error))
@@ -54,8 +55,11 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 def report(message: str) -> None:
     """An error, on standard error."""
+    if logs.is_json():
+        logs.event(message, level=logging.ERROR)
+        return
     for line in message.splitlines():
-        click.echo(f"error: {line}", err=True)
+        click.echo(f"error: {logs.printable(line)}", err=True)
 
 
 overrides = click.argument("changes", nargs=-1, metavar="[key=value ...]")

@@ -27,9 +27,11 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher, SearchGenerator
 
 from lwgan_dist.config import ExecutionConfig, WorkerRange
-from lwgan_dist.errors import ClusterError
-from lwgan_dist.launch.session import address_of, resources, session
+from lwgan_dist.launch.metrics import Meter
+from lwgan_dist.launch.room import await_room, growth, resources, slots, waiting_for
+from lwgan_dist.launch.session import session
 from lwgan_dist.launch.source import Listed, Report, Source, Task
+from lwgan_dist.launch.worker_logs import configure_worker, told_to_workers
 
 CHUNK = 256
 """Tasks that pass through one Tuner, at least: what a Tuner holds grows with its trials and is freed at its end."""
@@ -57,12 +59,17 @@ _ENVIRONMENT = {
 
 _log = logging.getLogger("lwgan_dist")
 
+AHEAD = 8
+"""Tasks that wait beyond twice the places there are, for an autoscaler to see."""
+
 Work = Callable[[Task], dict[str, Any] | Generator[Report, None, dict[str, Any]]]
 """A generator yields reports on its way and returns the answer."""
 
 
 @contextmanager
-def pool(work: Work, execution: ExecutionConfig, scratch: Path, *, verbose: bool = False) -> "Iterator[Pool]":
+def pool(
+    work: Work, execution: ExecutionConfig, scratch: Path, *, verbose: bool = False, meter: Meter | None = None
+) -> "Iterator[Pool]":
     """A pool of places for tasks, for the length of the block.
 
     Args:
@@ -71,35 +78,35 @@ def pool(work: Work, execution: ExecutionConfig, scratch: Path, *, verbose: bool
         execution: workers and resources of one task, restarts, address.
         scratch: a local folder for Tune's state, emptied after use.
         verbose: show what Ray says.
+        meter: counts what becomes of the tasks.
 
     Raises:
         ClusterError: no cluster at the address, or one in which no task would ever find a place.
     """
-    if address_of(execution).startswith("ray://"):
-        raise ClusterError(
-            f"many tasks are carried out from inside the cluster, not through {address_of(execution)}: "
-            "use 'ray job submit', or the address HOST:PORT on a node"
-        )
     nested = _workers(execution) > 1
     with session(execution, _ENVIRONMENT, verbose=verbose, dashboard=nested) as joined:
-        _check_room(execution, joined)
-        yield Pool(work, execution, scratch, joined=joined, verbose=verbose)
+        await_room(execution, _workers(execution), joined)
+        with meter or Meter("pool", "") as counting:
+            yield Pool(work, execution, scratch, counting, joined=joined, verbose=verbose)
 
 
 class Pool:
     """Places for tasks; made by `pool`."""
 
-    def __init__(self, work: Work, execution: ExecutionConfig, scratch: Path, *, joined: bool, verbose: bool) -> None:
+    def __init__(
+        self, work: Work, execution: ExecutionConfig, scratch: Path, meter: Meter, *, joined: bool, verbose: bool
+    ) -> None:
         self._trainable = _trainable(work)
         self._execution = execution
         self._scratch = scratch
+        self._meter = meter
         self._joined = joined
         self._verbose = verbose
 
     @property
     def slots(self) -> int:
         """Tasks that can run at once with the resources present now."""
-        return sum(fits for _, fits in _room(self._execution)) // _workers(self._execution)
+        return slots(self._execution) // _workers(self._execution)
 
     def carry_out(self, tasks: Sequence[Task], on_done: Callable[[dict[str, Any]], None]) -> dict[int, str]:
         """Carry out every task, in any order.
@@ -127,7 +134,7 @@ class Pool:
         with _interruptible() as interrupted:
             while not source.is_dry:
                 size = max(CHUNK, CHUNK_PER_SLOT * self.slots)
-                chunk = _Chunk(source, size, self._limit(), self._execution.max_failures, interrupted)
+                chunk = _Chunk(source, size, self._limit(), self._execution.max_failures, interrupted, self._meter)
                 self._pass_through_tune(chunk)
                 del chunk
                 gc.collect()  # a Tuner is full of cycles
@@ -135,14 +142,24 @@ class Pool:
     def _limit(self) -> Callable[[], int]:
         """How many tasks may be on their way at once; looked up anew now and then, as nodes come and go."""
         several = _workers(self._execution) > 1
-        looked, limit = -math.inf, 0
+        looked, limit, waits = -math.inf, 0, False
 
         def current() -> int:
-            nonlocal looked, limit
+            nonlocal looked, limit, waits
             if time.monotonic() > looked + REFRESH_SECONDS:
-                looked, slots = time.monotonic(), self.slots
-                # A group that waits for its workers gives up after a while; a single waiting task calls an autoscaler.
-                limit = slots if several or not self._joined else slots + max(1, slots // 4)
+                looked, there = time.monotonic(), self.slots
+                kinds = growth(self._execution) if self._joined else None
+                if kinds is not None:  # what waits calls the autoscaler
+                    most = sum(kind.fits * kind.nodes for kind in kinds) // _workers(self._execution)
+                    limit = max(there, min(most, 2 * there + AHEAD))
+                else:  # a group of workers would give up waiting in the end
+                    limit = there + max(1, there // 4) if self._joined and not several else there
+                if waits != (there == 0):
+                    waits = there == 0
+                    if waits:
+                        _log.warning("waiting for %s", waiting_for(self._execution))
+                    else:
+                        _log.warning("goes on: there is place for tasks again")
             return limit
 
         return current
@@ -189,37 +206,6 @@ def _workers(execution: ExecutionConfig) -> int:
     return workers.max if isinstance(workers, WorkerRange) else workers
 
 
-def _room(execution: ExecutionConfig) -> list[tuple[str, int]]:
-    """For every live node the arithmetic in words, and how many workers find place on it."""
-    rows = []
-    for node in ray.nodes():
-        if node["Alive"]:
-            fits, text = min(
-                (math.floor(node["Resources"].get(name, 0.0) / each + 1e-9), f"{name} {each:g}")
-                for name, each in resources(execution).items()
-            )
-            name = text.split()[0]
-            there = node["Resources"].get(name, 0.0)
-            rows.append((f"{node['NodeManagerAddress']}: {there:g} {name} hold {fits} of {text}", fits))
-    return rows
-
-
-def _check_room(execution: ExecutionConfig, joined: bool) -> None:
-    workers, room = _workers(execution), _room(execution)
-    total = sum(fits for _, fits in room)
-    if total >= workers:
-        return
-    needs = ", ".join(f"{each:g} {name}" for name, each in resources(execution).items())
-    text = f"a task needs {workers} worker{'s' if workers > 1 else ''} with {needs} each, and there is place for "
-    text += f"{total} ({'; '.join(line for line, _ in room)})"
-    if workers > 1 or not joined:
-        raise ClusterError(
-            f"{text}: lower what each needs (execution.cpus_per_worker, ..) or their number, or join a larger cluster "
-            "(--address)"
-        )
-    _log.warning("%s: waiting for more nodes to join", text)
-
-
 class _Chunk:
     """What waits, runs and has ended of the tasks that pass through one Tuner."""
 
@@ -230,15 +216,19 @@ class _Chunk:
         limit: Callable[[], int],
         max_failures: int,
         interrupted: threading.Event,
+        meter: Meter,
     ) -> None:
         self.source = source
         self.left = size
         self.limit = limit
         self.max_failures = max_failures
         self.interrupted = interrupted
+        self.meter = meter
         self.tasks: dict[int, Task] = {}
         self.waiting: deque[int] = deque()
         self.running: dict[str, int] = {}
+        self.placed: set[str] = set()
+        """Of `running`, the trials that have a place."""
         self.ends: deque[tuple[int, dict[str, Any]]] = deque()
         self.deaths: Counter[int] = Counter()
         self.error: Exception | None = None
@@ -279,14 +269,20 @@ class _Chunk:
             self.error = error
             return True
 
+    def started(self, trial: Any) -> None:
+        """A task has found its place."""
+        self.placed.add(trial.trial_id)
+
     def completed(self, trial: Any) -> None:
         """A task has ended, well or not."""
+        self.placed.discard(trial.trial_id)
         self.ends.append((self.running.pop(trial.trial_id), trial.last_result["outcome"]))
 
     def died(self, trial: Any) -> None:
         """A task's process is lost. It becomes another trial: Tune's own restart of a trial whose reused process died
         at the wrong moment waits for ever.
         """
+        self.placed.discard(trial.trial_id)
         index = self.running.pop(trial.trial_id)
         with open(trial.pickled_error_file, "rb") as file:
             error = ray.cloudpickle.load(file)
@@ -295,6 +291,7 @@ class _Chunk:
             self.deaths[index] += 1
         if lost and not 0 <= self.max_failures < self.deaths[index]:
             self.waiting.append(index)
+            self.meter.retried(f"{type(error).__name__}: {error}")
             return
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         times = f" (lost {self.deaths[index]} times)" if lost else ""
@@ -309,11 +306,14 @@ class _Chunk:
             raise self.error
         while self.ends:
             index, outcome = self.ends.popleft()
-            del self.tasks[index]
+            task = self.tasks.pop(index)
             if "reason" in outcome:
+                self.meter.lost(task, outcome["reason"])
                 self.source.lost(index, outcome["reason"])
             else:
+                self.meter.ended(outcome.get("answer"))
                 self.source.done(index, outcome.get("answer"))
+        self.meter.tasks(len(self.placed), len(self.running) - len(self.placed) + len(self.waiting))
 
 
 class _Searcher(Searcher):  # type: ignore[misc]
@@ -353,6 +353,7 @@ class _Callback(ray.tune.Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         self._chunk.staging = Path(trial.local_experiment_path).parent
+        self._chunk.started(trial)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         self._chunk.completed(trial)
@@ -372,7 +373,7 @@ def _trainable(work: Work) -> type:
     What `work` raises is an answer like any other, as is that it cannot be imported: only a lost process is a failure
     to Tune.
     """
-    pickled = ray.cloudpickle.dumps(work)
+    pickled = ray.cloudpickle.dumps((work, configure_worker, told_to_workers()))
 
     class Task(ray.tune.Trainable):  # type: ignore[misc]
         under_way: Generator[Report, None, dict[str, Any]] | None = None
@@ -386,7 +387,9 @@ def _trainable(work: Work) -> type:
 
         def _advance(self) -> dict[str, Any]:
             if self.under_way is None:
-                answer = ray.cloudpickle.loads(pickled)(json.loads(self.config["task"]))
+                work, configure, logging_of_driver = ray.cloudpickle.loads(pickled)
+                configure(logging_of_driver)
+                answer = work(json.loads(self.config["task"]))
                 if not isinstance(answer, Generator):
                     return {"answer": answer}
                 self.under_way = answer

@@ -1,16 +1,21 @@
 """Ray for the length of a command: the session that is there, the cluster at an address, or a local one of our own."""
 
+import io
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, TextIO
 
 import ray
 
-from lwgan_dist.config import ExecutionConfig, WorkerRange
+from lwgan_dist import logs
+from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.errors import ClusterError
+from lwgan_dist.launch.token import check_token, private_token_file, refusal
+from lwgan_dist.launch.worker_logs import ray_fields
 
 CONNECT_SECONDS = 10.0
 """How long a cluster has to answer."""
@@ -35,7 +40,7 @@ def session(
         dashboard: a local session has one. Without it, what a killed trial of several workers held stays reserved.
 
     Raises:
-        ClusterError: no cluster at the address.
+        ClusterError: no cluster at the address, or one that is not joined from here.
     """
     for name, value in {**ENVIRONMENT, **environment}.items():
         os.environ.setdefault(name, value)
@@ -43,8 +48,14 @@ def session(
         yield True
         return
     address = address_of(execution)
+    if address.startswith(("ray://", "http://", "https://")):
+        raise ClusterError(
+            f"{address}: a run is driven from inside the cluster, so that it does not end with a connection; use "
+            "'lwgan-dist submit CONFIG --address http://HEAD:8265 -- ..' from outside, or auto or HOST:PORT on a node"
+        )
     local: dict[str, Any] = {"include_dashboard": dashboard} if address == "local" else {}
     _check_reachable(address)
+    private_token_file(create=address == "local")
     try:
         ray.init(
             address=address,
@@ -52,12 +63,38 @@ def session(
             logging_level=logging.INFO if verbose else logging.ERROR,
             **local,
         )
+    except ray.exceptions.AuthenticationError:
+        raise ClusterError(refusal(address)) from None
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterError(f"no Ray cluster could be reached at {address}: {error}") from error
+    if logs.is_json():
+        logs.configure("json", **ray_fields())
     try:
-        yield address != "local"
+        with redirect_stdout(sys.stderr if verbose else _Brief(sys.stderr)):
+            yield address != "local"
     finally:
         ray.shutdown()
+
+
+class _Brief(io.TextIOBase):
+    """What Ray prints in the driver, such as that a node is lost: on standard error, for standard output is the
+    command's own, and without the log of the raylet that comes with it.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        said = [line for line in text.splitlines() if line.strip() and not line.startswith("    [")]
+        if said:
+            self._stream.write("\n".join(said) + "\n")
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 def address_of(execution: ExecutionConfig) -> str:
@@ -66,37 +103,12 @@ def address_of(execution: ExecutionConfig) -> str:
 
 
 def _check_reachable(address: str) -> None:
-    """Say at once that nobody listens at HOST:PORT or ray://HOST:PORT; Ray itself would try for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    """Say at once that nobody listens at HOST:PORT, or that it wants another token; Ray itself would try for long."""
+    host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit():
         return
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
     except OSError as error:
         raise ClusterError(f"no Ray cluster could be reached at {address}: {error}") from None
-
-
-def resources(execution: ExecutionConfig) -> dict[str, float]:
-    """What one worker needs, under Ray's names."""
-    each = {"CPU": execution.cpus_per_worker, **execution.resources_per_worker}
-    if execution.use_gpu:
-        each["GPU"] = execution.gpus_per_worker
-    return each
-
-
-def check_resources(execution: ExecutionConfig, joined: bool) -> None:
-    """Refuse at once what would otherwise wait for ever; on a cluster that may grow, say what is waited for.
-
-    Raises:
-        ClusterError: the local session lacks what the workers need.
-    """
-    workers = execution.workers.min if isinstance(execution.workers, WorkerRange) else execution.workers
-    present = ray.cluster_resources()
-    for name, each in resources(execution).items():
-        needed, there = workers * each, present.get(name, 0.0)
-        if needed > there:
-            text = f"{workers} workers with {each:g} {name} each need {needed:g} {name}"
-            if not joined:
-                hint = "; fewer workers, or execution.cpus_per_worker=0.5, would fit" if name == "CPU" else ""
-                raise ClusterError(f"{text}, this machine has {there:g}{hint}")
-            logging.getLogger("lwgan_dist").warning("%s, the cluster has %g: waiting for more to join", text, there)
+    check_token(address)

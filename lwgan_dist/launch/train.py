@@ -4,12 +4,15 @@ Ray carries processes, not state. Checkpoints and results go to the run folder b
 begun under Ray and finished without, and Ray's bookkeeping is a folder that is thrown away.
 """
 
+import logging
+import math
 import os
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -18,23 +21,41 @@ import ray.train
 import ray.train.torch
 import torch
 from numpy.typing import NDArray
+from ray.train import UserCallback
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError
 from torch import Tensor
 
+from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig, RunConfig, WorkerRange
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.errors import ClusterError, ConfigError, DataError, NonFiniteLossError, RunFailedError
-from lwgan_dist.launch.session import check_resources, resources, session
+from lwgan_dist.launch.metrics import RunMeter
+from lwgan_dist.launch.network import GroupConfig
+from lwgan_dist.launch.room import await_room, fewest_workers, resources, waiting_for
+from lwgan_dist.launch.session import session
+from lwgan_dist.launch.worker_logs import configure_worker, told_to_workers
 from lwgan_dist.reporting.tensorboard import LiveLosses
 from lwgan_dist.storage import Folder
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.loop import PROGRESS_FILE, train_worker
 
+logger = logging.getLogger("lwgan_dist")
+
 REPORTS = 5
 """Reports to Ray Train over a run. Each is a barrier of all workers and may wait for the controller's next poll."""
 
+ELASTIC_START_SECONDS = 8.0
+"""How long an elastic group waits for as many workers as there seemed to be places for, before it counts anew."""
+
+START_PATIENCE_SECONDS = 3600.0
+"""For how long in all a group is tried to be placed, before the run is given up."""
+
+NOTICE_SECONDS = 10.0
+"""After how long without progress it is looked whether the workers wait for resources."""
+
 _ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # Ray's 2 s delay every report after the second by as much
+    "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",  # of Ray's 5 s, little is left of the 30 s that some clouds give
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # else what a worker prints appears twice
 }
 
@@ -70,10 +91,12 @@ def train_on_ray(
         RunFailedError: workers were lost more often than ``max_failures`` allows.
     """
     workers = execution.workers
-    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(execution.start_timeout_seconds)
+    elastic = isinstance(workers, WorkerRange)
+    start_seconds = ELASTIC_START_SECONDS if elastic else execution.start_timeout_seconds
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(start_seconds)
     os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(execution.collective_timeout_seconds)
     with session(execution, _ENVIRONMENT, verbose=verbose) as joined:
-        check_resources(execution, joined)
+        await_room(execution, fewest_workers(execution), joined)
         told = {
             "config": config.model_dump_json(),
             "folder": folder.location,
@@ -82,12 +105,13 @@ def train_on_ray(
             "array": None if array is None else ray.put(np.asarray(array)),
             "initial": None if initial is None else ray.put(initial),
             "until": until,
+            "logs": told_to_workers(),
         }
         scratch = folder.sub(".ray")
         trainer = ray.train.torch.TorchTrainer(
             _worker,
             train_loop_config=told,
-            torch_config=ray.train.torch.TorchConfig(timeout_s=int(execution.collective_timeout_seconds)),
+            torch_config=GroupConfig(timeout_s=int(execution.collective_timeout_seconds)),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=(workers.min, workers.max) if isinstance(workers, WorkerRange) else workers,
                 use_gpu=execution.use_gpu,
@@ -97,12 +121,19 @@ def train_on_ray(
                 name=f"attempt-{uuid.uuid4().hex[:12]}",  # never resumed by Ray: see the module's docstring
                 storage_path=scratch.location,
                 failure_config=ray.train.FailureConfig(
-                    max_failures=execution.max_failures, controller_failure_limit=max(3, execution.max_failures)
+                    max_failures=execution.max_failures,
+                    max_preemption_failures=-1,
+                    controller_failure_limit=math.ceil(START_PATIENCE_SECONDS / start_seconds),
                 ),
+                callbacks=[_CountAnew()],
             ),
         )
         try:
-            with _watched(folder, on_progress), _interruptible():
+            with (
+                RunMeter(folder) as meter,
+                _watched(folder, [meter.progress, on_progress], execution),
+                _interruptible(),
+            ):
                 result = trainer.fit()
         except (TrainingFailedError, ControllerError) as error:
             raise RunFailedError(f"the training failed under Ray: {_innermost(error)}") from error
@@ -114,6 +145,7 @@ def train_on_ray(
 
 def _worker(told: dict[str, Any]) -> dict[str, Any]:
     """What every worker runs."""
+    configure_worker(told["logs"])
     execution = ExecutionConfig.model_validate_json(told["execution"])
     config = RunConfig.model_validate_json(told["config"])
     array = None if told["array"] is None else ray.get(told["array"])
@@ -129,7 +161,11 @@ def _worker(told: dict[str, Any]) -> dict[str, Any]:
     if sample.digest != told["data_digest"]:
         raise DataError("a worker reads other data than the command did: the table has changed or differs by node")
     try:
-        with LiveLosses(folder.local if world.is_main else None) as live:
+        with (
+            logs.of_run(config.fingerprint(sample.digest)),
+            logs.context(worker_index=world.worker_index, num_workers=world.num_workers),
+            LiveLosses(folder.local if world.is_main else None) as live,
+        ):
 
             def report(progress: dict[str, Any]) -> None:
                 live(progress)
@@ -147,6 +183,7 @@ def _worker(told: dict[str, Any]) -> dict[str, Any]:
                 report=report,
                 initial=initial,
                 until=told["until"],
+                leaving=lambda: ray.train.get_preemption_info() is not None,
             )
     except NonFiniteLossError as error:  # every worker gets here: a retry would end the same way
         return {"failure": str(error)}
@@ -169,27 +206,55 @@ def _interruptible() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
+class _CountAnew(UserCallback):  # type: ignore[misc]
+    """In Train's controller: after a loss, the places are counted anew at once. Otherwise Ray's coordinator, which
+    looks at the nodes every 20 s, gives an elastic group back the place on the node that was lost.
+    """
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        with suppress(Exception):  # without it, only slower
+            from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
+                get_or_create_autoscaling_coordinator,
+            )
+
+            coordinator = get_or_create_autoscaling_coordinator()
+            ray.get(coordinator.get_reserved_resources.remote("lwgan_dist", recompute=True), timeout=5)
+
+
 @contextmanager
-def _watched(folder: Folder, on_progress: Callable[[dict[str, Any]], None]) -> Iterator[None]:
-    """Read the progress that the main worker writes into the run folder, while the driver waits."""
+def _watched(
+    folder: Folder, listeners: list[Callable[[dict[str, Any]], None]], execution: ExecutionConfig
+) -> Iterator[None]:
+    """Read the progress that the main worker writes into the run folder, while the driver waits; say what the workers
+    wait for if there is none.
+    """
     ended = threading.Event()
     pause = 0.5 if folder.local else 5.0
 
     last: dict[str, Any] = {}
+    moved, waits = time.monotonic(), False
 
     def look() -> None:
-        nonlocal last
+        nonlocal last, moved, waits
         try:
             told = folder.read_json(PROGRESS_FILE)
         except (OSError, ConfigError):  # not there yet, or half-way through an upload
             return
         if told != last:
-            last = told
-            on_progress(told)
+            last, moved, waits = told, time.monotonic(), False
+            for listener in listeners:
+                listener(told)
 
     def watch() -> None:
+        nonlocal moved, waits
         while not ended.wait(pause):
             look()
+            if time.monotonic() > moved + NOTICE_SECONDS:
+                moved = time.monotonic()
+                reason = waiting_for(execution)
+                if reason and not waits:
+                    waits = True
+                    logger.warning("waiting for %s", reason)
 
     thread = threading.Thread(target=watch, name="progress", daemon=True)
     thread.start()

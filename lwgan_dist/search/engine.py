@@ -1,12 +1,14 @@
 """How trials are carried out: under Ray Tune, many at once, or one after the other in this process."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig
+from lwgan_dist.launch.metrics import Ended, Meter
 from lwgan_dist.launch.source import Listed, Source
 from lwgan_dist.search.work import carry_out
 from lwgan_dist.storage import Folder
@@ -32,8 +34,11 @@ class Engine:
         self._verbose = verbose
         self._stack = ExitStack()
         self._pool: Pool | None = None
+        self._name = folder.location.rpartition("/")[2]
+        self._meter = Meter("search", self._name, _ended)
 
     def __enter__(self) -> Self:
+        self._stack.enter_context(logs.context(search=self._name))
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -61,7 +66,9 @@ class Engine:
 
             local = self._folder.local
             scratch = local / ".tune" if local else Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
-            self._pool = self._stack.enter_context(pool(carry_out, self._execution, scratch, verbose=self._verbose))
+            self._pool = self._stack.enter_context(
+                pool(carry_out, self._execution, scratch, verbose=self._verbose, meter=self._meter)
+            )
         self._pool.serve(source)
 
     def finish(self, tasks: Sequence[Told], on_done: Callable[[int, Told], None]) -> dict[int, str]:
@@ -71,6 +78,12 @@ class Engine:
         listed = Listed(tasks, on_done)
         self.serve(listed)
         return listed.reasons
+
+
+def _ended(answer: Mapping[str, Any]) -> Ended:
+    """What `lwgan_dist.search.work` answers: the record of a trial or, without runs, of a member's generation."""
+    failed = answer["failure"] is not None
+    return Ended(len(answer["runs"]) + failed or 1, failed)
 
 
 def _serve_here(source: Source) -> None:

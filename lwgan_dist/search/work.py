@@ -10,6 +10,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.errors import ClusterError, ConfigError, DataError
 from lwgan_dist.runs import ENVIRONMENT_FILE, Run, torch_threads
@@ -49,9 +50,11 @@ def carry_out(task: Told) -> Generator[Told, None, Told]:
             f"{search.location}: this node does not see the search; use a shared folder or a URI as storage"
         )
     execution = ExecutionConfig.model_validate(task["execution"])
+    name = search.location.rpartition("/")[2]
     if task["kind"] == "member":
-        return _member(task, search, execution)
-    return (yield from _trial(task, search, execution))
+        with logs.context(search=name, member=task["key"]):
+            return _member(task, search, execution)
+    return (yield from logs.within(_trial(task, search, execution), search=name, trial=trial_of(task).key))
 
 
 def trial_of(task: Told) -> Trial:

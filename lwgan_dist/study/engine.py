@@ -4,12 +4,14 @@ What a process has done is in the ledger, not here; the engine only counts.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
+from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig
+from lwgan_dist.launch.metrics import Ended, Meter
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.ledger import Ledger
 from lwgan_dist.study.work import carry_out
@@ -58,9 +60,12 @@ class Engine:
         self._progress = progress
         self._verbose = verbose
         self._stack = ExitStack()
+        self._name = folder.location.rpartition("/")[2]
+        self._meter = Meter("study", self._name, _ended, _lost)
         self._pools: dict[str, Pool] = {}
 
     def __enter__(self) -> Self:
+        self._stack.enter_context(logs.context(study=self._name))
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -87,6 +92,7 @@ class Engine:
         if not runs:
             return {}
         self._progress.begin(len(runs), what)
+        self._meter.begin(len(runs))
         done, failed, seconds = 0, 0, 0.0
         unfinished: dict[str, str] = {}
 
@@ -152,5 +158,17 @@ class Engine:
         if told not in self._pools:
             local = self._folder.local
             scratch = local / ".tune" if local else Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
-            self._pools[told] = self._stack.enter_context(pool(carry_out, execution, scratch, verbose=self._verbose))
+            self._pools[told] = self._stack.enter_context(
+                pool(carry_out, execution, scratch, verbose=self._verbose, meter=self._meter)
+            )
         return self._pools[told].carry_out(tasks, count)
+
+
+def _ended(answer: Mapping[str, Any]) -> Ended:
+    """What `lwgan_dist.study.work` answers."""
+    return Ended(answer["runs"], answer["failed"], tuple(answer["unfinished"].values()))
+
+
+def _lost(task: Mapping[str, Any]) -> int:
+    """Runs that are not finished without a task: none if they are tried again, each on its own."""
+    return 1 if len(task["runs"]) == 1 else 0

@@ -2,6 +2,7 @@
 knows no other, and may be called again for the same runs.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig, RunConfig, TableData
 from lwgan_dist.data.sample import Sample, load_sample
 from lwgan_dist.errors import ClusterError, DataError
@@ -49,21 +51,29 @@ def carry_out(task: dict[str, Any]) -> dict[str, Any]:
     execution = ExecutionConfig.model_validate(task["execution"])
     done: dict[str, Any] = {"runs": 0, "failed": 0, "cpu_seconds": 0.0, "unfinished": {}}
     for run in task["runs"]:
-        if ledger.has_row(run["key"]) and not (run.get("model") and not has_model(study, run["key"])):
-            done["runs"] += 1
-            continue
-        try:
-            with quiet():
-                record = patiently(partial(_KINDS[run["kind"]], run, study, execution))
-            ledger.write(record)
-            study.sub(SCRATCH).remove(run["key"])
-        except Exception as error:  # noqa: BLE001 - one run must not end the others
-            done["unfinished"][run["key"]] = f"{type(error).__name__}: {error}"
-            continue
-        done["runs"] += 1
-        done["failed"] += record.failure is not None
-        done["cpu_seconds"] += record.cpu_seconds
+        with logs.context(study=study.location.rpartition("/")[2], run=run["key"]):
+            _carry_out(run, study, ledger, execution, done)
     return done
+
+
+def _carry_out(run: dict[str, Any], study: Folder, ledger: Ledger, execution: ExecutionConfig, done: Any) -> None:
+    if ledger.has_row(run["key"]) and not (run.get("model") and not has_model(study, run["key"])):
+        done["runs"] += 1
+        return
+    try:
+        with quiet():
+            record = patiently(partial(_KINDS[run["kind"]], run, study, execution))
+        ledger.write(record)
+        study.sub(SCRATCH).remove(run["key"])
+    except Exception as error:  # noqa: BLE001 - one run must not end the others
+        reason = f"{type(error).__name__}: {error}"
+        done["unfinished"][run["key"]] = reason
+        logs.event("run not finished", level=logging.ERROR, reason=reason)
+        return
+    done["runs"] += 1
+    done["failed"] += record.failure is not None
+    done["cpu_seconds"] += record.cpu_seconds
+    logs.event("run recorded", kind=record.kind, failure=record.failure, cpu_seconds=record.cpu_seconds)
 
 
 def has_model(study: Folder, key: str) -> bool:

@@ -1,6 +1,7 @@
 """One worker's part of a run: resume from the newest checkpoint, train to the end, checkpoint on the way."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,12 @@ from lwgan_dist.training.trainer import Trainer, TrainingState
 
 PROGRESS_FILE = "progress.json"
 
+LOOK_SECONDS = 1.0
+"""Time between two looks of all workers at the clock and at what is announced."""
+
+LEAVING_SECONDS = 2.0
+"""Time between checkpoints from the announcement on that a worker's place will be taken away."""
+
 
 def train_worker(
     config: RunConfig,
@@ -29,6 +36,7 @@ def train_worker(
     report: Callable[[dict[str, Any]], None] | None,
     initial: dict[str, Tensor] | None = None,
     until: int | None = None,
+    leaving: Callable[[], bool] = lambda: False,
 ) -> TrainingState:
     """Train a run to its end on this worker, or to an iteration, and return the state there.
 
@@ -45,6 +53,8 @@ def train_worker(
         report: called on every worker, at the same iterations, with a progress record; None if nobody listens.
         initial: parameters to start from if there is no checkpoint; see `Trainer`.
         until: the iteration after which to halt; a run that is there already stays as it is.
+        leaving: asked about once a second, by all workers after the same iterations: is the place of one of them about
+            to be taken away? Then a checkpoint is written at once, and often from then on.
 
     Raises:
         NonFiniteLossError: on every worker; the checkpoints before it remain.
@@ -54,30 +64,57 @@ def train_worker(
     if world.is_main:
         checkpoints.folder.remove_temporary()
     _resume(trainer, checkpoints, world)
-    saved, stage = time.monotonic(), None
     if until is not None and trainer.iteration >= until:
         return trainer.state()
+    saved, stage, announced = time.monotonic(), None, False
+    looks = _Looks(world)
     for progress in trainer.run():
         if progress.stage != stage:
             stage = progress.stage
             _compare_replicas(trainer, world)
+            looks.anew(progress.iteration)
         if progress.iteration == until:
             break
-        if not progress.recorded:
-            continue
-        if world.is_main:
-            if progress.iteration < progress.iterations and time.monotonic() - saved >= checkpoint_seconds:
-                checkpoints.save(trainer.state())
-                saved = time.monotonic()
-            if report:
+        goes_on = progress.iteration < progress.iterations
+        look = goes_on and looks.due(progress.iteration)
+        if look and not announced and leaving():
+            announced, checkpoint_seconds, saved = True, min(checkpoint_seconds, LEAVING_SECONDS), -math.inf
+        due = goes_on and (look or progress.recorded) and time.monotonic() - saved >= checkpoint_seconds
+        if due and world.is_main:
+            checkpoints.save(trainer.state())
+            saved = time.monotonic()
+        if progress.recorded and report:
+            if world.is_main:
                 folder.write(PROGRESS_FILE, json.dumps(progress.told()).encode())
-        if report:
             report(progress.told())
     _compare_replicas(trainer, world)
     state = trainer.state()
     if world.is_main:
         checkpoints.save(state)
     return state
+
+
+class _Looks:
+    """After which iterations all workers look up: about once a second, by the clock of the main worker."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._anew: tuple[int, float] = (0, 0.0)
+        self._next = 0
+
+    def anew(self, iteration: int) -> None:
+        """A stage begins, whose iterations may last much longer or shorter."""
+        self._anew, self._next = (iteration, time.monotonic()), iteration + 1
+
+    def due(self, iteration: int) -> bool:
+        """Whether this iteration is one of them; every worker must call it."""
+        if iteration < self._next:
+            return False
+        before, since = self._anew
+        pace = (iteration - before) / max(time.monotonic() - since, 1e-9)
+        self._anew = (iteration, time.monotonic())
+        self._next = iteration + self._world.agree(max(1, min(int(LOOK_SECONDS * pace), 2 * (iteration - before) + 1)))
+        return True
 
 
 def _compare_replicas(trainer: Trainer, world: World) -> None:

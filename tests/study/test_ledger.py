@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 
 import fsspec
 import numpy as np
@@ -112,3 +113,43 @@ def test_temporary_files_are_no_runs(ledger, tmp_path):
     (tmp_path / "rows" / ".tmp-123").write_text(json.dumps({}))
     (tmp_path / "rows" / "notes.txt").write_text("mine")
     assert ledger.keys() == {"0a"}
+
+
+def test_a_gathered_file_is_read_once_however_often_it_is_asked_what_is_done(ledger, monkeypatch):
+    """A study of a million runs asks after each of 500 gatherings: reading all of them each time would be quadratic."""
+    reads, read = [], Folder.read
+    monkeypatch.setattr(Folder, "read", lambda self, name: reads.append(name) or read(self, name))
+    expected = {}
+    for batch in range(4):
+        for key in (f"{batch}a", f"{batch}b"):
+            ledger.write(record(key, failure="it was" if key == "2b" else None))
+            expected[key] = key != "2b"
+        ledger.gather()
+        reads.clear()
+        assert ledger.states() == expected
+        assert [name for name in reads if name.startswith("part-")] == reads
+        assert len(reads) == 1
+    assert Ledger(ledger.folder).states() == expected
+    assert {item.key for item in ledger.records(expected)} == expected.keys(), "with all their numbers"
+
+
+def test_an_object_store_is_asked_for_many_rows_at_once(tmp_path, monkeypatch):
+    """One after the other, 2,000 runs would take minutes, in which nothing else is done."""
+    store = fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory")))
+    ledger = Ledger(Folder(store, f"/{tmp_path.name}/ledger", f"memory://{tmp_path.name}/ledger"))
+    records = {key: record(key) for key in (f"{i:02x}" for i in range(16))}
+    for item in records.values():
+        ledger.write(item)
+    meeting = threading.Barrier(8)  # breaks if they do not come together
+    for method in ("read", "remove_file"):
+        whole = getattr(Folder, method)
+
+        def together(self, name, whole=whole):
+            if name.endswith(".json"):
+                meeting.wait(60)
+            return whole(self, name)
+
+        monkeypatch.setattr(Folder, method, together)
+    assert by_key(ledger, records) == records
+    assert ledger.gather() == 16
+    assert by_key(ledger, records) == records

@@ -1,0 +1,306 @@
+"""Whether a cluster, or a local session, can carry out runs: every node is asked, and what they say is compared."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from lwgan_dist.config import ExecutionConfig
+from lwgan_dist.errors import ClusterError
+from lwgan_dist.launch import network, survey
+from lwgan_dist.launch.findings import Checkup, Node
+from lwgan_dist.launch.session import session
+from lwgan_dist.storage import Folder
+
+ANSWER_SECONDS = 60.0
+"""How long a node has to answer: a process has to start there and import PyTorch."""
+
+PINGS = 5
+"""Times that a clock is read; the quickest answer counts."""
+
+_SHORT_SECONDS = 10.0
+"""How long a node that has answered once has to answer something small."""
+
+_DRIVER_FILE = "driver"
+
+_BARE_CLIENT = """
+import sys
+from ray._raylet import GcsClient
+from ray.exceptions import AuthenticationError
+try:
+    GcsClient(address=sys.argv[1]).internal_kv_keys(b"", None, 10)
+except AuthenticationError:
+    print("refused")
+else:
+    print("served")
+"""
+
+
+def examine(address: str | None, storage: str, *, seconds: float = ANSWER_SECONDS, verbose: bool = False) -> Checkup:
+    """Look at every node of a cluster. Whatever is written to the storage for that is removed.
+
+    Args:
+        address: as in `lwgan_dist.config.ExecutionConfig`.
+        storage: folder or URI in which runs are to live.
+        seconds: how long a node has to answer.
+        verbose: show what Ray says.
+
+    Raises:
+        ClusterError: no cluster at the address, or one of other versions of Ray or Python.
+    """
+    folder = Folder.at(storage)
+    try:
+        with session(ExecutionConfig(address=address), {}, verbose=verbose) as joined:
+            return _examine(joined, folder, seconds)
+    except ClusterError as error:
+        raise _refused(error) from None
+
+
+def _examine(joined: bool, storage: Folder, seconds: float) -> Checkup:
+    head = ray.get_runtime_context().gcs_address
+    listed = ray.nodes()
+    nodes = _named([node for node in listed if node["Alive"]])
+    without_token = _Background(lambda: _is_refused_without_token(head))
+    mark = _Mark(storage, seconds)
+    examiners = _Examiners(nodes)
+    try:
+        examiners.examine(mark, seconds)
+        answered = [node for node in nodes if node["error"] is None]
+        examiners.compare_clocks(answered)
+        examiners.try_connections(answered)
+        if mark.error is None:
+            mark.read_back(answered)
+            mark.remove()
+            examiners.forget(mark, [node for node in answered if _wrote_elsewhere(node)])
+    finally:
+        mark.remove()
+        examiners.end()
+    return Checkup(
+        address=head,
+        joined=joined,
+        driver={"versions": survey.versions(), "code": survey.code_identity(), "token": survey.token_facts()},
+        nodes=nodes,
+        lost=len(listed) - len(nodes),
+        storage={"location": storage.location, "error": mark.error, "free_bytes": mark.free_bytes},
+        asks_for_token=without_token.result(_SHORT_SECONDS),
+    )
+
+
+def _named(alive: list[dict[str, Any]]) -> list[Node]:
+    """What Ray knows of the nodes, the head first. A node is called by its address, if need be and part of its id."""
+    addresses = [node["NodeManagerAddress"] for node in alive]
+    nodes = []
+    for node in alive:
+        address, number = node["NodeManagerAddress"], node["NodeID"]
+        nodes.append(
+            {
+                "name": address if addresses.count(address) == 1 else f"{address}#{number[:6]}",
+                "id": number,
+                "address": address,
+                "host": node["NodeManagerHostname"],
+                "head": "node:__internal_head__" in node["Resources"],
+                "resources": {k: v for k, v in node["Resources"].items() if not k.startswith("node:")},
+                "labels": {k: v for k, v in node.get("Labels", {}).items() if k != "ray.io/node-id"},
+                "error": None,
+                "skew": None,
+                "skew_error": None,
+                "unreachable": None,
+            }
+        )
+    return sorted(nodes, key=lambda node: (not node["head"], node["name"]))
+
+
+def _refused(error: ClusterError) -> ClusterError:
+    """Why Ray did not let this command in; what it says of versions as one line."""
+    told = re.search(r"Ray: (\S+)\s+Python: (\S+)\s+This process.*?Ray: (\S+)\s+Python: (\S+)", str(error), re.DOTALL)
+    if told is None:
+        return error
+    ray_there, python_there, ray_here, python_here = told.groups()
+    address = re.search(r"reached at (\S+):", str(error))
+    return ClusterError(
+        f"{address[1] if address else 'Ray'}: the cluster runs Ray {ray_there} with Python {python_there}, this "
+        f"command Ray {ray_here} with Python {python_here}; Ray lets only equal versions in: use those of the cluster"
+    )
+
+
+class _Examiners:
+    """An actor on every node."""
+
+    def __init__(self, nodes: list[Node]) -> None:
+        ray.cloudpickle.register_pickle_by_value(survey)  # a node may have another lwgan_dist, or none
+        ray.cloudpickle.register_pickle_by_value(network)
+        self._nodes = nodes
+        self._actors: dict[str, Any] = {}
+
+    def examine(self, mark: "_Mark", seconds: float) -> None:
+        """Let every node look at itself; what it says, or why it says nothing, goes into its facts."""
+        kind = ray.remote(num_cpus=0, max_restarts=0)(survey.Examiner)
+        waiting = {}
+        for node in self._nodes:
+            place = NodeAffinitySchedulingStrategy(node["id"], soft=False)
+            actor = self._actors[node["id"]] = kind.options(scheduling_strategy=place).remote()
+            waiting[actor.examine.remote(node["address"], mark.told(node), network.interface_of)] = node
+        ready, late = ray.wait(list(waiting), num_returns=len(waiting), timeout=seconds)
+        for answer in ready:
+            node = waiting[answer]
+            try:
+                node.update(ray.get(answer))
+            except ray.exceptions.RayError as error:
+                node["error"] = f"could not be examined: {_first_line(error)}"
+        for answer in late:
+            waiting[answer]["error"] = f"does not answer (waited {seconds:g} s)"
+
+    def compare_clocks(self, nodes: list[Node]) -> None:
+        """By how much the clocks are ahead of this one, from the quickest of some answers, and the error of that."""
+        for node in nodes:
+            for _ in range(PINGS):
+                began, clock = time.perf_counter(), time.time()
+                there = self._get(node, self._actors[node["id"]].now.remote())
+                if there is None:
+                    break
+                error = (time.perf_counter() - began) / 2
+                if node["skew"] is None or error < node["skew_error"]:
+                    node["skew"], node["skew_error"] = there - clock - error, error
+
+    def try_connections(self, nodes: list[Node]) -> None:
+        """Let every node connect to the first and to the next one, at a free port, as workers of a run do."""
+        if len(nodes) < 2:
+            return
+        waiting = [self._actors[node["id"]].listen.remote(node["address"]) for node in nodes]
+        ports = [self._get(node, answer) for node, answer in zip(nodes, waiting, strict=True)]
+        goals = [sorted({0, (i + 1) % len(nodes)} - {i}) for i in range(len(nodes))]
+        goals = [[goal for goal in listed if ports[goal] is not None] for listed in goals]
+        waiting = [
+            self._actors[node["id"]].reach.remote([(nodes[goal]["address"], ports[goal]) for goal in listed])
+            for node, listed in zip(nodes, goals, strict=True)
+        ]
+        for node, listed, answer in zip(nodes, goals, waiting, strict=True):
+            errors = self._get(node, answer) or []
+            failed = [f"{nodes[goal]['name']} ({error})" for goal, error in zip(listed, errors, strict=True) if error]
+            node["unreachable"] = "; ".join(failed) or None
+
+    def forget(self, mark: "_Mark", nodes: list[Node]) -> None:
+        """Remove what nodes wrote to a folder that only they see."""
+        for node in nodes:
+            self._get(node, self._actors[node["id"]].forget.remote(mark.storage.location, mark.name))
+
+    def end(self) -> None:
+        """End the actors, those too that have not come to life."""
+        for actor in self._actors.values():
+            ray.kill(actor)
+
+    def _get(self, node: Node, answer: Any) -> Any:
+        """An answer, or None: what went wrong then is told of the node."""
+        try:
+            return ray.get(answer, timeout=_SHORT_SECONDS)
+        except ray.exceptions.RayError as error:
+            node["error"] = f"answered at first, then no more: {_first_line(error)}"
+            return None
+
+
+class _Mark:
+    """A folder in the storage with a file of the driver, to which every node that sees it adds one of its own."""
+
+    def __init__(self, storage: Folder, seconds: float) -> None:
+        self.storage = storage
+        self.name = f".doctor-{uuid.uuid4().hex[:12]}"
+        self.free_bytes: int | None = None
+        self._content = uuid.uuid4().hex
+        self._folder = storage.sub(self.name)
+        self._made = _missing_folders(storage)
+        writing = _Background(self._write)
+        self.error: str | None = writing.result(seconds, f"does not answer (waited {seconds:g} s)")
+
+    def _write(self) -> str | None:
+        try:
+            self._folder.write(_DRIVER_FILE, self._content.encode())
+            if self.storage.local:
+                self.free_bytes = survey.free_bytes(self.storage.local)
+        except Exception as error:  # noqa: BLE001  (whatever a file system raises)
+            return getattr(error, "strerror", None) or _first_line(error)
+        return None
+
+    def told(self, node: Node) -> dict[str, Any]:
+        """What a node needs to look for it; None if it could not be left."""
+        return {"location": self.storage.location, "name": self.name, "content": self._content, "own": node["id"]}
+
+    def read_back(self, nodes: list[Node]) -> None:
+        """Whether the files of the nodes are seen here."""
+        for node in nodes:
+            try:
+                node["storage"]["read_back"] = self._folder.read(node["id"]).decode() == self._content
+            except OSError:
+                node["storage"]["read_back"] = False
+
+    def remove(self) -> None:
+        """Remove all of it, with the folders that were made for it."""
+        _Background(self._remove).result(_SHORT_SECONDS)
+
+    def _remove(self) -> None:
+        with suppress(OSError):  # where it could not be written
+            self.storage.remove(self.name)
+        with suppress(OSError):  # something else has come into them
+            for folder in self._made:
+                os.rmdir(folder)
+
+
+def _missing_folders(storage: Folder) -> list[str]:
+    """The folders that have to be made for a local storage, innermost first."""
+    local = storage.local
+    return [] if local is None else [str(path) for path in (local, *local.parents) if not path.exists()]
+
+
+def _wrote_elsewhere(node: Node) -> bool:
+    return node["storage"]["seconds"] is not None and not node["storage"]["read_back"]
+
+
+class _Background:
+    """A call in a thread that is left alone when it takes too long, as on a network file system that is gone."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._value: Any = None
+        self._thread = threading.Thread(target=lambda: self._keep(call), daemon=True)
+        self._thread.start()
+
+    def _keep(self, call: Callable[[], Any]) -> None:
+        self._value = call()
+
+    def result(self, seconds: float, otherwise: Any = None) -> Any:
+        """What it gave, or something else if it has not ended by then."""
+        self._thread.join(seconds)
+        return otherwise if self._thread.is_alive() else self._value
+
+
+def _is_refused_without_token(address: str) -> bool | None:
+    """Whether the cluster turns away a client without a token; None if there is no telling. In a process of its own:
+    Ray reads the mode once.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_")}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _BARE_CLIENT, address],
+            env={**environment, "RAY_AUTH_MODE": "disabled"},
+            capture_output=True,
+            text=True,
+            timeout=_SHORT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return {"refused": True, "served": False}.get(done.stdout.strip())
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, ray.exceptions.RayTaskError):
+        return f"{type(error.cause).__name__}: {_first_line(error.cause)}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

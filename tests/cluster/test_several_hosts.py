@@ -1,0 +1,136 @@
+"""Nodes with addresses of their own: a study that loses them in every way, training whose workers meet across them."""
+
+import json
+import os
+import secrets
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from network import needs_root, network
+from nodes import checkpoint_iterations, run, wait_for
+from safetensors.numpy import load_file
+from tiny_study import config as study_config
+
+from lwgan_dist.configfile import to_yaml
+from lwgan_dist.storage import Folder
+from lwgan_dist.study.ledger import Ledger
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900), needs_root]
+
+CUT_SECONDS = 30
+NO_TIME = ["cpu_seconds", "wall_seconds"]
+RUNS = {
+    "lwgan": {"replicates": 12},
+    "classical": {"estimators": ["TwoNN"], "replicates": 12},
+    "run": {
+        "networks": {"width": 4, "latent_dim": 2},
+        "schedule": {
+            "batch_size": 32, "embedding_iterations": 600, "matching_iterations": 200, "critic_iterations": 100,
+            "scoring_interval": 2,
+        },
+        "score": {"evaluations": 4},
+        "precision": "float32",
+    },
+}  # fmt: skip
+PLANNED = 4 * (12 + 12)
+
+
+def records(folder):
+    """When each finished run was written, by file."""
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "ledger").glob("*.parquet")}
+
+
+def finished(folder):
+    return len(Ledger(Folder.at(str(folder / "ledger"))).keys())
+
+
+def numbers(file):
+    table = pq.read_table(file)
+    return table.drop_columns([name for name in NO_TIME if name in table.column_names])
+
+
+def test_a_study_whose_nodes_are_killed_drained_cut_off_and_added(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text(to_yaml(study_config({"execution.workers": 1}, **RUNS)))
+    done = run(["study", file, "execution.workers=0", "--storage", tmp_path / "straight", "--name", "study"])
+    assert done.returncode == 0, done.stderr
+
+    folder = tmp_path / "storage" / "study"
+    shares = sorted(secrets.randbelow(70) / 100 + 0.05 for _ in range(4))
+    with network() as net, open(tmp_path / "log", "wb") as log, open(tmp_path / "told", "wb") as out:
+        killed, drained, cut = (net.add() for _ in range(3))
+        net.wait_for_nodes(4)
+        study = net.command("study", file, "--storage", folder.parent, "--name", "study", "--address", net.address,
+                            "--json", stdout=out, stderr=log)  # fmt: skip
+
+        def reach(share):
+            wait_for(lambda: finished(folder) >= share * PLANNED or study.poll() is not None, 400, f"{share} of it")
+            assert study.poll() is None, (tmp_path / "log").read_text()[-3000:]
+            return f"{finished(folder)} of {PLANNED}"
+
+        print(f"\nkills a node after {reach(shares[0])} runs")
+        killed.lose()
+        print(f"adds a node after {reach(shares[1])}")
+        net.add()
+        net.wait_for_nodes(4)
+        print(f"announces the loss of a node after {reach(shares[2])}")
+        net.drain(drained, seconds=10)
+        time.sleep(10)
+        drained.lose()
+        print(f"cuts a node off for {CUT_SECONDS} s after {reach(shares[3])}")
+        cut.cut(True)
+        time.sleep(CUT_SECONDS)
+        there = cut.address in net.alive()
+        cut.cut(False)
+        print(f"the node that was cut off was {'still' if there else 'no longer'} a member")
+        before = records(folder)
+        code = study.wait(timeout=500)
+        assert code == 0, (tmp_path / "log").read_text()[-3000:]
+        alive = net.alive()
+        assert killed.address not in alive
+        assert drained.address not in alive
+
+    told = json.loads((tmp_path / "told").read_text())
+    assert told["unfinished"] == {}
+    after = records(folder)
+    assert before.items() <= after.items(), "what was finished has been written again"
+    runs = pq.read_table(folder / "runs.parquet").to_pylist()
+    identities = {(row["data"], row["n"], row["method"], row["replicate"], row["initialisation"]) for row in runs}
+    assert len(identities) == len(runs) == PLANNED
+    for table in ("runs.parquet", "cells.parquet"):
+        assert numbers(folder / table).equals(numbers(tmp_path / "straight" / "study" / table))
+
+
+SETTINGS = [
+    "data.n=300", "networks.width=4", "networks.latent_dim=3", "score.evaluations=4", "schedule.batch_size=32",
+    "schedule.embedding_iterations=300", "schedule.matching_iterations=20", "schedule.critic_iterations=40",
+    "schedule.scoring_interval=2", "precision=float32", "execution.workers=2", "execution.checkpoint_seconds=2",
+]  # fmt: skip
+ITERATIONS = 300 + 20 + 2 + 4
+
+
+def final(storage):
+    assert checkpoint_iterations(storage / "run")[-1] == ITERATIONS
+    return load_file(storage / "run" / "checkpoints" / f"iteration-{ITERATIONS:012d}" / "tensors.safetensors")
+
+
+def test_workers_meet_across_hosts_whose_name_is_that_of_the_loopback(tmp_path):
+    """Every process here sees /etc/hosts of this machine, and none of the interfaces of another host."""
+    file = tmp_path / "run.yaml"
+    file.write_text("data: {source: manifold, name: s_curve}\n")
+    arguments = ["train", file, *SETTINGS, "--name", "run"]
+    with network() as net:
+        for _ in range(2):
+            net.add()
+        net.wait_for_nodes(3)
+        with open(tmp_path / "log", "wb") as log:
+            process = net.command(*arguments, "--storage", tmp_path / "hosts", "--address", net.address,
+                                  stdout=log, stderr=log)  # fmt: skip
+            assert process.wait(timeout=400) == 0, (tmp_path / "log").read_text()[-3000:]
+    alone = run([*arguments, "--storage", tmp_path / "alone"])
+    assert alone.returncode == 0, alone.stderr
+    ours, theirs = final(tmp_path / "hosts"), final(tmp_path / "alone")
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+    assert os.environ.get("GLOO_SOCKET_IFNAME") is None

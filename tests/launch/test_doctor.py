@@ -1,0 +1,425 @@
+"""What doctor makes of what nodes say: every finding is where it should be, and none in a cluster that is right."""
+
+import copy
+import json
+
+import pytest
+from click.testing import CliRunner
+from pyarrow import fs
+
+from lwgan_dist.cli import main
+from lwgan_dist.cli.doctor import _print
+from lwgan_dist.launch import survey
+from lwgan_dist.launch.findings import GIB, Checkup, findings, report
+from lwgan_dist.storage import Folder
+
+VERSIONS = {
+    "Python": "3.11.9", "ray": "2.60.0", "torch": "2.13.0+cpu", "numpy": "2.4.0", "lwgan-dist": "0.1.0",
+    "optuna": "5.0.0", "scikit-dimension": "0.5.0",
+}  # fmt: skip
+TOKEN = {"mode": "token", "file": "/home/u/.ray/auth_token", "permissions": 0o600}
+
+
+def node(number: int, **changes) -> dict:
+    """A node that is right; changes are by path, with double underscores."""
+    made = {
+        "name": f"10.0.0.{number}", "id": f"{number:056x}", "address": f"10.0.0.{number}", "host": f"host{number}",
+        "head": number == 1, "resources": {"CPU": 0.0 if number == 1 else 4.0, "object_store_memory": 2.0 * GIB},
+        "labels": {}, "error": None, "skew": 0.002, "skew_error": 0.001, "unreachable": None,
+        "versions": dict(VERSIONS), "code": "0123456789ab", "import_error": None,
+        "storage": {"seen": True, "error": None, "seconds": 0.004, "free_bytes": 50 * GIB, "read_back": True},
+        "gpus": {"built_for": None, "available": False, "names": [], "bfloat16": [], "nccl": None, "visible": None},
+        "token": dict(TOKEN), "shm_bytes": 8 * GIB, "store_folder": "/dev/shm", "open_files": 65536,
+        "memory_bytes": 16 * GIB, "cpus": 4.0, "processor": {"model": "EPYC", "features": ["avx2"]},
+        "machine": f"boot/{number}",
+        "network": {"interface": "eth0", "interfaces": ["lo", "eth0"], "resolved": ["127.0.0.1"], "variables": {}},
+    }  # fmt: skip
+    for path, value in changes.items():
+        *sections, last = path.split("__")
+        place = made
+        for section in sections:
+            place = place[section]
+        place[last] = value
+    return made
+
+
+def gpu_node(number: int, **changes) -> dict:
+    there = {"built_for": "12.8", "available": True, "names": ["H100", "H100"], "bfloat16": [True, True]}
+    gpus = {**there, "nccl": "2.27.5", "visible": None}
+    return node(number, **{"gpus": gpus, "resources__GPU": 2.0, **changes})
+
+
+def checkup(*nodes: dict, **changes) -> Checkup:
+    told = {
+        "address": "10.0.0.1:6379", "joined": True, "nodes": list(nodes), "lost": 0, "asks_for_token": True,
+        "driver": {"versions": dict(VERSIONS), "code": "0123456789ab", "token": dict(TOKEN)},
+        "storage": {"location": "/shared/runs", "error": None, "free_bytes": 50 * GIB},
+    }  # fmt: skip
+    return Checkup(**{**told, **changes})
+
+
+def good() -> list[dict]:
+    return [node(1), node(2), node(3)]
+
+
+def test_a_cluster_that_is_right_has_an_ok_for_every_check_and_nothing_else():
+    found = findings(checkup(*good()))
+    assert {finding.level for finding in found} == {"ok"}
+    assert [finding.check for finding in found] == [
+        "nodes", "versions", "storage", "token", "GPUs", "network", "clocks", "memory", "processors",
+    ]  # fmt: skip
+
+
+def test_so_has_a_cluster_with_gpus():
+    found = findings(checkup(node(1), gpu_node(2), gpu_node(3)))
+    assert {finding.level for finding in found} == {"ok"}
+    assert "4 H100, nccl 2.27.5" in [finding.what for finding in found]
+
+
+def test_so_has_this_machine_alone():
+    found = findings(checkup(node(1, resources__CPU=4.0), joined=False))
+    assert {finding.level for finding in found} == {"ok"}
+
+
+HERE = copy.deepcopy(VERSIONS)
+NO_SPACE = {"location": "/shared/runs", "error": None, "free_bytes": GIB // 2}
+UNWRITABLE = {"location": "/shared/runs", "error": "Read-only file system", "free_bytes": None}
+CASES = {
+    # what differs on node 2: check, level, a part of what is said
+    "silent": ({"error": "does not answer (waited 60 s)"}, "nodes", "problem", "does not answer"),
+    "spot worker": ({"labels": {"ray.io/market-type": "spot"}}, "nodes", "note", "spot"),
+    "Python": ({"versions__Python": "3.12.1"}, "versions", "problem", "Python 3.12.1, where the command runs 3.11.9"),
+    "patch of Python": ({"versions__Python": "3.11.7"}, "versions", "warning", "Python 3.11.7"),
+    "torch": ({"versions__torch": "2.12.0+cpu"}, "versions", "problem", "torch 2.12.0+cpu"),
+    "build of torch": ({"versions__torch": "2.13.0+cu128"}, "versions", "note", "torch 2.13.0+cu128"),
+    "numpy": ({"versions__numpy": "2.3.0"}, "versions", "problem", "numpy 2.3.0"),
+    "no numpy": ({"versions__numpy": None}, "versions", "problem", "numpy is not installed"),
+    "version": ({"versions__lwgan-dist": "0.0.9"}, "versions", "problem", "lwgan-dist 0.0.9"),
+    "code": ({"code": "ba9876543210"}, "versions", "problem", "other source files of lwgan_dist (ba9876543210)"),
+    "no code": ({"code": None, "import_error": "no"}, "versions", "problem", "lwgan_dist is not installed"),
+    "broken": ({"import_error": "ImportError: libfoo.so"}, "versions", "problem", "cannot start: ImportError"),
+    "competitors": ({"versions__scikit-dimension": None}, "versions", "warning", "scikit-dimension is not installed"),
+    "not shared": ({"storage__seen": False, "storage__seconds": None}, "storage", "problem", "not the folder of that"),
+    "one way": ({"storage__read_back": False}, "storage", "problem", "not the folder of that name"),
+    "read-only": ({"storage__error": "Read-only file system"}, "storage", "problem", "(Read-only file system)"),
+    "full": ({"storage__free_bytes": GIB // 4}, "storage", "warning", "0.25 GiB free"),
+    "slow": ({"storage__seconds": 2.5}, "storage", "warning", "2.5 s to write"),
+    "no GPU for torch": ({"resources__GPU": 2.0}, "GPUs", "warning", "can use none: a build for CPUs"),
+    "old driver": (
+        {"resources__GPU": 2.0, "gpus__built_for": "12.8", "gpus__visible": ""}, "GPUs", "warning",
+        "built for version 12.8 and finds no device or too old a driver (CUDA_VISIBLE_DEVICES='')",
+    ),
+    "GPU not offered": ({"gpus__names": ["H100"], "gpus__available": True}, "GPUs", "note", "does not offer"),
+    "token file": ({"token__permissions": 0o644}, "token", "warning", "others on the machine may read"),
+    "ahead": ({"skew": 4.0}, "clocks", "warning", "4.0 s ahead"),
+    "behind": ({"skew": -4.0}, "clocks", "warning", "4.0 s behind"),
+    "store on disk": ({"store_folder": "/tmp/ray", "shm_bytes": 2**26}, "memory", "warning", "lies in /tmp/ray"),
+    "small shm": ({"store_folder": None, "shm_bytes": 2**26}, "memory", "warning", "/dev/shm has 64 MiB"),
+    "too many CPUs": ({"cpus": 2.0}, "memory", "warning", "4 CPUs offered, of which processes there may use 2"),
+    "little memory": ({"memory_bytes": 2 * GIB}, "memory", "warning", "2.0 GiB of memory for 4 CPUs"),
+    "few files": ({"open_files": 1024}, "memory", "warning", "may open 1024 files"),
+    "no such interface": (
+        {"network__variables": {"GLOO_SOCKET_IFNAME": "ib0"}}, "network", "problem", "GLOO_SOCKET_IFNAME names ib0",
+    ),
+    "other interface": (
+        {"network__variables": {"GLOO_SOCKET_IFNAME": "lo"}}, "network", "warning", "10.0.0.2 is that of eth0",
+    ),
+    "address of none": ({"network__interface": None}, "network", "problem", "host name (127.0.0.1)"),
+    "address of none, name right": (
+        {"network__interface": None, "network__resolved": ["10.0.0.2"]}, "network", "warning", "no interface has",
+    ),
+    "cut off": ({"unreachable": "10.0.0.3 (timed out)"}, "network", "problem", "connect to 10.0.0.3 (timed out)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_wrong_with_one_node_is_told_of_it_and_of_nothing_else(case):
+    changes, check, level, text = CASES[case]
+    nodes = [node(1), node(2, **changes), node(3)]
+    found = findings(checkup(*nodes))
+    told = [finding for finding in found if finding.level != "ok"]
+    assert [(finding.check, finding.level) for finding in told] == [(check, level)]
+    assert text in told[0].what
+    assert told[0].nodes == ("10.0.0.2",)
+    assert told[0].mend or level == "note"
+    assert (check in {finding.check for finding in found if finding.level == "ok"}) == (level == "note")
+    assert report(checkup(*nodes), found)["ok"] == (level != "problem")
+
+
+GPU_CASES = {
+    "no nccl": ({"gpus__nccl": None}, "warning", "no nccl"),
+    "fewer": ({"gpus__names": ["H100"], "gpus__bfloat16": [True]}, "warning", "2 GPUs, of which PyTorch can use 1"),
+    "old": ({"gpus__bfloat16": [False, False]}, "note", "does not multiply bfloat16 natively"),
+    "mixed": ({"gpus__names": ["T4", "T4"]}, "note", "different GPUs (H100, T4)"),
+}
+
+
+@pytest.mark.parametrize("case", GPU_CASES)
+def test_what_is_wrong_with_gpus(case):
+    changes, level, text = GPU_CASES[case]
+    told = [f for f in findings(checkup(node(1), gpu_node(2, **changes), gpu_node(3))) if f.level != "ok"]
+    assert [(finding.check, finding.level) for finding in told] == [("GPUs", level)]
+    assert text in told[0].what
+
+
+@pytest.mark.parametrize(
+    ("told", "is_found"),
+    [
+        ("eth", True),
+        ("ib", False),
+        ("=eth", False),
+        ("=eth0", True),
+        ("^lo", True),
+        ("^lo,eth", False),
+        ("ib,eth", True),
+    ],
+)
+def test_the_list_of_nccl(told, is_found):
+    nodes = [gpu_node(1), gpu_node(2, network__variables={"NCCL_SOCKET_IFNAME": told})]
+    problems = [finding.what for finding in findings(checkup(*nodes)) if finding.level == "problem"]
+    assert problems == ([] if is_found else [f"NCCL_SOCKET_IFNAME={told} fits none of lo, eth0"])
+
+
+@pytest.mark.parametrize(("each", "levels"), [(2.0, ["note"]), (4.0, ["note", "warning"])])
+def test_nodes_on_one_machine_share_its_cores(each, levels):
+    nodes = [node(number, machine="boot/2", resources__CPU=each) for number in (2, 3)]
+    told = [finding for finding in findings(checkup(node(1), *nodes)) if finding.level != "ok"]
+    assert [finding.level for finding in told] == levels
+    assert {finding.nodes for finding in told} == {("10.0.0.2", "10.0.0.3")}
+
+
+def test_competitors_that_are_nowhere_are_good_to_know_of():
+    nodes = [node(number, **{"versions__scikit-dimension": None}) for number in (1, 2)]
+    told = [finding for finding in findings(checkup(*nodes)) if finding.level != "ok"]
+    assert [(finding.level, finding.nodes) for finding in told] == [("note", ())]
+
+
+def test_where_all_nodes_have_one_address_no_interface_is_needed():
+    nodes = [node(number, address="10.0.0.1", network__interface=None) for number in (1, 2)]
+    assert {finding.level for finding in findings(checkup(*nodes))} == {"ok"}
+
+
+def test_a_skew_within_its_error_is_none():
+    assert {finding.level for finding in findings(checkup(node(1), node(2, skew=1.5, skew_error=0.6)))} == {"ok"}
+
+
+CLUSTER_CASES = {
+    "no token": ({"asks_for_token": False}, "token", "problem", "anyone who reaches 10.0.0.1:6379 runs code"),
+    "no token, local": ({"asks_for_token": False, "joined": False}, "token", "warning", "during a command"),
+    "unknown": ({"asks_for_token": None}, "token", "warning", "could not be found out"),
+    "lost": ({"lost": 2}, "nodes", "note", "2 lost"),
+    "full": ({"storage": NO_SPACE}, "storage", "warning", "0.50 GiB free"),
+    "unwritable": ({"storage": UNWRITABLE}, "storage", "problem", "(Read-only file system)"),
+    "no Optuna": (
+        {"driver": {"versions": {**HERE, "optuna": None}, "code": "0123456789ab", "token": TOKEN}},
+        "versions", "note", "Optuna",
+    ),
+    "token file": (
+        {"driver": {"versions": HERE, "code": "0123456789ab", "token": {**TOKEN, "permissions": 0o640}}},
+        "token", "warning", "/home/u/.ray/auth_token",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CLUSTER_CASES)
+def test_what_is_wrong_with_the_whole(case):
+    changes, check, level, text = CLUSTER_CASES[case]
+    told = [finding for finding in findings(checkup(*good(), **changes)) if finding.level != "ok"]
+    assert [(finding.check, finding.level) for finding in told] == [(check, level)]
+    assert text in told[0].what
+
+
+def test_without_a_token_a_cluster_that_only_this_machine_reaches_is_right():
+    nodes = [node(1, address="127.0.0.1"), node(2, address="127.0.0.1")]
+    assert {finding.level for finding in findings(checkup(*nodes, asks_for_token=False))} == {"ok"}
+
+
+def test_what_the_head_should_not_be():
+    found = findings(checkup(node(1, resources__CPU=4.0, labels={"ray.io/market-type": "spot"}), node(2)))
+    told = [(finding.level, finding.nodes) for finding in found if finding.level != "ok"]
+    assert told == [("note", ("10.0.0.1",)), ("warning", ("10.0.0.1",))]
+
+
+def test_nothing_is_said_of_nodes_that_say_nothing():
+    silent = [{**node(1), "error": "does not answer"}]
+    for key in ("versions", "code", "storage", "gpus", "token", "network", "processor"):
+        del silent[0][key]
+    found = findings(checkup(*silent))
+    assert [finding.level for finding in found if finding.check == "nodes"] == ["problem"]
+    assert {finding.level for finding in found if finding.check != "nodes"} == {"ok"}
+
+
+def test_the_same_trouble_of_many_nodes_is_one_finding(capsys):
+    nodes = [node(number, storage__seen=number < 3) for number in range(1, 31)]
+    told = checkup(*nodes)
+    found = findings(told)
+    (problem,) = [finding for finding in found if finding.level == "problem"]
+    assert len(problem.nodes) == 28
+    _print(told, found)
+    shown = capsys.readouterr().out
+    assert "10.0.0.3, 10.0.0.4, 10.0.0.5, 10.0.0.6 and 24 more: /shared/runs" in shown
+    assert ".. and 10 more (all of them: --json)" in shown
+    assert shown.endswith("1 problem, no warnings\n")
+
+
+def test_what_is_printed_for_all_nodes(capsys):
+    told = checkup(*(node(number, open_files=1024) for number in (1, 2, 3)))
+    _print(told, findings(told))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "cluster at 10.0.0.1:6379: 3 nodes"
+    place = lines.index("warning  memory      all 3 nodes: a process may open 1024 files")
+    assert lines[place + 1].strip() == "-> ulimit -n 65536 before ray start"
+
+
+def test_the_report_is_plain_data():
+    told = checkup(*good(), asks_for_token=False)
+    again = json.loads(json.dumps(report(told, findings(told))))
+    assert set(again) == {"address", "nodes", "findings", "passed", "ok"}
+    assert again["ok"] is False
+    assert [set(finding) for finding in again["findings"]] == [{"check", "level", "nodes", "what", "mend"}]
+    assert len(again["passed"]) == 8
+
+
+# what a node says of itself -------------------------------------------------------------------------------------------
+
+
+def test_the_identity_of_the_code_changes_with_a_file_and_its_name(tmp_path, monkeypatch):
+    package = tmp_path / "lwgan_dist"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "a.py").write_text("1\n")
+
+    class Spec:
+        submodule_search_locations = (str(package),)
+
+    monkeypatch.setattr(survey.importlib.util, "find_spec", lambda name: Spec)
+    seen = [survey.code_identity()]
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "a.pyc").write_text("other")
+    assert survey.code_identity() == seen[0]
+    (package / "a.py").write_text("2\n")
+    seen.append(survey.code_identity())
+    (package / "a.py").rename(package / "b.py")
+    seen.append(survey.code_identity())
+    assert len(set(seen)) == 3
+    monkeypatch.setattr(survey.importlib.util, "find_spec", lambda name: None)
+    assert survey.code_identity() is None
+
+
+def mark(location, **changes):
+    return survey.look_for_mark(**{"location": str(location), "name": ".m", "content": "c", "own": "n", **changes})
+
+
+def test_the_mark_is_looked_for_and_added_to(tmp_path):
+    folder = Folder.at(str(tmp_path))
+    folder.sub(".m").write("driver", b"c")
+    told = mark(tmp_path)
+    assert (told["seen"], told["error"]) == (True, None)
+    assert told["seconds"] > 0 < told["free_bytes"]
+    assert folder.sub(".m").names() == ["driver", "n"]
+
+
+def test_where_there_is_no_mark_or_another_nothing_is_written(tmp_path):
+    told = mark(tmp_path / "not_there")
+    assert (told["seen"], told["error"], told["seconds"]) == (False, None, None)
+    assert list(tmp_path.iterdir()) == []
+    Folder.at(str(tmp_path)).sub(".m").write("driver", b"other")
+    assert mark(tmp_path)["seen"] is False
+    assert Folder.at(str(tmp_path)).sub(".m").names() == ["driver"]
+
+
+def test_the_mark_on_another_file_system(tmp_path, monkeypatch):
+    base = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    folder = Folder(base, "runs", "other://runs")
+    monkeypatch.setattr(Folder, "at", classmethod(lambda cls, location: folder))
+    folder.sub(".m").write("driver", b"c")
+    assert mark("other://runs")["seen"] is True
+    assert sorted(path.name for path in (tmp_path / "runs" / ".m").iterdir()) == ["driver", "n"]
+
+
+def test_why_the_storage_cannot_be_used_is_told(tmp_path, monkeypatch):
+    Folder.at(str(tmp_path)).sub(".m").write("driver", b"c")
+
+    def refuse(self, name, content):
+        raise PermissionError(13, "Permission denied", name)
+
+    monkeypatch.setattr(Folder, "write", refuse)
+    assert (mark(tmp_path)["seen"], mark(tmp_path)["error"]) == (True, "Permission denied")
+    assert "cannot be opened" in mark("nowhere://x")["error"]
+
+
+def test_the_token_itself_is_never_told(tmp_path, monkeypatch):
+    file = tmp_path / "token"
+    file.write_text("secret" * 10)
+    file.chmod(0o640)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(file))
+    assert survey.token_facts() == {"mode": "token", "file": str(file), "permissions": 0o640}
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "secret" * 10)
+    assert survey.token_facts() == {"mode": "token", "file": None, "permissions": None}
+
+
+def test_a_port_is_reached_or_it_is_told_why_not():
+    there, here = survey.Examiner(), survey.Examiner()
+    port = there.listen("127.0.0.1")
+    assert here.reach([("127.0.0.1", port)]) == [None]
+    there._listener.close()
+    assert here.reach([("127.0.0.1", port)]) == ["Connection refused"]
+
+
+def test_a_module_that_cannot_be_imported(tmp_path, monkeypatch):
+    (tmp_path / "broken_module.py").write_text("raise RuntimeError('no\\ndriver')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert survey.import_error("broken_module") == "RuntimeError: no driver"
+    assert survey.import_error("json") is None
+
+
+# the command ----------------------------------------------------------------------------------------------------------
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, ["doctor", *arguments])
+
+
+def test_an_address_where_nobody_listens(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = call("--address", "127.0.0.1:1")
+    assert told.exit_code == 5
+    assert told.stderr.startswith("error: no Ray cluster could be reached at 127.0.0.1:1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ray_client_address_is_refused():
+    told = call("--address", "ray://127.0.0.1:10001")
+    assert told.exit_code == 5
+    assert told.stderr.startswith("error: ray://127.0.0.1:10001: ")
+
+
+def test_a_storage_that_does_not_exist_is_refused_before_ray_starts():
+    told = call("--storage", "nowhere://x")
+    assert told.exit_code == 2
+    assert told.stderr.startswith("error: nowhere://x: cannot be opened as a storage location")
+
+
+def test_a_timeout_is_a_positive_number_of_seconds():
+    assert call("--timeout", "0").exit_code == 2
+
+
+@pytest.mark.parametrize(("asks", "code"), [(True, 0), (False, 5)])
+def test_it_ends_by_what_it_finds(monkeypatch, asks, code):
+    from lwgan_dist.launch import doctor
+
+    told = {}
+
+    def examine(address, storage, *, seconds, verbose):
+        told.update(address=address, storage=storage, seconds=seconds, verbose=verbose)
+        return checkup(*good(), asks_for_token=asks)
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    ended = call("--address", "auto", "--storage", "s3://b/runs", "--timeout", "5", "--json")
+    assert ended.exit_code == code
+    assert json.loads(ended.stdout)["ok"] is asks
+    assert told == {"address": "auto", "storage": "s3://b/runs", "seconds": 5.0, "verbose": False}
+    assert call().exit_code == code
+    assert told == {"address": None, "storage": "runs", "seconds": 60.0, "verbose": False}

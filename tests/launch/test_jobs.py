@@ -1,0 +1,609 @@
+"""`submit` and `job` without Ray: what is refused before anything is sent, what is sent, how a log is followed, and
+what is said when nobody answers. The Jobs API is a small server of our own.
+"""
+
+import asyncio
+import io
+import json
+import os
+import socket
+import stat
+import subprocess
+import threading
+import time
+import zipfile
+from contextlib import closing
+
+import pytest
+from aiohttp import web
+from click.testing import CliRunner
+from tiny import FAST
+from tiny_search import config as search_config
+from tiny_study import config as study_config
+
+from lwgan_dist.cli import main
+from lwgan_dist.config import TrainConfig
+from lwgan_dist.configfile import to_yaml
+from lwgan_dist.errors import ConfigError
+from lwgan_dist.launch import jobs, token
+from lwgan_dist.launch.environment import FILE, HOOK, load_environment, parse, read_env_file
+from lwgan_dist.launch.jobs import Jobs, Submission, package
+
+TOKEN = "0123456789abcdef" * 4
+SECRET = "zebra-secret-5417"
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path, monkeypatch):
+    """No variable of Ray's, a home of our own, quick answers."""
+    for name in list(os.environ):
+        if name.startswith("RAY_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    monkeypatch.setattr(jobs, "FIND_SECONDS", 0.5)
+    monkeypatch.setattr(jobs, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(jobs, "PAUSE_SECONDS", 0.1)
+
+
+@pytest.fixture
+def study_file(tmp_path):
+    file = tmp_path / "tiny study.yaml"
+    file.write_text(to_yaml(study_config({"execution.workers": 1})))
+    return str(file)
+
+
+class FakeCluster:
+    """The Jobs API as Ray has it, with jobs that say `lines` and end with `exit_code` when `ended` is set."""
+
+    def __init__(self):
+        self.jobs, self.packages, self.requests = {}, {}, []
+        self.lines, self.exit_code, self.ended = [], 0, threading.Event()
+        self.cut_after: list[int] = []  # characters after which a connection to a log is cut, one after another
+        self.refuse = None  # a status for every request
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self._serve)
+        self.up = threading.Event()
+        self.thread.start()
+        self.up.wait(10)
+
+    def _serve(self):
+        asyncio.set_event_loop(self.loop)
+        app = web.Application(client_max_size=2**28, middlewares=[self._guard])
+        app.router.add_get("/api/version", self._version)
+        app.router.add_route("*", "/api/packages/gcs/{name}", self._package)
+        app.router.add_get("/api/jobs/", self._list)
+        app.router.add_post("/api/jobs/", self._submit)
+        app.router.add_get("/api/jobs/{id}", self._info)
+        app.router.add_post("/api/jobs/{id}/stop", self._stop)
+        app.router.add_get("/api/jobs/{id}/logs/tail", self._tail)
+        self.runner = web.AppRunner(app, shutdown_timeout=0.1)
+        self.loop.run_until_complete(self.runner.setup())
+        site = web.TCPSite(self.runner, "127.0.0.1", 0)
+        self.loop.run_until_complete(site.start())
+        self.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+        self.up.set()
+        self.loop.run_forever()
+        self.loop.run_until_complete(self.runner.cleanup())
+        self.loop.close()
+
+    def end(self):
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(10)
+
+    @web.middleware
+    async def _guard(self, request, handler):
+        self.requests.append(
+            (request.method, request.path, {name.lower(): value for name, value in request.headers.items()})
+        )
+        if self.refuse:
+            return web.Response(status=self.refuse, text="Unauthorized")
+        return await handler(request)
+
+    async def _version(self, _request):
+        return web.json_response({"version": "4", "ray_version": "2.60.0", "ray_commit": "", "session_name": "s"})
+
+    async def _package(self, request):
+        name = request.match_info["name"]
+        if request.method == "PUT":
+            self.packages[name] = await request.read()
+        return web.Response(status=200 if name in self.packages else 404)
+
+    def _told(self, id_):
+        told = dict(self.jobs[id_])
+        if self.ended.is_set() and told["status"] == "RUNNING":
+            told |= {"status": "SUCCEEDED" if self.exit_code == 0 else "FAILED", "driver_exit_code": self.exit_code}
+        return told
+
+    async def _list(self, _request):
+        return web.json_response([self._told(id_) for id_ in self.jobs])
+
+    async def _submit(self, request):
+        told = await request.json()
+        id_ = told["submission_id"]
+        if id_ in self.jobs:
+            return web.Response(status=400, text=f"ValueError: Job with submission_id {id_} already exists.")
+        self.jobs[id_] = {
+            "type": "SUBMISSION", "submission_id": id_, "status": "RUNNING", "entrypoint": told["entrypoint"],
+            "metadata": told["metadata"], "runtime_env": told["runtime_env"], "start_time": 1000 * (1 + len(self.jobs)),
+        }  # fmt: skip
+        return web.json_response({"job_id": id_, "submission_id": id_})
+
+    async def _info(self, request):
+        if request.match_info["id"] not in self.jobs:
+            return web.Response(status=404, text="Job does not exist")
+        return web.json_response(self._told(request.match_info["id"]))
+
+    async def _stop(self, request):
+        self.jobs[request.match_info["id"]]["status"] = "STOPPED"
+        return web.json_response({"stopped": True})
+
+    async def _tail(self, request):
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        text, cut = "".join(self.lines), self.cut_after.pop(0) if self.cut_after else None
+        if cut is not None:
+            await socket.send_str(text[:cut])
+            request.transport.abort()
+            return socket
+        for start in range(0, len(text), 7):
+            await socket.send_str(text[start : start + 7])
+        while not self.ended.is_set():
+            await asyncio.sleep(0.05)
+        return socket
+
+
+@pytest.fixture
+def cluster():
+    fake = FakeCluster()
+    yield fake
+    fake.end()
+
+
+def call(*arguments, code=0):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+def refused(*arguments, code=2):
+    """The only line of a command that ends badly."""
+    result = call(*arguments, code=code)
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def submit(cluster, file, *arguments, code=0, options=()):
+    return call("submit", file, "--address", cluster.url, *options, "--", *arguments, code=code)
+
+
+# What is refused before anything is sent: nobody listens at the address.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((), "one of study, tune, train; there is none"),
+        (("estimate",), "estimate: is none of them"),
+        (("study",), "--storage runs: would be a folder of the job on one node, and be lost"),
+        (("study", "--storage", "../x"), "give an absolute path that all nodes share, or a URI"),
+        (("study", "--storage", "/s", "--address", "h:1"), "belongs before the --"),
+        (("study", "--storage", "/s", "--name", "a/b"), "--name 'a/b'"),
+        (("study", "--storage", "/s", "sizes"), "an override has the form key=value"),
+        (("study", "--storage", "/s", "lwgan.replicate=3"), "lwgan.replicate"),
+        (("study", "--storage", "/s", "execution.workers=0"), "beside the scheduler on the head"),
+        (("study", "--storage", "/s", "execution.address=h:1"), "leave it out"),
+        (("study", "--storage", "/s", "data=[{path: d/t.csv}]"), "the table d/t.csv: nodes need an absolute path"),
+        (("study", "--storage", "s3://key:word@bucket/x"), "a URI with a password would be shown"),
+    ],
+)  # fmt: skip
+def test_refused_here(study_file, arguments, reason):
+    assert reason in refused("submit", study_file, "--address", NOBODY, "--", *arguments)
+
+
+def test_options_of_the_command_are_checked_here(study_file):
+    result = call("submit", study_file, "--address", NOBODY, "--", "study", "--storag", code=2)
+    assert "No such option" in result.stderr
+
+
+def test_the_file_is_checked_here(study_file, tmp_path):
+    assert "no such file" in refused("submit", str(tmp_path / "x.yaml"), "--", "study", "--storage", "/s")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("data: [{name: s_curve}]\nsizes: [many]\n")
+    assert f"{broken}:2:9: sizes" in refused("submit", str(broken), "--", "study", "--storage", "/s")
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("ray://head:10001", "Ray Client is not used"),
+        ("head:6379", "http://HEAD:8265"),
+        ("auto", "http://HEAD:8265"),
+        ("http://me:word@head:8265", "holds a user name or password"),
+        (None, "no --address"),
+    ],
+)
+def test_addresses(study_file, address, reason):
+    given = () if address is None else ("--address", address)
+    for command in (("submit", study_file, *given, "--", "study", "--storage", "/s"), ("job", "list", *given)):
+        line = refused(*command, code=5)
+        assert reason in line
+        assert "word" not in line.replace("password", "")
+
+
+def test_nobody_listens_or_nobody_answers(study_file):
+    assert "connection refused" in refused("job", "list", "--address", NOBODY, code=5)
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        begun = time.monotonic()
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert "no answer in time" in refused("job", "list", "--address", address, code=5)
+        assert time.monotonic() - begun < 60, "a bound there is"
+
+
+@pytest.mark.parametrize(("status", "found"), [(401, False), (403, True)])
+def test_a_token_that_is_wanted(cluster, monkeypatch, status, found):
+    cluster.refuse = status
+    if found:
+        monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    line = refused("job", "list", "--address", cluster.url, code=5)
+    assert ("refuses the token in RAY_AUTH_TOKEN" if found else "wants a token, and none was found") in line
+    assert TOKEN not in line
+
+
+def test_a_server_of_another_kind(cluster):
+    cluster.refuse = 502
+    assert f"{cluster.url} (HTTPError)" in refused("job", "list", "--address", cluster.url, code=5)
+
+
+# What is sent.
+
+
+def test_what_is_sent(cluster, study_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:9")  # Ray's client would go there
+    env = tmp_path / "secret.env"
+    env.write_text(f"MARKER={SECRET}")
+    env.chmod(0o644)
+    arguments = ("study", "sizes=[40]", "--storage", "/s p")
+    told = submit(cluster, study_file, *arguments, options=("--env-file", str(env)))
+    assert f"note: {env}: others can read it" in told.stderr
+    assert os.environ["RAY_ADDRESS"] == NOBODY
+    (job,) = cluster.jobs.values()
+    assert job["submission_id"] == "tiny-study"
+    assert job["entrypoint"] == (
+        "exec python -m lwgan_dist job run study 'lwgan-job/tiny study.yaml' 'sizes=[40]' --storage '/s p'"
+    )
+    assert job["runtime_env"]["worker_process_setup_hook"] == HOOK
+    assert job["metadata"]["command"] == "study"
+    assert job["metadata"]["env_file"] == "yes"
+    assert job["metadata"]["config_sha256"]
+    assert SECRET not in json.dumps(job)
+    assert TOKEN not in json.dumps(job)
+    (content,) = cluster.packages.values()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert set(archive.namelist()) == {"lwgan-job/tiny study.yaml", FILE}
+        assert archive.getinfo(FILE).external_attr >> 16 == 0o600
+        assert json.loads(archive.read(FILE))["values"] == {"MARKER": SECRET}
+    assert {headers.get("authorization") for *_, headers in cluster.requests} == {f"Bearer {TOKEN}"}
+
+
+def test_a_table_that_only_the_nodes_have(cluster, study_file):
+    data = "data=[{name: s_curve}, {path: /nowhere/t.csv}]"
+    told = submit(cluster, study_file, "study", "--storage", "/s", data)
+    assert "note: /nowhere/t.csv: is not on this machine" in told.stderr
+    assert len(cluster.jobs) == 1
+
+
+@pytest.mark.parametrize("kind", ["train", "tune"])
+def test_runs_and_searches(cluster, tmp_path, kind):
+    told = TrainConfig.model_validate(FAST) if kind == "train" else search_config({"execution.workers": 1})
+    file = tmp_path / "c.yaml"
+    file.write_text(to_yaml(told))
+    submit(cluster, str(file), kind, "--storage", "gs://b/runs", options=("--name", "n"))
+    (job,) = cluster.jobs.values()
+    assert job["entrypoint"].endswith(f"job run {kind} lwgan-job/c.yaml --storage gs://b/runs --name n")
+    assert "worker_process_setup_hook" not in job["runtime_env"]
+
+
+def submission(**told):
+    return Submission(
+        name="n", command="study", config_file="c.yaml", config="a: 1\n", config_hash="h", arguments=(), **told
+    )
+
+
+def names(content):
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return set(archive.namelist())
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    folder = tmp_path / "checkout"
+    for name in (
+        "lwgan_dist/__init__.py", "lwgan_dist/__pycache__/x.pyc", "tests/a.py", ".venv/bin/python",
+        "runs/r/result.json", ".git/config", ".env", ".env.local", "ignored/large.bin", "lwgan_dist.egg-info/PKG-INFO",
+        "lwgan-job/old.yaml",
+    ):  # fmt: skip
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    (folder / "pyproject.toml").write_text('[project]\nname = "lwgan-dist"\nversion = "9.8"\n')
+    (folder / ".gitignore").write_text("ignored/\n")
+    return folder
+
+
+CODE = {"lwgan-job/c.yaml", "lwgan_dist-9.8.dist-info/METADATA", "lwgan_dist/__init__.py", "tests/a.py",
+        "pyproject.toml", ".gitignore"}  # fmt: skip
+
+
+def test_a_checkout(checkout):
+    assert names(package(submission(code=str(checkout)))) == CODE | {"ignored/large.bin"}
+    assert package(submission(code=str(checkout))) == package(submission(code=str(checkout))), "sent once"
+
+
+def test_what_git_ignores_is_not_sent(checkout):
+    (checkout / ".git" / "config").unlink()
+    (checkout / ".git").rmdir()
+    subprocess.run(["git", "init", "--quiet", str(checkout)], check=True)
+    assert names(package(submission(code=str(checkout)))) == CODE
+
+
+def test_a_package_that_is_too_large(checkout, monkeypatch):
+    monkeypatch.setattr(jobs, "PACKAGE_BYTES", 100_000)
+    package(submission(code=str(checkout)))
+    (checkout / "tests" / "data.bin").write_bytes(os.urandom(200_000))
+    with pytest.raises(ConfigError, match=r"above the 100 MiB that Ray takes \(largest: tests"):
+        package(submission(code=str(checkout)))
+
+
+def test_no_checkout(tmp_path):
+    with pytest.raises(ConfigError, match="holds no lwgan_dist/"):
+        package(submission(code=str(tmp_path)))
+
+
+def test_the_hash_of_secrets_tells_nothing():
+    assert package(submission(secrets={"A": "1"})) != package(submission(secrets={"A": "1"}))
+    assert package(submission()) == package(submission())
+
+
+# Names and attempts.
+
+
+def test_names(cluster, study_file, monkeypatch):
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", cluster.url)
+    arguments = ("study", "--storage", "/s")
+    submit(cluster, study_file, *arguments)
+    assert "runs already; --follow follows it" in submit(cluster, study_file, *arguments, code=2).stderr
+    assert "runs already; --follow follows it" in refused("job", "resume", "tiny-study")
+    assert "stopped; 'lwgan-dist job resume tiny-study' goes on" in call("job", "stop", "tiny-study").stderr
+    assert "has ended already (stopped)" in call("job", "stop", "tiny-study").stderr
+    assert "attempt 2" in call("job", "resume", "tiny-study").stderr
+    first, second = cluster.jobs.values()
+    assert second["submission_id"] == "tiny-study~2"
+    for what in ("entrypoint", "metadata", "runtime_env"):
+        assert first[what] == second[what], what
+    call("job", "stop", "tiny-study")
+    submit(cluster, study_file, *arguments)
+    assert list(cluster.jobs) == ["tiny-study", "tiny-study~2", "tiny-study~3"]
+    listed = call("job", "list").stdout.splitlines()
+    assert [line.split()[:2] for line in listed[1:]] == [
+        ["tiny-study~1", "stopped"], ["tiny-study~2", "stopped"], ["tiny-study~3", "running"],
+    ]  # fmt: skip
+    assert json.loads(call("job", "status", "tiny-study", "--json").stdout)["attempt"] == 3
+    assert json.loads(call("job", "status", "tiny-study~1", "--json").stdout)["id"] == "tiny-study"
+    assert "has no such job: it has tiny-study" in refused("job", "status", "other", code=5)
+
+
+def test_secrets_and_code_are_given_again(cluster, study_file, tmp_path, checkout):
+    env = tmp_path / "secret.env"
+    env.write_text(f"MARKER={SECRET}")
+    given = ("--env-file", str(env), "--working-dir", str(checkout))
+    submit(cluster, study_file, "study", "--storage", "/s", options=given)
+    call("job", "stop", "tiny-study", "--address", cluster.url)
+    resume = ("job", "resume", "tiny-study", "--address", cluster.url)
+    assert "was submitted with --env-file" in refused(*resume)
+    assert "was submitted with --working-dir" in refused(*resume, *given[:2])
+    call(*resume, *given)
+    first, second = cluster.jobs.values()
+    assert first["metadata"] == second["metadata"]
+
+
+def test_another_command_was_faster(cluster, study_file, monkeypatch):
+    submit(cluster, study_file, "study", "--storage", "/s")
+    monkeypatch.setattr(Jobs, "attempts", lambda *_: [])
+    assert "was submitted by another command just now" in submit(
+        cluster, study_file, "study", "--storage", "/s", code=2
+    ).stderr  # fmt: skip
+
+
+def test_what_others_submitted(cluster):
+    cluster.jobs["raysubmit_1"] = {
+        "type": "SUBMISSION", "submission_id": "raysubmit_1", "status": "FAILED", "entrypoint": "false",
+        "start_time": 1,
+    }  # fmt: skip
+    cluster.jobs["driver"] = {"type": "DRIVER", "job_id": "01", "status": "RUNNING", "entrypoint": ""}
+    assert "raysubmit_1  failed" in call("job", "list", "--address", cluster.url).stdout
+    assert "not submitted by lwgan-dist" in refused("job", "resume", "raysubmit_1", "--address", cluster.url)
+
+
+# Following.
+
+
+def follow(cluster, file, code=0):
+    cluster.ended.set()
+    return submit(cluster, file, "study", "--storage", "/s", options=("--follow",), code=code)
+
+
+def test_a_log_is_shown_once_over_lost_connections(cluster, study_file):
+    cluster.lines = [f"line {i}\n" for i in range(40)]
+    cluster.cut_after = [50, 20, 120]
+    told = follow(cluster, study_file)
+    assert told.stdout == "".join(cluster.lines)
+    assert cluster.cut_after == [], "it was cut"
+    assert "is lost; trying to come back" in told.stderr
+    assert "the connection is back" in told.stderr
+
+
+def test_a_silent_log_is_waited_for(cluster, study_file):
+    timer = threading.Timer(0.8, cluster.ended.set)
+    timer.start()
+    submit(cluster, study_file, "study", "--storage", "/s", options=("--follow",))
+    timer.join()
+    asked = [path for _, path, _ in cluster.requests if path == "/api/jobs/tiny-study"]
+    assert len(asked) >= 3, "whether it is still there"
+
+
+def test_a_connection_that_does_not_come_back(cluster, study_file, monkeypatch):
+    monkeypatch.setattr(jobs, "RECONNECT_SECONDS", 0.5)
+    submit(cluster, study_file, "study", "--storage", "/s")
+    client = Jobs(cluster.url)
+    job = client.find("tiny-study")
+    cluster.refuse = 503
+    said = []
+    with pytest.raises(jobs.ClusterError, match=r"did not come back within 0 s.*the job goes on if its cluster does"):
+        client.follow(job, said.append, said.append)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "code", "reason"),
+    [
+        (0, 0, ""),
+        (2, 2, "ended with exit code 2"),
+        (4, 4, "ended with exit code 4"),
+        (127, 3, "no such interpreter: python"),
+        (-9, 3, "was ended by signal SIGKILL, maybe for want of memory on the head"),
+        (137, 3, "was ended by signal SIGKILL"),
+    ],
+)
+def test_it_ends_as_the_command_did(cluster, study_file, exit_code, code, reason):
+    cluster.exit_code = exit_code
+    told = follow(cluster, study_file, code)
+    assert reason in told.stderr
+
+
+def test_a_job_that_did_not_start(cluster, study_file):
+    submit(cluster, study_file, "study", "--storage", "/s")
+    cluster.jobs["tiny-study"] |= {"status": "FAILED", "message": "Traceback\nRuntimeError: no such package\n"}
+    cluster.ended.set()
+    told = call("job", "logs", "tiny-study", "--follow", "--address", cluster.url, code=3)
+    assert "RuntimeError: no such package; 'lwgan-dist job resume tiny-study'" in told.stderr
+
+
+def test_a_running_name_is_followed_if_it_is_the_same(cluster, study_file):
+    submit(cluster, study_file, "study", "--storage", "/s")
+    threading.Timer(0.5, cluster.ended.set).start()
+    told = submit(cluster, study_file, "study", "--storage", "/s", options=("--follow",))
+    assert "runs already, and is followed" in told.stderr
+    cluster.ended.clear()
+    told = submit(cluster, study_file, "study", "--storage", "/t", options=("--follow",), code=2)
+    assert "with another command or configuration" in told.stderr
+    cluster.ended.set()
+
+
+# Secrets.
+
+
+def test_env_files():
+    told = parse(
+        "# comment\n\nA=1\r\nexport B = two words # comment\nC='a b # no'  # yes\n"
+        'D="x\\ny\\"z"\nE=\nF="several\nlines"\nG=a#b\nH= # nothing\nI==x=\nJ=last',
+        "f",
+    )
+    assert told == {
+        "A": "1", "B": "two words", "C": "a b # no", "D": 'x\ny"z', "E": "", "F": "several\nlines", "G": "a#b", "H": "",
+        "I": "=x=", "J": "last",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("zebra", "not of the form"),
+        ("A='zebra", "not closed"),
+        ("1A=zebra", "not of the form"),
+        ("A='x' zebra", "not of the form"),
+        ("A=1\nA=zebra", "f:2: A: is given twice"),
+        ("RAY_AUTH_TOKEN=zebra", "the nodes of the cluster have its token already"),
+        ("RAY_ADDRESS=zebra", "set where its nodes start"),
+        ("LD_PRELOAD=zebra", "before a process starts"),
+        ("PYTHONPATH=zebra", "before a process starts"),
+    ],
+)
+def test_lines_that_are_refused(line, reason):
+    with pytest.raises(ConfigError, match=reason) as error:
+        parse(line, "f")
+    assert "zebra" not in str(error.value)
+
+
+def test_env_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(ConfigError, match="no such file"):
+        read_env_file(str(tmp_path / "x"))
+    (tmp_path / "y").write_bytes(b"A=\xff")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        read_env_file(str(tmp_path / "y"))
+
+
+def test_secrets_are_loaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("MARKER", "before")
+    monkeypatch.setenv("PYTHONPATH", f"/nowhere:{tmp_path / 'job'}")
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile(io.BytesIO(package(submission(secrets={"MARKER": SECRET})))) as archive:
+        archive.extractall(tmp_path / "job")
+    load_environment()
+    assert os.environ["MARKER"] == SECRET
+    monkeypatch.delenv("PYTHONPATH")
+    with pytest.raises(FileNotFoundError, match="in none of the folders"):
+        load_environment()
+
+
+# The token.
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_where_the_token_is(tmp_path, monkeypatch):
+    assert token.find_token() is None
+    assert "none was found" in token.refusal("a:1")
+    token.private_token_file(create=False)
+    assert not token.token_file().exists()
+    token.private_token_file(create=True)
+    assert mode(token.token_file()) == 0o600
+    told = token.token_file().read_text()
+    assert token.find_token() == (told, str(token.token_file()))
+    named = tmp_path / "token"
+    named.write_text(TOKEN + "\n")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(named))
+    assert token.authorization() == {"authorization": f"Bearer {TOKEN}"}
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "other")
+    assert token.find_token() == ("other", "RAY_AUTH_TOKEN")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert token.find_token() is None
+    assert "RAY_AUTH_MODE=disabled sends none" in token.refusal("a:1")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o000, 0o077])
+def test_the_token_file_is_private_under_every_umask(umask):
+    before = os.umask(umask)
+    try:
+        token.private_token_file(create=True)
+        told = token.token_file().read_text()
+        assert mode(token.token_file()) == 0o600
+        token.token_file().chmod(0o644)
+        token.private_token_file(create=False)
+    finally:
+        os.umask(before)
+    assert mode(token.token_file()) == 0o600
+    assert token.token_file().read_text() == told
+    assert [path.name for path in token.token_file().parent.iterdir()] == ["auth_token"]
+
+
+@pytest.mark.parametrize("variable", ["RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"])
+def test_no_token_file_where_ray_needs_none(monkeypatch, variable):
+    monkeypatch.setenv(variable, "disabled")
+    token.private_token_file(create=True)
+    assert not token.token_file().exists()
