@@ -4,7 +4,7 @@ BIN := .venv/bin
 KILLS ?= 10
 FAULTS ?= 5
 
-.PHONY: help setup run test test-faults test-cluster check format bench estimates clean
+.PHONY: help setup run test test-faults test-cluster check format bench bench-scale estimates clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -47,6 +47,9 @@ bench: setup  ## cost of the updates beside a literal implementation, peak memor
 	$(BIN)/python tests/benchmarks/bench_pool.py
 	$(BIN)/python tests/benchmarks/bench_study.py
 	$(BIN)/python tests/benchmarks/bench_search.py
+
+bench-scale: setup  ## plan, ledger, storage requests and scheduler of very large studies
+	$(BIN)/python tests/benchmarks/bench_scale.py
 
 estimates: setup  ## accuracy and cost of estimates, tables and figures of docs/estimates; over an hour, goes on where it stopped
 	$(BIN)/python tests/benchmarks/bench_estimates.py

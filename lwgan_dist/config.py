@@ -359,8 +359,8 @@ class ExecutionConfig(Frozen):
     resources_per_worker: dict[str, PositiveFloat] = {}
     """Further Ray resources that a worker needs, by name."""
     address: str | None = None
-    """Ray cluster to join: ``auto`` (the one that this machine is a node of) or HOST:PORT of its GCS; by default that in
-    RAY_ADDRESS, or else a local one that ends with the command. Not ``ray://``: see ``lwgan-dist submit``."""
+    """Ray cluster to join: ``auto`` (the one that this machine is a node of) or HOST:PORT of its GCS; by default that
+    in RAY_ADDRESS, or else a local one that ends with the command. Not ``ray://``: see ``lwgan-dist submit``."""
     max_failures: Annotated[int, Field(ge=-1)] = 3
     """Restarts after a lost worker or node (-1: no limit). A node that announced its loss does not count; a non-finite
     loss is not retried."""

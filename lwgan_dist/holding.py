@@ -11,6 +11,7 @@ from lwgan_dist.configfile import to_yaml
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.ledger import Ledger
 from lwgan_dist.networks import native_bfloat16
+from lwgan_dist.retries import StorageError
 from lwgan_dist.runs import CONFIG_FILE, ENVIRONMENT_FILE, versions
 from lwgan_dist.storage import Folder
 
@@ -50,6 +51,8 @@ def claim(folder: Folder, kind: str, environment: dict[str, Any], config: BaseMo
     """
     try:
         folder.remove_temporary()
+    except StorageError:
+        raise
     except OSError as error:
         raise ConfigError(f"{folder.location}: cannot be used ({error.strerror or error})") from None
     folder.remove(".tune")

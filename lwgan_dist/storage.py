@@ -67,6 +67,11 @@ class Folder:
         """The folder as a local path; None on another file system."""
         return Path(self.path) if isinstance(self.filesystem, fs.LocalFileSystem) else None
 
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.path.rstrip("/").rpartition("/")[2]
+
     def sub(self, name: str) -> "Folder":
         """The folder of that name inside."""
         return Folder(self.filesystem, f"{self.path}/{name}", inside(self.location, name))

@@ -110,13 +110,14 @@ def train(
     """
     from lwgan_dist.config import TrainConfig
     from lwgan_dist.configfile import located, read_config
+    from lwgan_dist.storage import inside
 
     check_name(name)
     config = read_config(TrainConfig, config_file, changes)
     if workers is not None:
         config = config.model_copy(update={"execution": config.execution.model_copy(update={"workers": workers})})
     config = at_address(config, address)
-    out = f"{storage}/{name}" if name else None
+    out = inside(storage, name) if name else None
     with located(config_file, changes):
         _carry_out(config.run(), config.execution, Path(config_file).stem, out, dry_run, as_json, verbose, storage)
 
@@ -131,10 +132,10 @@ def _carry_out(
     from lwgan_dist.configfile import to_yaml
     from lwgan_dist.reporting.terminal import ProgressLine
     from lwgan_dist.runs import Run
-    from lwgan_dist.storage import Folder
+    from lwgan_dist.storage import Folder, inside
 
     run = Run(config)
-    folder = Folder.at(out or f"{storage}/{re.sub('[^A-Za-z0-9._-]+', '-', name)[:40]}-{run.fingerprint}")
+    folder = Folder.at(out or inside(storage, f"{re.sub('[^A-Za-z0-9._-]+', '-', name)[:40]}-{run.fingerprint}"))
     if dry_run:
         iterations = sum(stage.iterations for stage in run.stages)
         click.echo(f"run folder: {folder.location}\niterations: {iterations}\n", err=True)

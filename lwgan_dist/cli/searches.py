@@ -58,11 +58,11 @@ def tune(
     check_search(config, config_file, changes)
     check_device(config.execution)
     from lwgan_dist.search.search import Search
-    from lwgan_dist.storage import Folder
+    from lwgan_dist.storage import Folder, inside
 
     label = name or Path(config_file).stem
     with located_space(config_file, changes):
-        prepared = Search(config, Folder.at(f"{storage}/{label}"))
+        prepared = Search(config, Folder.at(inside(storage, label)))
     if dry_run:
         _show_search_plan(prepared, as_json)
         return

@@ -51,11 +51,11 @@ def study(
     check_name(name)
     config = at_address(read_config(StudyConfig, config_file, changes), address)
     check_device(config.execution)
-    from lwgan_dist.storage import Folder
+    from lwgan_dist.storage import Folder, inside
     from lwgan_dist.study.study import Study
 
     label = name or Path(config_file).stem
-    prepared = Study(config, Folder.at(f"{storage}/{label}"))
+    prepared = Study(config, Folder.at(inside(storage, label)))
     if dry_run:
         _show_plan(prepared, as_json)
         return

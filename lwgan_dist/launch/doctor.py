@@ -79,7 +79,6 @@ def _examine(joined: bool, storage: Folder, seconds: float) -> Checkup:
         examiners.try_connections(answered)
         if mark.error is None:
             mark.read_back(answered)
-            mark.remove()
             examiners.forget(mark, [node for node in answered if _wrote_elsewhere(node)])
     finally:
         mark.remove()

@@ -286,7 +286,7 @@ class RunMeter(_Exporter):
     """
 
     def __init__(self, folder: Folder, kind: str = "train") -> None:
-        super().__init__(kind, folder.location.rstrip("/").rpartition("/")[2])
+        super().__init__(kind, folder.name)
         self._checkpoints = folder.sub("checkpoints")
         self._newest: str | None = None
         self._safe = time.monotonic()

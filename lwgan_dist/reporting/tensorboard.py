@@ -1,5 +1,6 @@
 """TensorBoard files of a run, a study or a search, written from what is recorded of it."""
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from lwgan_dist.reporting.page import Row, finite
 from lwgan_dist.reporting.search_figures import PARAMETER
 from lwgan_dist.reporting.search_page import default_trial, ranked
 from lwgan_dist.results import RunResult
+
+logger = logging.getLogger("lwgan_dist")
 
 _MOST_CELLS = _MOST_TRIALS = 250
 _MEASURES = ("energy_distance", "sliced_wasserstein", "reconstruction", "miss", "dimension_error", "cpu_seconds")
@@ -36,12 +39,23 @@ class LiveLosses:
 
     def __exit__(self, *_error: object) -> None:
         if self._writer:
-            self._writer.close()
+            try:
+                self._writer.close()
+            except OSError as error:
+                self._give_up(error)
 
     def __call__(self, told: dict[str, Any]) -> None:
         """Write the losses of a progress record."""
         if self._writer:
-            _write_losses(self._writer, told["losses"], told["iteration"])
+            try:
+                _write_losses(self._writer, told["losses"], told["iteration"])
+            except OSError as error:
+                self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        """A view of the run is no reason to end it."""
+        logger.warning("TensorBoard shows no losses of this run until it is finished: %s", error)
+        self._writer = None
 
 
 def _write_losses(writer: SummaryWriter, losses: dict[str, float], iteration: int) -> None:

@@ -34,7 +34,7 @@ class Engine:
         self._verbose = verbose
         self._stack = ExitStack()
         self._pool: Pool | None = None
-        self._name = folder.location.rpartition("/")[2]
+        self._name = folder.name
         self._meter = Meter("search", self._name, _ended)
 
     def __enter__(self) -> Self:

@@ -50,7 +50,7 @@ def carry_out(task: Told) -> Generator[Told, None, Told]:
             f"{search.location}: this node does not see the search; use a shared folder or a URI as storage"
         )
     execution = ExecutionConfig.model_validate(task["execution"])
-    name = search.location.rpartition("/")[2]
+    name = search.name
     if task["kind"] == "member":
         with logs.context(search=name, member=task["key"]):
             return _member(task, search, execution)

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 PACK = 20
 """Runs of classical estimators in one task of Ray Tune: they take milliseconds."""
-BATCH = 2_000
-"""Tasks between two gatherings of the ledger."""
+BATCH = 8_000
+"""Tasks between two gatherings of the ledger. At the end of a batch places wait for its last task, so it is many tasks
+for each of a thousand places."""
 
 Planned = TypeVar("Planned")
 
@@ -60,7 +61,7 @@ class Engine:
         self._progress = progress
         self._verbose = verbose
         self._stack = ExitStack()
-        self._name = folder.location.rpartition("/")[2]
+        self._name = folder.name
         self._meter = Meter("study", self._name, _ended, _lost)
         self._pools: dict[str, Pool] = {}
 
@@ -111,7 +112,6 @@ class Engine:
                 if size > 1 and lost:  # one of them may have taken the process along: each on its own
                     lost = self._carry_out([[run] for run in told if run["key"] in lost], short, count)
                 unfinished |= lost
-                self._ledger.gather()
         return unfinished
 
     def _carry_out(
@@ -137,6 +137,7 @@ class Engine:
                 note(carry_out(task))
         else:
             reasons = self._on_ray(tasks, short, note)
+        self._ledger.gather()
         keys = self._ledger.keys()
         lost: dict[str, str] = {}
         for index, pack in enumerate(packs):

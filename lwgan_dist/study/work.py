@@ -51,7 +51,7 @@ def carry_out(task: dict[str, Any]) -> dict[str, Any]:
     execution = ExecutionConfig.model_validate(task["execution"])
     done: dict[str, Any] = {"runs": 0, "failed": 0, "cpu_seconds": 0.0, "unfinished": {}}
     for run in task["runs"]:
-        with logs.context(study=study.location.rpartition("/")[2], run=run["key"]):
+        with logs.context(study=study.name, run=run["key"]):
             _carry_out(run, study, ledger, execution, done)
     return done
 

@@ -239,9 +239,9 @@ def test_three_nodes_that_are_right(cluster, token):
     # a command with another Ray, or another Python
     for change, text in (
         ("ray.__version__ = '2.59.0'", "Ray 2.59.0"),
-        ("sys.version_info = (3, 12, 1)", "Python 3.12.1"),
+        ("ray._private.utils.compute_version_info = lambda: (ray.__version__, '3.12.1')", "Python 3.12.1"),
     ):
-        refused = cluster.doctor(first=f"import ray, sys; {change}")
+        refused = cluster.doctor(first=f"import ray; {change}")
         assert (refused.returncode, refused.stdout) == (5, "")
         (line,) = refused.stderr.splitlines()
         assert line.startswith(f"error: {cluster.address}: the cluster runs Ray {ray.__version__} with Python ")

@@ -144,6 +144,7 @@ def cluster() -> Iterator[Cluster]:
             pod.kill()
         network.close()
         shutil.rmtree(folder)
+        assert not any(psutil.pid_exists(pod.pid) for pod in started)  # and with it all others of its namespace
 
 
 def probe(pod: pods.Pod) -> dict:

@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import templates
@@ -60,8 +61,10 @@ exec chroot "$NEW" $AS_USER env -i "$@"
 """
 _AS_USER = (
     f"setpriv --reuid={UID} --regid={UID} --clear-groups --no-new-privs "
-    "--bounding-set=-all --inh-caps=-all --ambient-caps=-all"
+    "--bounding-set=-all --inh-caps=-all --ambient-caps=-all --pdeathsig KILL"
 )
+_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+"""Ends what it starts when the tests are killed. Pods say it again once they are another user, who loses it."""
 
 
 def missing() -> str | None:
@@ -84,7 +87,7 @@ class Network:
     """A bridge that nothing else reaches."""
 
     def __init__(self) -> None:
-        self._holder = subprocess.Popen(["unshare", "--net", "--fork", "--kill-child", "sleep", "infinity"])
+        self._holder = subprocess.Popen([*_WITH_US, "unshare", "--net", "--fork", "--kill-child", "sleep", "infinity"])
         self._pid, self._pods = child_of(self._holder), 0
         self._ip("link", "add", "br0", "type", "bridge")
         self._ip("link", "set", "br0", "up")
@@ -146,14 +149,14 @@ class Pod:
         }  # fmt: skip
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                ["unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child",
+                [*_WITH_US, "unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child",
                  "bash", "-c", _ROOT, "pod", *self._variables(), "bash", "-c", f"cd /home/ray; {command}"],
                 env={**OUTSIDE, **{key: str(value) for key, value in told.items()}},
                 stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
-        self._pid = child_of(self.process)
+        self.pid = child_of(self.process)
         if network is not None:
-            network.attach(self._pid)
+            network.attach(self.pid)
 
     def _variables(self) -> list[str]:
         return [f"{key}={value}" for key, value in self._environment.items()]
@@ -161,7 +164,7 @@ class Pod:
     def execute(self, command: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
         """What ``kubectl exec`` does: run a command in the container, as its user."""
         return subprocess.run(
-            ["nsenter", "--target", str(self._pid), "--mount", "--net", "--pid", "--ipc", "--uts", "--root", "--wd=/",
+            ["nsenter", "--target", str(self.pid), "--mount", "--net", "--pid", "--ipc", "--uts", "--root", "--wd=/",
              *self._as_user, "env", "-i", *self._variables(), *(f"{key}={value}" for key, value in environment.items()),
              "bash", "-c", f"cd /home/ray; {command}"],
             env=OUTSIDE, cwd="/", capture_output=True, text=True, timeout=timeout, check=False,
@@ -172,7 +175,8 @@ class Pod:
 
     def kill(self) -> None:
         """The pod is gone, at once and with everything in it."""
-        self.process.send_signal(signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)  # the first process of its namespace: the kernel ends all others
         self.process.wait()
 
 
