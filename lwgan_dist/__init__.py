@@ -3,13 +3,16 @@
 `LWGAN` is the scikit-learn estimator; the command line is ``lwgan-dist``.
 """
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lwgan_dist.estimator import LWGAN
 
-__version__ = version("lwgan-dist")
+try:
+    __version__ = version("lwgan-dist")
+except PackageNotFoundError:  # sources sent to a node that has only what they need
+    __version__ = "0+sources"
 __all__ = ["LWGAN", "__version__"]
 
 

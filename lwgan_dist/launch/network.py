@@ -11,9 +11,6 @@ import ray.train.torch
 from ray.train.constants import TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S
 from ray.train.torch.config import TorchConfig, _TorchBackend
 
-INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
-"""Where gloo and nccl look for the interface to use."""
-
 LEAVE_SECONDS = "5"
 """How long workers have to leave their group; they never do if their partner is lost, and Ray would wait 30 s."""
 
@@ -28,10 +25,10 @@ def interface_of(address: str) -> str | None:
 
 
 def use_interface_of_node() -> None:
-    """On a worker: let gloo and nccl use the interface that carries the node's Ray address, unless told otherwise.
+    """On a worker: let gloo use the interface that carries the node's Ray address, unless told otherwise.
 
     Left alone, gloo listens at the address of the host's name, which is often 127.0.0.1: workers on other nodes then
-    cannot reach it ("Gloo connectFullMesh failed").
+    cannot reach it ("Gloo connectFullMesh failed"). nccl leaves the loopback out by itself, and may know a faster one.
     """
     name = interface_of(ray.util.get_node_ip_address())
     if name is None:
@@ -40,8 +37,7 @@ def use_interface_of_node() -> None:
             ray.util.get_node_ip_address(),
         )
         return
-    for variable in INTERFACE_VARIABLES:
-        os.environ.setdefault(variable, name)
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
 class _Backend(_TorchBackend):  # type: ignore[misc]

@@ -69,7 +69,7 @@ def test_nodes_that_join_in_time_are_waited_for_and_it_is_said(ray, caplog):
     room.await_room(TWO, 2, joined=True)
     assert ray.now == 2
     (record,) = caplog.records
-    assert "waiting 120 s for nodes to join" in record.message
+    assert "waiting 120 s for nodes to join" in record.getMessage()
 
 
 def test_nodes_that_do_not_join_are_not_waited_for_for_ever(ray):

@@ -103,16 +103,17 @@ class Network:
         self.address = f"{self.head.address}:6379"
         self.head.start("--head", "--port=6379", "--num-cpus=0", "--include-dashboard=false",
                         f"--temp-dir={self.folder}/r", *arguments, **environment)  # fmt: skip
-        self.wait_for_nodes(1)
+        wait_for(lambda: self.head.address in self.alive(), 400, "the head", pause=2)
 
     def _host(self):
         self.hosts.append(Host(self, len(self.hosts)))
         return self.hosts[-1]
 
     def add(self, cpus=1):
-        """Another node, which joins."""
+        """Another node, which has joined: two that start at once on one file system may take the same sockets."""
         host = self._host()
         host.start(f"--address={self.address}", f"--num-cpus={cpus}")
+        wait_for(lambda: host.address in self.alive(), 400, f"{host.address} as a node", pause=2)
         return host
 
     def alive(self):
@@ -126,9 +127,6 @@ class Network:
                              stderr=subprocess.DEVNULL, text=True) as process:  # fmt: skip
             told = process.communicate(timeout=120)[0]
         return dict(entry.split("=") for entry in told.split())
-
-    def wait_for_nodes(self, count):
-        wait_for(lambda: len(self.alive()) >= count, 400, f"{count} nodes", pause=2)
 
     def drain(self, host, seconds=30):
         """Announce that a node will be taken away."""
