@@ -39,3 +39,16 @@ class ClusterError(UserError):
     """The Ray cluster cannot be reached, or refuses or lacks what was asked of it (exit code 5)."""
 
     exit_code = 5
+
+
+def refuse_client_address(address: str) -> None:
+    """Only who is on a node of a cluster joins it.
+
+    Raises:
+        ClusterError: the address is that of Ray Client or of a dashboard.
+    """
+    if address.startswith(("ray://", "http://", "https://")):
+        raise ClusterError(
+            f"{address}: a run is driven from inside the cluster, so that it does not end with a connection; use "
+            "'lwgan-dist submit CONFIG --address http://HEAD:8265 -- ..' from outside, or auto or HOST:PORT on a node"
+        )

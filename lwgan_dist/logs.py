@@ -42,6 +42,11 @@ _ENTERED: list[Mapping[str, Any]] = []
 _PROCESS: dict[str, Any] = {}
 """What holds for every record of this process."""
 
+SECRET_IN_URI = re.compile(
+    r"://[^@?\s]*:[^@?\s]*@|://\S*[?&](?:sig|[^=&\s]*(?:secret|token|key|password)[^=&\s]*)=", re.IGNORECASE
+)
+"""A URI with a password, or with a signature or key behind its question mark."""
+
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Categories of Unicode that move the cursor, reorder what is seen, or cannot be encoded."""

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 from pyarrow import fs
 
 from lwgan_dist.errors import ConfigError, InUseError
+from lwgan_dist.logs import SECRET_IN_URI
 from lwgan_dist.retries import StorageError, retried
 
 TEMPORARY = ".tmp-"
@@ -44,12 +44,12 @@ class Folder:
         """The folder at a local path or a URI; it need not exist.
 
         Raises:
-            ConfigError: a URI that pyarrow cannot open, or one with a password.
+            ConfigError: a URI that pyarrow cannot open, or one with a secret.
         """
         if "://" not in location:
             path = str(Path(location).expanduser().absolute())
             return cls(fs.LocalFileSystem(), path, path)
-        if urlsplit(location).password:
+        if SECRET_IN_URI.search(location):
             raise ConfigError(
                 "a storage location is written into results and logs, so it takes no secret: give it as the client of "
                 "the storage wants it, for S3 in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"

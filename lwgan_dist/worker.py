@@ -15,8 +15,8 @@ from lwgan_dist.errors import InUseError, NonFiniteLossError, RunFailedError
 
 Result = TypeVar("Result")
 
-PATIENCE_SECONDS = 60.0
-"""How long a run waits for another process to leave its folder."""
+PATIENCE_SECONDS = 150.0
+"""How long a run waits for another process to leave its folder. NFS keeps the lock of a lost node for some 90 s."""
 
 NUMERICAL = (NonFiniteLossError, ArithmeticError, np.linalg.LinAlgError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]
 """What an LWGAN run may end with that is its own doing: it counts as an incorrect estimate. Anything else, a full disk

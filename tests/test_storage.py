@@ -531,9 +531,13 @@ def test_opening_a_location_is_tried_again(monkeypatch):
         Folder.at("s3://bucket/a")
 
 
-def test_a_location_with_a_secret_is_refused_without_repeating_it():
+@pytest.mark.parametrize(
+    "location",
+    ["s3://me:hunter2@bucket/runs", "s3://me:hun/hunter2@bucket/runs", "abfss://c@a.net/p?sv=1&sig=hunter2"],
+)
+def test_a_location_with_a_secret_is_refused_without_repeating_it(location):
     with pytest.raises(ConfigError, match="takes no secret") as raised:
-        Folder.at("s3://me:hunter2@bucket/runs")
+        Folder.at(location)
     assert "hunter2" not in str(raised.value)
 
 

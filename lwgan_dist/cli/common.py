@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lwgan_dist import logs
-from lwgan_dist.errors import ConfigError, RunFailedError, UserError
+from lwgan_dist.errors import ConfigError, RunFailedError, UserError, refuse_client_address
 
 if TYPE_CHECKING:
     from lwgan_dist.config import ExecutionConfig, RunConfig, TrainConfig
@@ -47,7 +47,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             report(f"{error.filename or 'input or output'}: {error.strerror or error}")
             sys.exit(ConfigError.exit_code if error.errno in UNUSABLE else RunFailedError.exit_code)
         except KeyboardInterrupt:
-            click.echo("interrupted: the same command goes on from the last checkpoint, if one was written", err=True)
+            goes_on = ": the same command goes on from the last checkpoint, if one was written"
+            click.echo(f"interrupted{goes_on if command.__name__ in ('estimate', 'train') else ''}", err=True)
             sys.exit(INTERRUPTED)
 
     return guarded
@@ -111,6 +112,7 @@ def at_address(config: Told, address: str | None) -> Told:
     """A configuration that joins the cluster at an address, if one is given."""
     if address is None:
         return config
+    refuse_client_address(address)
     if config.execution.workers == 0:
         raise ConfigError("--address: is of no use with execution.workers = 0, which needs no Ray")
     return config.model_copy(update={"execution": config.execution.model_copy(update={"address": address})})

@@ -24,6 +24,7 @@ from lwgan_dist.cli.runs import train
 from lwgan_dist.cli.searches import tune
 from lwgan_dist.cli.studies import study
 from lwgan_dist.errors import ConfigError, RunFailedError
+from lwgan_dist.logs import SECRET_IN_URI
 
 if TYPE_CHECKING:
     from lwgan_dist.config import ExecutionConfig, SampleConfig
@@ -50,7 +51,10 @@ working_dir_option = click.option(
 )
 
 
-@click.command(short_help="Carry out study, tune or train on a cluster, as a Ray job.")
+@click.command(
+    short_help="Carry out study, tune or train on a cluster, as a Ray job.",
+    context_settings={"ignore_unknown_options": True},  # options of the command behind a -- that was forgotten
+)
 @click.argument("config_file", metavar="CONFIG.yaml")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- study|tune|train [key=value ...] [OPTIONS]")
 @http_address_option
@@ -98,10 +102,17 @@ def _prepared(config_file: str, command: tuple[str, ...], name: str | None, pyth
         what = f"{command[0]}: is none of them" if command else "there is none"
         raise ConfigError(f"what to carry out stands behind --, one of {', '.join(COMMANDS)}; {what}")
     kind, arguments = command[0], list(command[1:])
-    told = COMMANDS[kind].make_context(f"submit ... -- {kind}", [config_file, *arguments]).params
+    told = COMMANDS[kind].make_context(
+        f"submit ... -- {kind}", [config_file, *arguments], help_option_names=["-h", "--help"]
+    ).params
     check_name(told["name"])
+    if told["dry_run"]:
+        raise ConfigError("--dry-run: is for this machine; it is no job")
     if told["name"] is None and name is not None:
         arguments += ["--name", name]
+    elif told["name"] is not None and name not in (None, told["name"]):
+        raise ConfigError(f"--name {name}: the job has the name of its {kind}, which is {told['name']} behind the --")
+    name = name or told["name"]
     if told["address"] is not None:
         raise ConfigError("--address: belongs before the --; the command joins the cluster that carries it out")
     if "://" not in told["storage"] and not Path(told["storage"]).is_absolute():
@@ -114,8 +125,8 @@ def _prepared(config_file: str, command: tuple[str, ...], name: str | None, pyth
     _check_execution(execution)
     text = Path(config_file).read_text("utf-8-sig")
     for what, where in [(text, config_file), *((item, "the command") for item in arguments)]:
-        if re.search(r"\w://[^/\s@]*:[^/\s@]+@", what):
-            raise ConfigError(f"{where}: a URI with a password would be shown in the Jobs API: use --env-file")
+        if SECRET_IN_URI.search(what):
+            raise ConfigError(f"{where}: a URI with a secret would be shown in the Jobs API: use --env-file")
     default = re.sub("[^A-Za-z0-9._-]+", "-", Path(config_file).stem).lstrip("._-")[:64]
     return Submission(
         name=name or default or kind,

@@ -207,6 +207,10 @@ def moment(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
+class _UnwritableError(Exception):
+    """What a job says cannot be handed on: who reads it has gone, or the disk is full."""
+
+
 class Jobs:
     """The jobs of a cluster.
 
@@ -319,7 +323,10 @@ class Jobs:
         Raises:
             ClusterError: the connection was lost and did not come back within `RECONNECT_SECONDS`.
         """
-        return asyncio.run(self._follow(job, write, notify))
+        try:
+            return asyncio.run(self._follow(job, write, notify))
+        except _UnwritableError as error:
+            raise error.__cause__ or error from None
 
     async def _follow(self, job: Job, write: Callable[[str], None], notify: Callable[[str], None]) -> Job:
         said, lost = 0, None
@@ -331,7 +338,10 @@ class Jobs:
                         lost = None
                     position, text = piece
                     if position + len(text) > said:
-                        write(text[max(0, said - position) :])
+                        try:
+                            write(text[max(0, said - position) :])
+                        except OSError as error:  # not of the connection
+                            raise _UnwritableError(str(error)) from error
                         said = position + len(text)
                 now = await self._ended(job)
             except (ClientError, ClusterError, OSError, RuntimeError, TimeoutError) as error:

@@ -28,7 +28,7 @@ from ray.tune.search import Searcher, SearchGenerator
 
 from lwgan_dist.config import ExecutionConfig, WorkerRange
 from lwgan_dist.launch.metrics import Meter
-from lwgan_dist.launch.room import await_room, growth, resources, slots, waiting_for
+from lwgan_dist.launch.room import autoscaler_refuses, await_room, resources, slots, waiting_for
 from lwgan_dist.launch.session import session
 from lwgan_dist.launch.source import Listed, Report, Source, Task
 from lwgan_dist.launch.worker_logs import configure_worker, told_to_workers
@@ -84,10 +84,12 @@ def pool(
         ClusterError: no cluster at the address, or one in which no task would ever find a place.
     """
     nested = _workers(execution) > 1
-    with session(execution, _ENVIRONMENT, verbose=verbose, dashboard=nested) as joined:
+    with (
+        session(execution, _ENVIRONMENT, verbose=verbose, dashboard=nested) as joined,
+        meter or Meter("pool", "") as counting,
+    ):
         await_room(execution, _workers(execution), joined)
-        with meter or Meter("pool", "") as counting:
-            yield Pool(work, execution, scratch, counting, joined=joined, verbose=verbose)
+        yield Pool(work, execution, scratch, counting, joined=joined, verbose=verbose)
 
 
 class Pool:
@@ -148,12 +150,14 @@ class Pool:
             nonlocal looked, limit, waits
             if time.monotonic() > looked + REFRESH_SECONDS:
                 looked, there = time.monotonic(), self.slots
-                kinds = growth(self._execution) if self._joined else None
-                if kinds is not None:  # what waits calls the autoscaler
-                    most = sum(kind.fits * kind.nodes for kind in kinds) // _workers(self._execution)
-                    limit = max(there, min(most, 2 * there + AHEAD))
-                else:  # a group of workers would give up waiting in the end
-                    limit = there + max(1, there // 4) if self._joined and not several else there
+                if not self._joined:
+                    limit = there
+                elif several:  # few wait beyond: a group that waits for long gives up
+                    limit = there + 1
+                elif autoscaler_refuses(self._execution) is None:
+                    limit = there + max(1, there // 4)
+                else:  # what waits calls the autoscaler
+                    limit = 2 * there + AHEAD
                 if waits != (there == 0):
                     waits = there == 0
                     if waits:

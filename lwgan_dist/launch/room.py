@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import ray
-import ray._private.state
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
+from ray.core.generated import autoscaler_pb2
 
 from lwgan_dist.config import ExecutionConfig, WorkerRange
 from lwgan_dist.errors import ClusterError
@@ -15,19 +16,24 @@ from lwgan_dist.errors import ClusterError
 logger = logging.getLogger("lwgan_dist")
 
 
+PATIENCE_SECONDS = 3600.0
+"""How long an autoscaler has to add the nodes it was asked for."""
+
+LOOKS = 5
+"""How often in a row an autoscaler has to say that it cannot, before it is believed."""
+
+
 class Place(NamedTuple):
-    """A node, or a kind of nodes that may be added.
+    """A node.
 
     Attributes:
-        where: address of the node or name of the kind.
-        fits: workers that find place on one of them.
-        nodes: of that kind.
+        where: its address.
+        fits: workers that find place on it.
         arithmetic: why no more fit, in words.
     """
 
     where: str
     fits: int
-    nodes: int
     arithmetic: str
 
 
@@ -45,19 +51,16 @@ def fewest_workers(execution: ExecutionConfig) -> int:
     return workers.min if isinstance(workers, WorkerRange) else workers
 
 
-def place(where: str, count: int, present: Mapping[str, float], needed: Mapping[str, float]) -> Place:
+def place(where: str, present: Mapping[str, float], needed: Mapping[str, float]) -> Place:
     """How many workers that need ``needed`` each find place where ``present`` is."""
     fits, name = min((math.floor(present.get(name, 0.0) / each + 1e-9), name) for name, each in needed.items())
-    times = f"{count} nodes " if count > 1 else ""
-    return Place(
-        where, fits, count, f"{times}{where}: {present.get(name, 0.0):g} {name} hold {fits} of {name} {needed[name]:g}"
-    )
+    return Place(where, fits, f"{where}: {present.get(name, 0.0):g} {name} hold {fits} of {name} {needed[name]:g}")
 
 
 def room(execution: ExecutionConfig) -> list[Place]:
     """The live nodes."""
     return [
-        place(node["NodeManagerAddress"], 1, node["Resources"], resources(execution))
+        place(node["NodeManagerAddress"], node["Resources"], resources(execution))
         for node in ray.nodes()
         if node["Alive"]
     ]
@@ -68,21 +71,29 @@ def slots(execution: ExecutionConfig) -> int:
     return sum(place.fits for place in room(execution))
 
 
-def growth(execution: ExecutionConfig) -> list[Place] | None:
-    """The nodes that the autoscaler of the cluster may run in all, by kind; None if none has told what it may do."""
-    config = ray._private.state.state.get_cluster_config()
-    groups = [] if config is None else list(config.node_group_configs)
-    if not groups:
+def autoscaler_refuses(execution: ExecutionConfig) -> bool | None:
+    """Whether the cluster's autoscaler (v2) says that it has no node for a group of such workers; None if there is no
+    such autoscaler that says anything.
+    """
+    reply = autoscaler_pb2.GetClusterStatusReply()
+    try:
+        reply.ParseFromString(GcsClient(address=ray.get_runtime_context().gcs_address).get_cluster_status())
+    except ray.exceptions.RpcError:
         return None
-    return [place(group.name, group.max_count, dict(group.resources), resources(execution)) for group in groups]
+    state = reply.autoscaling_state
+    if not state.autoscaler_state_version:
+        return None
+    ours = resources(execution)
+    requests = [request for gang in state.infeasible_gang_resource_requests for request in gang.requests]
+    return any(dict(request.resources_bundle) == ours for request in [*requests, *state.infeasible_resource_requests])
 
 
 def await_room(execution: ExecutionConfig, workers: int, joined: bool) -> None:
-    """Refuse at once what can never find place; wait for what may.
+    """Wait until the nodes of a cluster hold the workers, and ask its autoscaler for them meanwhile; refuse what never
+    will find place.
 
-    Nodes of a cluster without an autoscaler may still be on their way, or be replaced: it is given
-    ``start_timeout_seconds``. One with an autoscaler is asked what it may add at most, and adds it when the workers are
-    placed.
+    A session of our own does not grow: it refuses at once. So does an autoscaler (v2), as soon as it has said that it
+    has no such nodes; else it has `PATIENCE_SECONDS`. Without one, nodes have ``start_timeout_seconds`` to join.
 
     Args:
         execution: what a worker needs.
@@ -90,37 +101,40 @@ def await_room(execution: ExecutionConfig, workers: int, joined: bool) -> None:
         joined: others use the session too, or nodes may join it.
 
     Raises:
-        ClusterError: neither the nodes that are there nor those that may come hold the workers.
+        ClusterError: the workers find no place.
     """
-    ends, told = time.monotonic() + execution.start_timeout_seconds, False
-    while True:
-        there = room(execution)
-        total = sum(item.fits for item in there)
-        if total >= workers:
-            return
-        text = (
-            f"{workers} worker{'s' if workers > 1 else ''} with {_needs(execution)} each must run at once, and there "
-            f"is place for {total} ({'; '.join(item.arithmetic for item in there) or 'no node'})"
-        )
-        mend = "lower what each needs (execution.cpus_per_worker, ..) or their number"
-        if not joined:
-            raise ClusterError(f"{text}: {mend}, or join a larger cluster (--address)")
-        kinds = growth(execution)
-        if kinds is not None:
-            if sum(kind.fits * kind.nodes for kind in kinds) >= workers:
-                logger.warning("%s: waiting for the autoscaler", text)
+    began, refusals, group = time.monotonic(), 0, None
+    try:
+        while True:
+            there = room(execution)
+            total = sum(item.fits for item in there)
+            if total >= workers:
                 return
-            most = "; ".join(kind.arithmetic for kind in kinds)
-            raise ClusterError(f"{text}, and the autoscaler may add too little ({most}): {mend}, or raise its limits")
-        if time.monotonic() > ends:
-            raise ClusterError(
-                f"{text}, and no node has joined within execution.start_timeout_seconds = "
-                f"{execution.start_timeout_seconds:g}: {mend}, or add nodes"
+            text = (
+                f"{workers} worker{'s' if workers > 1 else ''} with {_needs(execution)} each must run at once, and "
+                f"there is place for {total} ({'; '.join(item.arithmetic for item in there) or 'no node'})"
             )
-        if not told:
-            logger.warning("%s: waiting %g s for nodes to join", text, execution.start_timeout_seconds)
-            told = True
-        time.sleep(1.0)
+            mend = "lower what each needs (execution.cpus_per_worker, ..) or their number"
+            if not joined:
+                raise ClusterError(f"{text}: {mend}, or join a larger cluster (--address)")
+            if group is None:  # a group that waits is what an autoscaler acts upon
+                group = ray.util.placement_group([resources(execution)] * workers)
+                logger.warning(
+                    "%s: waiting for more nodes (execution.start_timeout_seconds = %g if there is no autoscaler)",
+                    text,
+                    execution.start_timeout_seconds,
+                )
+            refuses = autoscaler_refuses(execution)
+            refusals = refusals + 1 if refuses else 0
+            if refusals >= LOOKS:
+                raise ClusterError(f"{text}, and the autoscaler has no such nodes to add: {mend}, or raise its limits")
+            patience = execution.start_timeout_seconds if refuses is None else PATIENCE_SECONDS
+            if time.monotonic() > began + patience:
+                raise ClusterError(f"{text}, and no more nodes have joined within {patience:g} s: {mend}, or add nodes")
+            time.sleep(1.0)
+    finally:
+        if group is not None:
+            ray.util.remove_placement_group(group)
 
 
 def _needs(execution: ExecutionConfig) -> str:

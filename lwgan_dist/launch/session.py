@@ -3,8 +3,10 @@
 import io
 import logging
 import os
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, TextIO
@@ -13,7 +15,7 @@ import ray
 
 from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig
-from lwgan_dist.errors import ClusterError
+from lwgan_dist.errors import ClusterError, refuse_client_address
 from lwgan_dist.launch.token import check_token, private_token_file, refusal
 from lwgan_dist.launch.worker_logs import ray_fields
 
@@ -45,14 +47,10 @@ def session(
     for name, value in {**ENVIRONMENT, **environment}.items():
         os.environ.setdefault(name, value)
     if ray.is_initialized():
-        yield True
+        yield _OWN != [True]
         return
     address = address_of(execution)
-    if address.startswith(("ray://", "http://", "https://")):
-        raise ClusterError(
-            f"{address}: a run is driven from inside the cluster, so that it does not end with a connection; use "
-            "'lwgan-dist submit CONFIG --address http://HEAD:8265 -- ..' from outside, or auto or HOST:PORT on a node"
-        )
+    refuse_client_address(address)
     local: dict[str, Any] = {"include_dashboard": dashboard} if address == "local" else {}
     _check_reachable(address)
     private_token_file(create=address == "local")
@@ -69,11 +67,30 @@ def session(
         raise ClusterError(f"no Ray cluster could be reached at {address}: {error}") from error
     if logs.is_json():
         logs.configure("json", **ray_fields())
-    try:
-        with redirect_stdout(sys.stderr if verbose else _Brief(sys.stderr)):
+    with redirect_stdout(sys.stderr if verbose else _Brief(sys.stderr)), _terminable():
+        _OWN.append(address == "local")
+        try:
             yield address != "local"
+        finally:
+            _OWN.clear()
+            ray.shutdown()
+
+
+_OWN: list[bool] = []
+"""Whether the session that we have started is local; empty if it is somebody else's."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM, as schedulers send it, ends a command like Ctrl-C; Ray has made it a crash."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
     finally:
-        ray.shutdown()
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Brief(io.TextIOBase):

@@ -5,7 +5,6 @@ begun under Ray and finished without, and Ray's bookkeeping is a folder that is 
 """
 
 import logging
-import math
 import os
 import signal
 import threading
@@ -28,7 +27,7 @@ from torch import Tensor
 from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig, RunConfig, WorkerRange
 from lwgan_dist.data.sample import load_sample
-from lwgan_dist.errors import ClusterError, ConfigError, DataError, NonFiniteLossError, RunFailedError
+from lwgan_dist.errors import ClusterError, ConfigError, DataError, NonFiniteLossError, RunFailedError, UserError
 from lwgan_dist.launch.metrics import RunMeter
 from lwgan_dist.launch.network import GroupConfig
 from lwgan_dist.launch.room import await_room, fewest_workers, resources, waiting_for
@@ -47,8 +46,18 @@ REPORTS = 5
 ELASTIC_START_SECONDS = 8.0
 """How long an elastic group waits for as many workers as there seemed to be places for, before it counts anew."""
 
-START_PATIENCE_SECONDS = 3600.0
-"""For how long in all a group is tried to be placed, before the run is given up."""
+STARTS = 1000
+"""How often a group may fail to start, mostly for want of places, over a whole run; each time is some seconds or
+``start_timeout_seconds``."""
+
+LEAVE_SECONDS = 5.0
+"""How long the end of a run waits for who watches it, who may hang in the storage."""
+
+UNFIT: dict[int, tuple[type[UserError], str]] = {
+    1: (ClusterError, "not every node sees the run folder; use a shared folder or a URI"),
+    2: (DataError, "a worker reads other data than the command did: the table has changed or differs by node"),
+}
+"""Why workers do not begin, by the number that they tell each other."""
 
 NOTICE_SECONDS = 10.0
 """After how long without progress it is looked whether the workers wait for resources."""
@@ -123,7 +132,7 @@ def train_on_ray(
                 failure_config=ray.train.FailureConfig(
                     max_failures=execution.max_failures,
                     max_preemption_failures=-1,
-                    controller_failure_limit=math.ceil(START_PATIENCE_SECONDS / start_seconds),
+                    controller_failure_limit=STARTS,
                 ),
                 callbacks=[_CountAnew()],
             ),
@@ -137,9 +146,14 @@ def train_on_ray(
                 result = trainer.fit()
         except (TrainingFailedError, ControllerError) as error:
             raise RunFailedError(f"the training failed under Ray: {_innermost(error)}") from error
-        failure = (result.return_value or {}).get("failure")
-        if failure:
-            raise NonFiniteLossError(failure)
+        except ray.exceptions.RayActorError as error:
+            raise RunFailedError(f"the process that directs the training was lost: {_innermost(error)}") from error
+        answer = result.return_value or {}
+        if answer.get("unfit") in UNFIT:
+            kind, text = UNFIT[answer["unfit"]]
+            raise kind(f"{folder.location}: {text}")
+        if answer.get("failure"):
+            raise NonFiniteLossError(answer["failure"])
         folder.remove(".ray")
 
 
@@ -156,10 +170,10 @@ def _worker(told: dict[str, Any]) -> dict[str, Any]:
 
     folder = Folder.at(told["folder"])
     sample = load_sample(config.data, array)
-    if not folder.has("env.json"):
-        raise ClusterError(f"{folder.location}: this node does not see the run folder; use a shared folder or a URI")
-    if sample.digest != told["data_digest"]:
-        raise DataError("a worker reads other data than the command did: the table has changed or differs by node")
+    here = 1 if not folder.has("env.json") else 2 if sample.digest != told["data_digest"] else 0
+    unfit = max(int(code) for code in world.collect(torch.tensor([here], device=world.device)))
+    if unfit:  # all workers leave: a retry would end the same way
+        return {"unfit": unfit}
     try:
         with (
             logs.of_run(config.fingerprint(sample.digest)),
@@ -248,13 +262,16 @@ def _watched(
     def watch() -> None:
         nonlocal moved, waits
         while not ended.wait(pause):
-            look()
-            if time.monotonic() > moved + NOTICE_SECONDS:
-                moved = time.monotonic()
-                reason = waiting_for(execution)
-                if reason and not waits:
-                    waits = True
-                    logger.warning("waiting for %s", reason)
+            try:
+                look()
+                if time.monotonic() > moved + NOTICE_SECONDS:
+                    moved = time.monotonic()
+                    reason = waiting_for(execution)
+                    if reason and not waits:
+                        waits = True
+                        logger.warning("waiting for %s", reason)
+            except Exception:
+                logger.debug("progress cannot be read", exc_info=True)
 
     thread = threading.Thread(target=watch, name="progress", daemon=True)
     thread.start()
@@ -262,7 +279,8 @@ def _watched(
         yield
     finally:
         ended.set()
-        thread.join()
+        thread.join(LEAVE_SECONDS)
+    if not thread.is_alive():
         look()
 
 

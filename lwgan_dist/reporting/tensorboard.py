@@ -32,7 +32,11 @@ class LiveLosses:
     """
 
     def __init__(self, run_folder: Path | None) -> None:
-        self._writer = SummaryWriter(str(run_folder / "tb")) if run_folder else None
+        self._writer: SummaryWriter | None = None
+        try:
+            self._writer = SummaryWriter(str(run_folder / "tb")) if run_folder else None
+        except OSError as error:
+            self._give_up(error)
 
     def __enter__(self) -> Self:
         return self

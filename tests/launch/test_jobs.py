@@ -197,11 +197,39 @@ def submit(cluster, file, *arguments, code=0, options=()):
         (("study", "--storage", "/s", "execution.workers=0"), "beside the scheduler on the head"),
         (("study", "--storage", "/s", "execution.address=h:1"), "leave it out"),
         (("study", "--storage", "/s", "data=[{path: d/t.csv}]"), "the table d/t.csv: nodes need an absolute path"),
-        (("study", "--storage", "s3://key:word@bucket/x"), "a URI with a password would be shown"),
+        (("study", "--storage", "s3://key:word@bucket/x"), "a URI with a secret would be shown"),
+        (("study", "--storage", "s3://key:wo/rd@bucket/x"), "a URI with a secret would be shown"),
+        (("study", "--storage", "abfss://c@a.net/p?sv=1&sig=abc"), "a URI with a secret would be shown"),
+        (("study", "--storage", "/s", "--dry-run"), "it is no job"),
     ],
 )  # fmt: skip
 def test_refused_here(study_file, arguments, reason):
     assert reason in refused("submit", study_file, "--address", NOBODY, "--", *arguments)
+
+
+def test_the_job_and_its_study_have_one_name(study_file):
+    told = refused(
+        "submit", study_file, "--name", "a", "--address", NOBODY, "--", "study", "--storage", "/s", "--name", "b"
+    )
+    assert "the job has the name of its study, which is b" in told
+
+
+def test_who_reads_a_log_and_goes_ends_it(monkeypatch):
+    """A pipe that is closed is no connection that is lost."""
+    monkeypatch.setattr(jobs, "RECONNECT_SECONDS", 3600.0)
+    there = Jobs.__new__(Jobs)
+    there.address = "http://nowhere"
+
+    async def pieces(_job):
+        yield 0, "text"
+
+    there._pieces = pieces
+
+    def write(_text):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    with pytest.raises(BrokenPipeError):
+        there.follow(None, write, lambda _text: None)
 
 
 def test_options_of_the_command_are_checked_here(study_file):

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from ray.core.generated import autoscaler_pb2
 
 from lwgan_dist.config import ExecutionConfig, WorkerRange
 from lwgan_dist.errors import ClusterError
@@ -17,17 +18,16 @@ class Ray:
     """A cluster: nodes that join one a second, an autoscaler, placement groups."""
 
     def __init__(self, monkeypatch):
-        self.present, self.joining, self.kinds, self.groups, self.free = [], [], None, {}, {}
+        self.present, self.joining, self.groups, self.free = [], [], {}, {}
+        self.refuses, self.asked = None, []
         self.now = 0.0
         monkeypatch.setattr(room.ray, "nodes", lambda: self.present)
         monkeypatch.setattr(room.ray, "available_resources", lambda: self.free)
         monkeypatch.setattr(room.ray.util, "placement_group_table", lambda: self.groups)
-        monkeypatch.setattr(room.ray._private.state.state, "get_cluster_config", self._config)
+        monkeypatch.setattr(room.ray.util, "placement_group", lambda bundles: self.asked.append(bundles) or "group")
+        monkeypatch.setattr(room.ray.util, "remove_placement_group", lambda group: self.asked.append(group))
+        monkeypatch.setattr(room, "autoscaler_refuses", lambda _execution: self.refuses)
         monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: self.now, sleep=self._sleep))
-
-    def _config(self):
-        groups = [SimpleNamespace(name=n, resources=r, max_count=c) for n, r, c in self.kinds or []]
-        return None if self.kinds is None else SimpleNamespace(node_group_configs=groups)
 
     def _sleep(self, seconds):
         self.now += seconds
@@ -64,34 +64,42 @@ def test_a_session_of_our_own_does_not_grow(ray):
     assert ray.now == 0
 
 
-def test_nodes_that_join_in_time_are_waited_for_and_it_is_said(ray, caplog):
+def test_nodes_that_join_in_time_are_asked_for_and_waited_for_and_it_is_said(ray, caplog):
     ray.joining = [node(2), node(2)]
     room.await_room(TWO, 2, joined=True)
     assert ray.now == 2
+    assert ray.asked == [[{"CPU": 2.0}] * 2, "group"], "for an autoscaler to see, and no longer"
     (record,) = caplog.records
-    assert "waiting 120 s for nodes to join" in record.getMessage()
+    assert "waiting for more nodes" in record.getMessage()
 
 
-def test_nodes_that_do_not_join_are_not_waited_for_for_ever(ray):
-    ray.present = [node(2)]
-    with pytest.raises(ClusterError, match=r"no node has joined within execution.start_timeout_seconds = 120"):
+@pytest.mark.parametrize(("refuses", "seconds"), [(None, 120), (False, room.PATIENCE_SECONDS)])
+def test_nodes_that_do_not_join_are_not_waited_for_for_ever(ray, refuses, seconds):
+    ray.present, ray.refuses = [node(2)], refuses
+    with pytest.raises(ClusterError, match=rf"no more nodes have joined within {seconds:g} s"):
         room.await_room(TWO, 2, joined=True)
-    assert 120 <= ray.now <= 122
+    assert seconds <= ray.now <= seconds + 2
+    assert ray.asked[-1] == "group"
 
 
-def test_an_autoscaler_that_may_add_enough_is_left_to_it(ray, caplog):
-    ray.kinds = [("head", {"CPU": 0.0}, 1), ("small", {"CPU": 3.0}, 2)]
-    room.await_room(TWO, 2, joined=True)
-    assert ray.now == 0
-    assert "waiting for the autoscaler" in caplog.text
+def test_an_autoscaler_that_has_no_such_nodes_is_believed_when_it_has_said_so_for_some_seconds(ray):
+    ray.refuses = True
+    with pytest.raises(ClusterError, match=r"the autoscaler has no such nodes to add"):
+        room.await_room(TWO, 2, joined=True)
+    assert ray.now == room.LOOKS - 1
+    assert ray.asked[-1] == "group"
 
 
-@pytest.mark.parametrize("workers", [3, 4])
-def test_one_that_may_not_is_no_reason_to_wait(ray, workers):
-    ray.kinds = [("head", {"CPU": 0.0}, 1), ("small", {"CPU": 3.0}, 2)]
-    with pytest.raises(ClusterError, match=r"autoscaler may add too little .*2 nodes small: 3 CPU hold 1 of CPU 2"):
-        room.await_room(TWO, workers, joined=True)
-    assert ray.now == 0
+@pytest.mark.parametrize(("version", "bundle", "expected"), [(0, 2.0, None), (1, 2.0, True), (1, 3.0, False)])
+def test_what_an_autoscaler_says_is_read(monkeypatch, version, bundle, expected):
+    reply = autoscaler_pb2.GetClusterStatusReply()
+    reply.autoscaling_state.autoscaler_state_version = version
+    gang = reply.autoscaling_state.infeasible_gang_resource_requests.add()
+    gang.requests.add().resources_bundle["CPU"] = bundle
+    client = SimpleNamespace(get_cluster_status=reply.SerializeToString)
+    monkeypatch.setattr(room, "GcsClient", lambda address: client)
+    monkeypatch.setattr(room.ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="here:1"))
+    assert room.autoscaler_refuses(TWO) is expected
 
 
 def test_an_elastic_run_begins_with_its_fewest(ray):

@@ -30,7 +30,9 @@ def cluster(head_cpus=0):
     from ray.cluster_utils import Cluster
 
     os.environ.update(ENVIRONMENT)
-    made = Cluster(initialize_head=True, connect=False, head_node_args={"num_cpus": head_cpus, "include_dashboard": False})
+    made = Cluster(
+        initialize_head=True, connect=False, head_node_args={"num_cpus": head_cpus, "include_dashboard": False}
+    )
     try:
         yield made
     finally:
