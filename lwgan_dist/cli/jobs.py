@@ -102,9 +102,11 @@ def _prepared(config_file: str, command: tuple[str, ...], name: str | None, pyth
         what = f"{command[0]}: is none of them" if command else "there is none"
         raise ConfigError(f"what to carry out stands behind --, one of {', '.join(COMMANDS)}; {what}")
     kind, arguments = command[0], list(command[1:])
-    told = COMMANDS[kind].make_context(
-        f"submit ... -- {kind}", [config_file, *arguments], help_option_names=["-h", "--help"]
-    ).params
+    told = (
+        COMMANDS[kind]
+        .make_context(f"submit ... -- {kind}", [config_file, *arguments], help_option_names=["-h", "--help"])
+        .params
+    )
     check_name(told["name"])
     if told["dry_run"]:
         raise ConfigError("--dry-run: is for this machine; it is no job")

@@ -17,7 +17,7 @@ from lwgan_dist.configfile import to_yaml
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.ledger import Ledger
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900), needs_root]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800), needs_root]
 
 CUT_SECONDS = 30
 NO_TIME = ["cpu_seconds", "wall_seconds"]
@@ -55,7 +55,7 @@ def numbers(file):
 def test_a_study_whose_nodes_are_killed_drained_cut_off_and_added(tmp_path):
     file = tmp_path / "study.yaml"
     file.write_text(to_yaml(study_config({"execution.workers": 1}, **RUNS)))
-    done = run(["study", file, "execution.workers=0", "--storage", tmp_path / "straight", "--name", "study"])
+    done = run(["study", file, "execution.workers=0", "--storage", tmp_path / "straight", "--name", "study"], 1500)
     assert done.returncode == 0, done.stderr
 
     folder = tmp_path / "storage" / "study"
