@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 FAULTS = int(os.environ.get("FAULTS", "5"))
-ITERATIONS_EACH = 200
+ITERATIONS_EACH = 400
 EMBEDDING = ITERATIONS_EACH * FAULTS
 ITERATIONS = EMBEDDING + 20 + 2 + 4
 SETTINGS = [
@@ -96,7 +96,8 @@ def straight(cluster, config, tmp_path_factory):
 
 def points():
     """Random iterations, in order."""
-    chosen = sorted(secrets.randbelow(EMBEDDING - 100) + 50 for _ in range(FAULTS))
+    # A run that is told of a loss goes on until it comes, so the last fault is well before the end.
+    chosen = sorted(50 + secrets.randbelow(EMBEDDING * 3 // 4) for _ in range(FAULTS))
     print(f"\nfaults at iterations {chosen} of {ITERATIONS}")
     return chosen
 
@@ -226,5 +227,5 @@ def test_preempted(cluster, three, config, straight, tmp_path):
         three.append(cluster.add_node(num_cpus=1))
         assert written >= at
     training.finish()
-    assert len(training.recoveries) >= FAULTS - 1
+    assert len(training.recoveries) == FAULTS
     assert same(outcome(tmp_path), straight)
