@@ -110,13 +110,16 @@ def train(
     """
     from lwgan_dist.config import TrainConfig
     from lwgan_dist.configfile import located, read_config
-    from lwgan_dist.storage import inside
 
     check_name(name)
     config = read_config(TrainConfig, config_file, changes)
     if workers is not None:
         config = config.model_copy(update={"execution": config.execution.model_copy(update={"workers": workers})})
     config = at_address(config, address)
+    with located(config_file, changes):
+        check_manifold(config.run())
+    from lwgan_dist.storage import inside
+
     out = inside(storage, name) if name else None
     with located(config_file, changes):
         _carry_out(config.run(), config.execution, Path(config_file).stem, out, dry_run, as_json, verbose, storage)
