@@ -5,6 +5,7 @@ Without Ray.
 import ipaddress
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 Level = Literal["problem", "warning", "note", "ok"]
@@ -154,12 +155,15 @@ _SAME = "start all nodes from one image, or install there with pip install -c co
 _SAME_CODE = "start all nodes from one image, install the same commit there, or send the code: lwgan-dist submit"
 
 
+def _version_of(package: str, node: Mapping[str, Any]) -> tuple[str | None]:
+    return (node["versions"][package],)
+
+
 def _versions(checkup: Checkup) -> Iterator[_Told]:
     here = checkup.driver["versions"]
     for package in ("Python", "ray", "torch", "numpy", "lwgan-dist"):
         mine = here[package]
-        for theirs, names in _grouped(checkup.answered, lambda node: (node["versions"][package],)).items():  # noqa: B023
-            other = theirs[0]
+        for (other,), names in _grouped(checkup.answered, partial(_version_of, package)).items():
             if other == mine:
                 continue
             if other is None:

@@ -10,6 +10,7 @@ import re
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -95,7 +96,7 @@ class Ended:
     unfinished: tuple[str, ...] = ()
 
 
-class _Exporter:
+class _Exporter(ABC):
     """Hands numbers to Ray, from a thread, for the length of a block, which may be entered again within itself."""
 
     def __init__(self, kind: str, name: str) -> None:
@@ -153,9 +154,9 @@ class _Exporter:
             with self._lock:
                 self._counts[name, reason] += times
 
+    @abstractmethod
     def _gauges(self) -> Mapping[str, float]:
         """Their values now; at the end of the block, those that remain."""
-        raise NotImplementedError
 
     def _export(self) -> None:
         if not _is_driver():

@@ -161,7 +161,7 @@ class Pool:
                 if waits != (there == 0):
                     waits = there == 0
                     if waits:
-                        _log.warning("waiting for %s", waiting_for(self._execution))
+                        _log.warning("waiting for %s", waiting_for(self._execution) or "nodes that hold a task")
                     else:
                         _log.warning("goes on: there is place for tasks again")
             return limit

@@ -1,4 +1,4 @@
-"""What finds place in a cluster: now, and in the nodes that its autoscaler may add."""
+"""What finds place in a cluster, and how it is waited for."""
 
 import logging
 import math
@@ -15,7 +15,6 @@ from lwgan_dist.errors import ClusterError
 
 logger = logging.getLogger("lwgan_dist")
 
-
 PATIENCE_SECONDS = 3600.0
 """How long an autoscaler has to add the nodes it was asked for."""
 
@@ -27,12 +26,10 @@ class Place(NamedTuple):
     """A node.
 
     Attributes:
-        where: its address.
         fits: workers that find place on it.
         arithmetic: why no more fit, in words.
     """
 
-    where: str
     fits: int
     arithmetic: str
 
@@ -54,7 +51,7 @@ def fewest_workers(execution: ExecutionConfig) -> int:
 def place(where: str, present: Mapping[str, float], needed: Mapping[str, float]) -> Place:
     """How many workers that need ``needed`` each find place where ``present`` is."""
     fits, name = min((math.floor(present.get(name, 0.0) / each + 1e-9), name) for name, each in needed.items())
-    return Place(where, fits, f"{where}: {present.get(name, 0.0):g} {name} hold {fits} of {name} {needed[name]:g}")
+    return Place(fits, f"{where}: {present.get(name, 0.0):g} {name} hold {fits} of {name} {needed[name]:g}")
 
 
 def room(execution: ExecutionConfig) -> list[Place]:

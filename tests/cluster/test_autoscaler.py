@@ -22,16 +22,8 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def cluster():
-    with nodes.cluster() as made:
-        yield made
-
-
-def command(cluster, tmp_path, *changes):
-    file = tmp_path / "run.yaml"
-    file.write_text("data: {source: manifold, name: s_curve}\n")
-    return ["train", file, *SETTINGS, *changes, "--storage", tmp_path, "--name", "run", "--address", cluster.address]
+def command(config, cluster, tmp_path, *changes):
+    return ["train", config, *SETTINGS, *changes, "--storage", tmp_path, "--name", "run", "--address", cluster.address]
 
 
 def wanted(cluster):
@@ -42,8 +34,16 @@ def wanted(cluster):
     return [[dict(request.resources_bundle) for request in gang.requests] for gang in gangs]
 
 
-def test_two_workers_find_place_on_nodes_that_are_added(cluster, tmp_path):
-    process = nodes.start([*command(cluster, tmp_path, "execution.workers=2")], tmp_path / "log")
+def test_without_nodes_that_join_it_ends(config, cluster, tmp_path):
+    done = nodes.run(command(config, cluster, tmp_path, "execution.workers=1", "execution.start_timeout_seconds=5"))
+    assert done.returncode == 5, done.stderr
+    assert "no more nodes have joined within 5 s" in done.stderr
+    assert "Traceback" not in done.stderr
+    nodes.wait_for(lambda: wanted(cluster) == [], what="the request is withdrawn")
+
+
+def test_two_workers_find_place_on_nodes_that_are_added(config, cluster, tmp_path):
+    process = nodes.start([*command(config, cluster, tmp_path, "execution.workers=2")], tmp_path / "log")
     asked = nodes.wait_for(lambda: wanted(cluster), what="a request")
     assert asked == [[{"CPU": 1.0}, {"CPU": 1.0}]]
     for _ in range(2):
@@ -52,11 +52,3 @@ def test_two_workers_find_place_on_nodes_that_are_added(cluster, tmp_path):
     assert "waiting for more nodes" in (tmp_path / "log").read_text()
     assert json.loads((tmp_path / "run" / "result.json").read_text())["workers"] == 2
     assert wanted(cluster) == []
-
-
-def test_without_nodes_that_join_it_ends(cluster, tmp_path):
-    done = nodes.run(command(cluster, tmp_path, "execution.workers=1", "execution.start_timeout_seconds=5"))
-    assert done.returncode == 5, done.stderr
-    assert "no more nodes have joined within 5 s" in done.stderr
-    assert "Traceback" not in done.stderr
-    nodes.wait_for(lambda: wanted(cluster) == [], what="the request is withdrawn")

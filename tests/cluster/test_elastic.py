@@ -26,19 +26,6 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    with nodes.cluster() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    path = tmp_path_factory.mktemp("config") / "run.yaml"
-    path.write_text("data: {source: manifold, name: s_curve}\n")
-    return path
-
-
 def command(config, storage, *extra):
     return ["train", config, *SETTINGS, *extra, "--storage", storage, "--name", "run", "--json"]
 

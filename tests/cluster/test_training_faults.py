@@ -35,12 +35,6 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    with nodes.cluster() as made:
-        yield made
-
-
 @pytest.fixture
 def three(cluster):
     """Three nodes of one CPU."""
@@ -49,13 +43,6 @@ def three(cluster):
     for node in present:
         if node in cluster.worker_nodes:
             nodes.lose(cluster, node)
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    path = tmp_path_factory.mktemp("config") / "run.yaml"
-    path.write_text("data: {source: manifold, name: s_curve}\n")
-    return path
 
 
 def command(config, storage, cluster, *extra):
