@@ -28,7 +28,7 @@ test-faults: setup  ## studies and searches killed ten times, nodes too; KILLS=5
 		tests/study/test_study_on_ray.py tests/search/test_search_on_ray.py
 
 test-cluster: setup  ## training and studies on several nodes that are lost, drained, cut off; jobs, tokens, SLURM; FAULTS=50 for more
-	FAULTS=$(FAULTS) $(BIN)/python -m pytest -s -m cluster tests/cluster
+	FAULTS=$(FAULTS) $(BIN)/python -m pytest -s -m cluster
 
 check: setup  ## lint, types, import contracts
 	$(BIN)/ruff check .

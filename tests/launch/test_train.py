@@ -1,4 +1,6 @@
-"""Runs under Ray Train on this machine, through the command that a user types."""
+"""Runs under Ray Train on this machine, through the command that a user types. Those marked ``cluster`` are carried out
+by ``make test-cluster``.
+"""
 
 import json
 import os
@@ -148,6 +150,7 @@ def test_a_killed_worker_is_replaced_and_the_result_is_bit_equal(config, uninter
     assert all(np.array_equal(tensors[name], uninterrupted[name]) for name in uninterrupted)
 
 
+@pytest.mark.cluster
 def test_a_killed_driver_started_again_gives_the_same_bits(config, uninterrupted, tmp_path):
     arguments = command(config, tmp_path, *SLOWER, "--workers", "2")
     driver = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -175,6 +178,7 @@ def test_a_table_at_a_relative_path_is_read_by_the_workers(tmp_path):
     assert json.loads(done.stdout)["rows"] == 300
 
 
+@pytest.mark.cluster
 def test_an_interrupted_run_ends_with_130_and_goes_on(config, uninterrupted, tmp_path):
     arguments = command(config, tmp_path, *SLOWER, "--workers", "2")
     driver = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -199,6 +203,7 @@ def test_a_diverging_run_ends_with_a_clear_error_and_is_not_retried(config, tmp_
     assert not (tmp_path / "run" / "result.json").exists()
 
 
+@pytest.mark.cluster
 def test_an_elastic_group_gives_the_result_of_a_fixed_one(config, two_workers, tmp_path):
     run, _ = two_workers
     done = train(config, tmp_path, "execution.workers={min: 1, max: 2}")

@@ -112,6 +112,7 @@ def test_ctrl_c_leaves_a_state_that_resumes(straight, tmp_path):
     is_that_of(folder, straight)
 
 
+@pytest.mark.faults
 def test_a_node_of_two_dies(straight, tmp_path):
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
