@@ -46,6 +46,9 @@ REPORTS = 5
 ELASTIC_START_SECONDS = 8.0
 """How long an elastic group waits for as many workers as there seemed to be places for, before it counts anew."""
 
+COUNT_SECONDS = 60.0
+"""For how long places are counted anew after a loss."""
+
 STARTS = 1000
 """How often a group may fail to start, mostly for want of places, over a whole run; each time is some seconds or
 ``start_timeout_seconds``."""
@@ -221,18 +224,26 @@ def _interruptible() -> Iterator[None]:
 
 
 class _CountAnew(UserCallback):  # type: ignore[misc]
-    """In Train's controller: after a loss, the places are counted anew at once. Otherwise Ray's coordinator, which
-    looks at the nodes every 20 s, gives an elastic group back the place on the node that was lost.
+    """In Train's controller: after a loss, the places are counted anew again and again. Otherwise Ray's coordinator,
+    which looks at the nodes every 20 s, gives an elastic group back the place on the node that was lost; and a node is
+    known to be lost some time after its workers are.
     """
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        threading.Thread(target=self._count, name="count-anew", daemon=True).start()
+
+    @staticmethod
+    def _count() -> None:
         with suppress(Exception):  # without it, only slower
             from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
                 get_or_create_autoscaling_coordinator,
             )
 
             coordinator = get_or_create_autoscaling_coordinator()
-            ray.get(coordinator.get_reserved_resources.remote("lwgan_dist", recompute=True), timeout=5)
+            ends = time.monotonic() + COUNT_SECONDS
+            while time.monotonic() < ends:
+                ray.get(coordinator.get_reserved_resources.remote("lwgan_dist", recompute=True), timeout=5)
+                time.sleep(2.0)
 
 
 @contextmanager
