@@ -22,8 +22,10 @@ RECOVERY_SECONDS = float(os.environ.get("RECOVERY_SECONDS", "120"))
 SETTINGS = [
     "data.n=600", "networks.width=16", "networks.latent_dim=3", "score.evaluations=4", "schedule.batch_size=256",
     "schedule.matching_iterations=20", "schedule.critic_iterations=40", "schedule.scoring_interval=2",
-    "precision=float64", "execution.checkpoint_seconds=2",
+    "precision=float64", "execution.checkpoint_seconds=2", "schedule.embedding_learning_rate=3e-5",
 ]  # fmt: skip
+"""The low rate keeps the rounding of another number of workers from growing: at the default rate it grows tenfold every
+700 to 1,000 iterations, from 1e-16 to the third digit of a score over the run."""
 
 
 def command(config, storage, *extra):
@@ -42,16 +44,17 @@ def test_a_group_shrinks_and_grows(cluster, config, tmp_path):
         pids = {pid for node in present for pid in nodes.trainers_of(node)}
         return pids if len(pids) == size and not pids & set(old) else None
 
-    def trains(pids, what):
+    def trains(pids, what, iterations=1):
         assert process.poll() is None, log.read_text()[-3000:]
         stamp = (run / "progress.json").stat().st_mtime_ns if (run / "progress.json").exists() else 0
         nodes.wait_for(
-            lambda: nodes.iteration_of(run) > 0 and (run / "progress.json").stat().st_mtime_ns > stamp, what=what
+            lambda: nodes.iteration_of(run) >= iterations and (run / "progress.json").stat().st_mtime_ns > stamp,
+            what=what,
         )
         assert process.poll() is None, log.read_text()[-3000:]
         return pids
 
-    first = trains(nodes.wait_for(lambda: group(2), what="a group of two"), "training of two")
+    first = trains(nodes.wait_for(lambda: group(2), what="a group of two"), "training of two", iterations=2000)
     lost = present.pop()
     at = time.monotonic()
     nodes.lose(cluster, lost)
@@ -66,6 +69,7 @@ def test_a_group_shrinks_and_grows(cluster, config, tmp_path):
     print(f"with two {grown:.1f} s after another joined (iteration {nodes.iteration_of(run)})")
     assert process.wait(timeout=1200) == 0, log.read_text()[-3000:]
     assert shrunk < RECOVERY_SECONDS
+    assert shrunk_at >= 1000  # from a checkpoint, not from the beginning
 
     fixed = nodes.run(command(config, tmp_path / "fixed", length, "execution.workers=0"), timeout=1200)
     assert fixed.returncode == 0, fixed.stderr
@@ -73,7 +77,7 @@ def test_a_group_shrinks_and_grows(cluster, config, tmp_path):
     assert ours["workers"] == 2
     assert ours["dimension"] == theirs["dimension"]
     print("largest difference of a rank score:", max(abs(a - b) for a, b in zip(flat(ours), flat(theirs), strict=True)))
-    assert flat(ours) == pytest.approx(flat(theirs), rel=1e-6, abs=1e-8)
+    assert flat(ours) == pytest.approx(flat(theirs), rel=1e-9, abs=1e-9)
 
 
 def flat(result):
