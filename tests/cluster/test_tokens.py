@@ -55,7 +55,7 @@ def refused(told, reason):
 @pytest.mark.parametrize("who", TOKENS)
 def test_job_submission(head, config, tmp_path, who):
     environment = head.client_environment(TOKENS[who])
-    submit = ("submit", config, "--name", f"by-{who}", "--address", head.url, "--", "train", "--dry-run")
+    submit = ("submit", config, "--name", f"by-{who}", "--address", head.url, "--", "train")
     told = run(environment, *submit, "--storage", str(tmp_path))
     listed = run(environment, "job", "list", "--address", head.url)
     if who == "right":
