@@ -21,7 +21,7 @@ run: setup  ## the main job: a small consistency study, table and figure of P(co
 	$(BIN)/lwgan-dist study tune_configs/study/quickstart.yaml
 
 test: setup  ## the tests, under 15 minutes on 2 cores
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest
 
 test-faults: setup  ## studies and searches killed ten times, nodes too; KILLS=50 for more
 	KILLS=$(KILLS) $(BIN)/python -m pytest -s -m 'faults or not faults' \
