@@ -20,7 +20,7 @@ setup: .venv/.ready  ## make .venv with lwgan-dist in it
 run: setup  ## the main job: a small consistency study, table and figure of P(correct) against n; some minutes on 2 cores
 	$(BIN)/lwgan-dist study tune_configs/study/quickstart.yaml
 
-test: setup  ## the tests, under 15 minutes on 2 cores
+test: setup  ## the tests; 15 to 30 minutes on 2 cores, by the processor
 	$(BIN)/python -m pytest
 
 test-faults: setup  ## studies and searches killed ten times, nodes too; KILLS=50 for more
