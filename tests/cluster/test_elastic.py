@@ -24,8 +24,8 @@ SETTINGS = [
     "schedule.matching_iterations=20", "schedule.critic_iterations=40", "schedule.scoring_interval=2",
     "precision=float64", "execution.checkpoint_seconds=2", "schedule.embedding_learning_rate=3e-5",
 ]  # fmt: skip
-"""The low rate keeps the rounding of another number of workers from growing: at the default rate it grows tenfold every
-700 to 1,000 iterations, from 1e-16 to the third digit of a score over the run."""
+"""The low rate keeps the rounding of another number of workers from growing: at the default rate it grows about tenfold
+every 600 iterations, from 1e-16 to the third digit of a score over the run."""
 
 
 def command(config, storage, *extra):
