@@ -20,8 +20,15 @@ setup: .venv/.ready  ## make .venv with lwgan-dist in it
 run: setup  ## the main job: a small consistency study, table and figure of P(correct) against n; some minutes on 2 cores
 	$(BIN)/lwgan-dist study tune_configs/study/quickstart.yaml
 
-test: setup  ## the tests; 15 to 30 minutes on 2 cores, by the processor
-	$(BIN)/python -m pytest
+# Tests that start a local Ray wait most of the time: they run beside the others, and their output comes at the end.
+test: setup  ## the tests; 10 to 20 minutes on 2 cores, by the processor
+	@told=$$(mktemp); \
+	$(BIN)/python -m pytest -m 'ray and not faults and not cluster' >"$$told" 2>&1 & \
+	ray=$$!; trap 'kill -TERM $$ray; rm -f "$$told"; exit 130' INT TERM; \
+	others=0; $(BIN)/python -m pytest -m 'not ray and not faults and not cluster' || others=$$?; \
+	echo 'waiting for the tests that start a local Ray'; \
+	local_ray=0; wait $$ray || local_ray=$$?; cat "$$told"; rm -f "$$told"; \
+	exit $$((others > local_ray ? others : local_ray))
 
 test-faults: setup  ## studies and searches killed ten times, nodes too; KILLS=50 for more
 	KILLS=$(KILLS) $(BIN)/python -m pytest -s -m 'faults or not faults' \

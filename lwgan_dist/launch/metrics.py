@@ -216,6 +216,11 @@ class Meter(_Exporter):
         with self._lock:
             self._remaining = runs
 
+    @property
+    def running(self) -> int:
+        """Tasks that have a place."""
+        return self._running
+
     def tasks(self, running: int, waiting: int) -> None:
         """How many there are now."""
         self._running, self._waiting = running, waiting

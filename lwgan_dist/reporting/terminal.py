@@ -167,10 +167,10 @@ class _CountingBar(_Bar):
     def _count(self, done: int) -> str:
         return f"{done} {self._what}" if self._total is None else f"{done}/{self._total} {self._what}"
 
-    def _show(self, done: int, parts: Sequence[str]) -> None:
+    def _show(self, done: int, parts: Sequence[str], running: int) -> None:
         """Show the count with further parts and the time left, on a bar always, else if a line is due."""
         state = ", ".join([self._count(done), *parts])
-        if left := self._left(done):
+        if left := self._left(done, running):
             state += f", {left} left"
         if self._bar:
             self._bar.update(self._task, completed=done, total=self._total, state=escape(state))
@@ -183,11 +183,16 @@ class _CountingBar(_Bar):
             self._last = (done, time.monotonic())
             self.say(f"{self._label}  {state}")
 
-    def _left(self, done: int) -> str:
-        """The time that the rest takes at the speed of the phase so far; empty if there is no telling."""
+    def _left(self, done: int, running: int) -> str:
+        """The time that the rest takes at the speed of the phase so far; empty if there is no telling.
+
+        Those under way count as half done: else the first that ends, of many at once, would make the rest seem to take
+        as many times too long.
+        """
         if self._total is None or not self._start < done < self._total:
             return ""
-        return _duration((self._total - done) * (time.monotonic() - self._began) / (done - self._start))
+        half = min(running, self._total - done) / 2
+        return _duration((self._total - done - half) * (time.monotonic() - self._began) / (done - self._start + half))
 
 
 class StudyProgress(_CountingBar):
@@ -211,16 +216,17 @@ class StudyProgress(_CountingBar):
         """
         self._begin(total, what, done)
 
-    def update(self, done: int, failed: int, cpu_seconds: float) -> None:
+    def update(self, done: int, failed: int, cpu_seconds: float, running: int = 0) -> None:
         """Show how far the phase is.
 
         Args:
             done: runs that have ended, failed ones among them.
             failed: of them, those without a dimension.
             cpu_seconds: processor time of all of them.
+            running: runs that are under way.
         """
         if self._shown:
-            self._show(done, [f"{failed} failed", _cpu(cpu_seconds)])
+            self._show(done, [f"{failed} failed", _cpu(cpu_seconds)], running)
 
 
 class SearchProgress(_CountingBar):
@@ -244,7 +250,15 @@ class SearchProgress(_CountingBar):
         """
         self._begin(total, what, done)
 
-    def update(self, done: int, failed: int, stopped: int, best: tuple[float, int] | None, cpu_seconds: float) -> None:
+    def update(
+        self,
+        done: int,
+        failed: int,
+        stopped: int,
+        best: tuple[float, int] | None,
+        cpu_seconds: float,
+        running: int = 0,
+    ) -> None:
         """Show how far the phase is.
 
         Args:
@@ -253,13 +267,14 @@ class SearchProgress(_CountingBar):
             stopped: of them, those that the scheduler ended.
             best: smallest objective and number of its trial; None if there is none yet, or several objectives.
             cpu_seconds: processor time of all of them.
+            running: trials that are under way.
         """
         if not self._shown:
             return
         parts = [f"{stopped} stopped"] if stopped else []
         parts += [f"{failed} failed"] if failed else []
         parts += [f"best {number_text(best[0])} (trial {best[1]})"] if best else []
-        self._show(done, [*parts, _cpu(cpu_seconds)])
+        self._show(done, [*parts, _cpu(cpu_seconds)], running)
 
 
 def _cpu(seconds: float) -> str:

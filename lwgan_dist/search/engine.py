@@ -52,6 +52,11 @@ class Engine:
             execution = execution.model_copy(update={"workers": 0})
         return {"search": self._folder.location, "execution": execution.model_dump(mode="json")}
 
+    @property
+    def running(self) -> int:
+        """Tasks that have a place on Ray."""
+        return self._meter.running
+
     def serve(self, source: Source) -> None:
         """Carry out tasks until their source is dry.
 

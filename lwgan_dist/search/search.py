@@ -46,8 +46,16 @@ class Progress(Protocol):
     def begin(self, total: int | None, what: str, done: int = 0) -> None:
         """A phase of so many trials or runs begins, of which some have ended before."""
 
-    def update(self, done: int, failed: int, stopped: int, best: tuple[float, int] | None, cpu_seconds: float) -> None:
-        """Where the phase stands; ``best`` is objective and number of the best trial."""
+    def update(
+        self,
+        done: int,
+        failed: int,
+        stopped: int,
+        best: tuple[float, int] | None,
+        cpu_seconds: float,
+        running: int,
+    ) -> None:
+        """Where the phase stands; ``best`` is objective and number of the best trial, ``running`` are under way."""
 
 
 @dataclass(frozen=True)
@@ -302,7 +310,7 @@ class Search:
             seconds += sum(member.cpu_seconds for member in members)
             done = (generation + 1) * count
             failed = sum(member.value is None for member in members)
-            progress.update(done, failed, 0, None, seconds)
+            progress.update(done, failed, 0, None, seconds, 0)
 
         generations = population.train(initial, engine, told)
         finalists = population.finalists(generations[-1])
@@ -330,6 +338,7 @@ class Search:
                 states.count("stopped"),
                 (best.outcome.objectives[0], best.number) if best and best.outcome.objectives else None,
                 sum(item.record.cpu_seconds for item in queue.ended.values() if item.record),
+                engine.running,
             )
 
         queue = self._queue(chosen, lambda trial: self._task(engine, trial), limit, ended)
@@ -373,7 +382,7 @@ class Search:
             record = known[answer["key"]] = TrialRecord(**answer)
             spent, failed = spent + record.cpu_seconds, failed + (record.failure is not None)
             done = len(known.keys() & missing.keys())
-            progress.update(done, int(failed), 0, None, spent)
+            progress.update(done, int(failed), 0, None, spent, engine.running)
 
         lost = engine.finish([self._task(engine, trial) for trial in missing.values()], note)
         names = list(missing)

@@ -37,8 +37,8 @@ class Progress(Protocol):
     def begin(self, total: int, what: str) -> None:
         """A phase of so many runs begins."""
 
-    def update(self, done: int, failed: int, cpu_seconds: float) -> None:
-        """Where the phase stands."""
+    def update(self, done: int, failed: int, cpu_seconds: float, running: int) -> None:
+        """Where the phase stands; ``running`` runs are under way."""
 
 
 class Engine:
@@ -75,17 +75,18 @@ class Engine:
     def finish(
         self,
         runs: Sequence[Planned],
-        is_short: Callable[[Planned], bool],
         describe: Callable[[Planned], RunTask],
         what: str,
+        *,
+        short: bool = False,
     ) -> dict[str, str]:
-        """Carry out runs; returns reasons by key of those that did not finish.
+        """Carry out runs of one kind, a phase; returns reasons by key of those that did not finish.
 
         Args:
-            runs: in this order, the short ones after the others.
-            is_short: they come several in a task.
+            runs: in this order. They cost about the same: the progress forecasts the others from those that ended.
             describe: what the worker is told about a run.
             what: they are, for the progress.
+            short: they take milliseconds and come several in a task.
 
         Raises:
             ClusterError: no cluster, or one without the resources.
@@ -101,17 +102,15 @@ class Engine:
             nonlocal done, failed, seconds
             done, failed, seconds = done + told["runs"], failed + told["failed"], seconds + told["cpu_seconds"]
             unfinished.update(told["unfinished"])
-            self._progress.update(done, failed, seconds)
+            self._progress.update(done, failed, seconds, size * self._meter.running)
 
-        for short in (False, True):
-            size = PACK if short else 1
-            part = [run for run in runs if is_short(run) == short]
-            for start in range(0, len(part), BATCH * size):
-                told = [describe(run) for run in part[start : start + BATCH * size]]
-                lost = self._carry_out([told[i : i + size] for i in range(0, len(told), size)], short, count)
-                if size > 1 and lost:  # one of them may have taken the process along: each on its own
-                    lost = self._carry_out([[run] for run in told if run["key"] in lost], short, count)
-                unfinished |= lost
+        size = PACK if short else 1
+        for start in range(0, len(runs), BATCH * size):
+            told = [describe(run) for run in runs[start : start + BATCH * size]]
+            lost = self._carry_out([told[i : i + size] for i in range(0, len(told), size)], short, count)
+            if size > 1 and lost:  # one of them may have taken the process along: each on its own
+                lost = self._carry_out([[run] for run in told if run["key"] in lost], short, count)
+            unfinished |= lost
         return unfinished
 
     def _carry_out(

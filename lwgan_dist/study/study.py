@@ -146,7 +146,7 @@ class Study:
                 refits = refits_of(planned, self.ledger, self.config.bootstrap)
                 keys = self.ledger.keys()
                 todo = list({refit.key: refit for refit in refits if refit.key not in keys}.values())
-                unfinished |= engine.finish(todo, lambda _refit: False, self._refit_task, "bootstrap refits")
+                unfinished |= engine.finish(todo, self._refit_task, "bootstrap refits")
             if not unfinished:
                 self.folder.remove(SCRATCH)
             tables = self.tables(planned, refits)
@@ -163,7 +163,10 @@ class Study:
         while True:
             planned = self._runs(replicates)
             todo = [run for run in self.missing(planned) if run.key not in unfinished]
-            unfinished |= engine.finish(todo, lambda run: run.group.kind == "classical", self._task, "runs")
+            classical = [run for run in todo if run.group.kind == "classical"]
+            fitted = [run for run in todo if run.group.kind == "lwgan"]
+            unfinished |= engine.finish(fitted, self._task, "LWGAN runs")
+            unfinished |= engine.finish(classical, self._task, "classical runs", short=True)
             stop = self.config.stop_when
             if stop is None:
                 return planned, unfinished

@@ -115,7 +115,7 @@ class _Silent:
     def begin(self, total: int, what: str) -> None:
         pass
 
-    def update(self, done: int, failed: int, cpu_seconds: float) -> None:
+    def update(self, done: int, failed: int, cpu_seconds: float, running: int) -> None:
         pass
 
 

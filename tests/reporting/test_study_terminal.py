@@ -1,7 +1,9 @@
 """What a study shows in the terminal and in TensorBoard."""
 
 import io
+import re
 
+import numpy as np
 import pytest
 import study_tables
 from rich.console import Console
@@ -78,6 +80,29 @@ def test_progress_without_terminal_is_a_line_every_tenth(capsys, monkeypatch):
         "mine  3/3 refits, 0 failed, 2.0 CPU h",
         "done [x]",
     ]
+
+
+def test_the_first_of_many_at_once_that_ends_is_not_the_speed_of_all(capsys, monkeypatch):
+    """100 runs of 19 to 21 minutes, 10 at once: some 200 minutes, and not 100 times 19, when the first has ended."""
+    clock, rng = [0.0], np.random.default_rng(0)
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: clock[0])
+    places = [0.0] * 10
+    ends = []
+    for _ in range(100):
+        place = places.index(min(places))
+        places[place] += 60.0 * rng.uniform(19.0, 21.0)
+        ends.append(places[place])
+    factors = {}
+    with StudyProgress() as progress:
+        progress.begin(100, "runs")
+        for done, end in enumerate(sorted(ends), start=1):
+            clock[0] = end
+            progress.update(done, 0, 1.0, running=min(10, 101 - done))
+            if told := re.search(r"(?:(\d+) h )?(\d+) min left", capsys.readouterr().err):
+                factors[done] = (3600 * int(told[1] or 0) + 60 * int(told[2])) / (max(ends) - end)
+    assert len(factors) > 30
+    assert 1.5 < factors[1] < 2.0, "10 times too long without those under way"
+    assert all(0.5 < factor < 2.0 for done, factor in factors.items() if done <= 80)
 
 
 def test_silent_progress(capsys):

@@ -49,8 +49,9 @@ def test_every_run_is_there_once(straight):
     assert runs.schema.equals(RUNS)
     assert outcome.unfinished == {}
     assert outcome.diverged == 0
-    assert progress.phases == [(32, "runs")]
-    assert progress.last[0] == outcome.planned == len(set(runs["key"].to_pylist())) == 32
+    assert progress.phases == [(8, "LWGAN runs"), (24, "classical runs")]
+    assert progress.last[0] == 24
+    assert outcome.planned == len(set(runs["key"].to_pylist())) == 32
     names = ("data", "n", "method", "replicate", "initialisation")
     identities = list(zip(*(runs[name].to_pylist() for name in names), strict=True))
     assert len(set(identities)) == len(identities) == 4 * (2 * 2 + 2 * 3)
@@ -116,11 +117,11 @@ def test_order_and_growth_change_no_number(straight, tmp_path):
     """Begun with a part, in another order, then grown: the same runs, and only the new ones are computed."""
     _, _, outcome, _ = straight
     _, _, first = carry_out(tmp_path / "grown", sizes=[40], lwgan={"replicates": 1}, data=[TINY["data"][1]])
-    assert first.phases == [(1 + 2 * 3, "runs")]
+    assert first.phases == [(1, "LWGAN runs"), (2 * 3, "classical runs")]
     _, _, second = carry_out(tmp_path / "grown", data=list(reversed(TINY["data"])), lwgan={"replicates": 1})
-    assert second.phases == [(3 + 3 * 6, "runs")]
+    assert second.phases == [(3, "LWGAN runs"), (3 * 6, "classical runs")]
     _, grown, third = carry_out(tmp_path / "grown")
-    assert third.phases == [(4, "runs")]
+    assert third.phases == [(4, "LWGAN runs")]
     assert numbers(grown.tables.runs).equals(numbers(outcome.tables.runs))
     assert numbers(grown.tables.cells).equals(numbers(outcome.tables.cells))
     assert grown.tables.comparisons.equals(outcome.tables.comparisons)
@@ -296,7 +297,7 @@ def test_groups_that_share_fits_share_them(tmp_path):
     told = {"data": TINY["data"][:1], "sizes": [40], "classical": {}, "lwgan": {"replicates": 2}}
     changes = {"factors": {"score.penalty": ["reference", "rate"]}, "bootstrap": {"kinds": ["rows"], "resamples": 2}}
     _, outcome, progress = carry_out(tmp_path / "study", changes, **told)
-    assert progress.phases == [(2, "runs"), (4, "bootstrap refits")]
+    assert progress.phases == [(2, "LWGAN runs"), (4, "bootstrap refits")]
     assert outcome.tables.runs.num_rows == 4
     assert len(set(outcome.tables.runs["key"].to_pylist())) == 2
     assert [(row["method"], row["resamples"]) for row in outcome.tables.bootstrap.to_pylist()] == [
@@ -474,7 +475,7 @@ def test_the_bootstrap_refits_every_run_and_a_resume_repeats_none(tmp_path):
     told = {"data": TINY["data"][:1], "sizes": [40], "classical": {}}
     _, first, _ = carry_out(tmp_path / "study", **told)
     prepared, outcome, progress = carry_out(tmp_path / "study", BOOTSTRAP, **told)
-    assert progress.phases == [(2, "runs"), (2 * 2 * 3, "bootstrap refits")], "once more for the networks"
+    assert progress.phases == [(2, "LWGAN runs"), (2 * 2 * 3, "bootstrap refits")], "once more for the networks"
     assert numbers(outcome.tables.runs).equals(numbers(first.tables.runs))
     rows = outcome.tables.bootstrap.to_pylist()
     assert len(rows) == 4

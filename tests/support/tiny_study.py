@@ -40,7 +40,7 @@ class Silent:
     def begin(self, total: int, what: str) -> None:
         self.phases.append((total, what))
 
-    def update(self, done: int, failed: int, cpu_seconds: float) -> None:
+    def update(self, done: int, failed: int, cpu_seconds: float, running: int) -> None:
         self.last = (done, failed, cpu_seconds)
 
 
