@@ -77,10 +77,10 @@ OPTIONS_OF_SBATCH = {
 
 
 def directives(text):
-    """The #SBATCH lines that sbatch reads: those before the first command."""
+    """The #SBATCH lines that sbatch reads: those before the first line that is neither blank nor a comment."""
     told = {}
     for line in text.splitlines():
-        if line and not line.startswith(("#", ":")):
+        if line.strip() and not line.startswith("#"):
             break
         if line.startswith("#SBATCH "):
             name, _, value = line.removeprefix("#SBATCH --").partition("=")
@@ -100,6 +100,8 @@ def test_directives():
     seconds = int(told["signal"].rpartition("@")[2])
     to_end = int(re.search(r"SECONDS_TO_END=(\d+)", text)[1])
     assert to_end + 30 < seconds, "30 s: what SLURM leaves between TERM and KILL"
+    late = text.replace("#SBATCH --requeue\n", "").replace("set -euo pipefail\n", "#SBATCH --requeue\n", 1)
+    assert "requeue" not in directives(late)
     with pytest.raises(AssertionError, match="sbatch has no --requeu"):
         directives(text.replace("#SBATCH --requeue", "#SBATCH --requeu"))
 

@@ -207,7 +207,7 @@ def _with_files(submission: "Submission", env_file: str | None, working_dir: str
         secrets, warning = read_env_file(env_file)
         if warning:
             click.echo(f"note: {warning}", err=True)
-        submission = replace(submission, secrets=secrets)
+        submission = replace(submission, secrets=secrets, secrets_file=env_file)
     return replace(submission, code=working_dir)
 
 
@@ -264,9 +264,12 @@ def _end_as(job: "Job") -> None:
     if job.status == "STOPPED":
         click.echo(f"{job.name}: was stopped; {again}", err=True)
         sys.exit(INTERRUPTED)
-    if job.exit_code == 127:
+    if job.exit_code == INTERRUPTED:  # a signal that did not come from `job stop`
+        click.echo(f"{job.name}: was interrupted; {again}", err=True)
+        sys.exit(INTERRUPTED)
+    if job.exit_code == 127 and job.is_ours:
         raise RunFailedError(f"{job.name}: the nodes have no such interpreter: {job.entrypoint.split()[1]} (--python)")
-    if job.exit_code is not None and 0 < job.exit_code < 128:
+    if job.exit_code is not None and 0 < job.exit_code <= 128:
         click.echo(f"{job.name}: ended with exit code {job.exit_code}", err=True)
         sys.exit(job.exit_code)
     if job.exit_code is not None:

@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from lwgan_dist import retries
 from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.errors import ClusterError
 from lwgan_dist.launch import network, survey
@@ -59,10 +60,24 @@ def examine(address: str | None, storage: str, *, seconds: float = ANSWER_SECOND
     """
     folder = Folder.at(storage)
     try:
-        with session(ExecutionConfig(address=address), {}, verbose=verbose) as joined:
+        with _little_patience(), session(ExecutionConfig(address=address), {}, verbose=verbose) as joined:
             return _examine(joined, folder, seconds)
     except ClusterError as error:
         raise _refused(error) from None
+
+
+@contextmanager
+def _little_patience() -> Iterator[None]:
+    """Storage that fails is to be told of while the command waits for it."""
+    before = os.environ.get(retries.PATIENCE_VARIABLE)
+    os.environ[retries.PATIENCE_VARIABLE] = survey.PATIENCE_SECONDS
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[retries.PATIENCE_VARIABLE]
+        else:
+            os.environ[retries.PATIENCE_VARIABLE] = before
 
 
 def _examine(joined: bool, storage: Folder, seconds: float) -> Checkup:
@@ -76,9 +91,9 @@ def _examine(joined: bool, storage: Folder, seconds: float) -> Checkup:
         examiners.examine(mark, seconds)
         answered = [node for node in nodes if node["error"] is None]
         examiners.compare_clocks(answered)
-        examiners.try_connections(answered)
+        examiners.try_connections([node for node in answered if node["error"] is None])
         if mark.error is None:
-            mark.read_back(answered)
+            mark.read_back(answered, seconds)
             examiners.forget(mark, [node for node in answered if _wrote_elsewhere(node)])
     finally:
         mark.remove()
@@ -176,15 +191,19 @@ class _Examiners:
             return
         waiting = [self._actors[node["id"]].listen.remote(node["address"]) for node in nodes]
         ports = [self._get(node, answer) for node, answer in zip(nodes, waiting, strict=True)]
-        goals = [sorted({0, (i + 1) % len(nodes)} - {i}) for i in range(len(nodes))]
-        goals = [[goal for goal in listed if ports[goal] is not None] for listed in goals]
-        waiting = [
-            self._actors[node["id"]].reach.remote([(nodes[goal]["address"], ports[goal]) for goal in listed])
-            for node, listed in zip(nodes, goals, strict=True)
+        listening = [(node, port) for node, port in zip(nodes, ports, strict=True) if port is not None]
+        goals = [
+            [listening[goal] for goal in sorted({0, (i + 1) % len(listening)} - {i})] for i in range(len(listening))
         ]
-        for node, listed, answer in zip(nodes, goals, waiting, strict=True):
-            errors = self._get(node, answer) or []
-            failed = [f"{nodes[goal]['name']} ({error})" for goal, error in zip(listed, errors, strict=True) if error]
+        waiting = [
+            self._actors[node["id"]].reach.remote([(goal["address"], port) for goal, port in listed])
+            for (node, _), listed in zip(listening, goals, strict=True)
+        ]
+        for (node, _), listed, answer in zip(listening, goals, waiting, strict=True):
+            errors = self._get(node, answer)
+            if errors is None:
+                continue
+            failed = [f"{goal['name']} ({error})" for (goal, _), error in zip(listed, errors, strict=True) if error]
             node["unreachable"] = "; ".join(failed) or None
 
     def forget(self, mark: "_Mark", nodes: list[Node]) -> None:
@@ -232,13 +251,22 @@ class _Mark:
         """What a node needs to look for it; None if it could not be left."""
         return {"location": self.storage.location, "name": self.name, "content": self._content, "own": node["id"]}
 
-    def read_back(self, nodes: list[Node]) -> None:
+    def read_back(self, nodes: list[Node], seconds: float) -> None:
         """Whether the files of the nodes are seen here."""
+        for node in nodes:
+            node["storage"]["read_back"] = False
+        reading = _Background(lambda: self._read(nodes))
+        self.error = reading.result(seconds, f"does not answer any more (waited {seconds:g} s)")
+
+    def _read(self, nodes: list[Node]) -> str | None:
         for node in nodes:
             try:
                 node["storage"]["read_back"] = self._folder.read(node["id"]).decode() == self._content
-            except OSError:
-                node["storage"]["read_back"] = False
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                return getattr(error, "strerror", None) or _first_line(error)
+        return None
 
     def remove(self) -> None:
         """Remove all of it, with the folders that were made for it."""

@@ -213,14 +213,14 @@ def _storage(checkup: Checkup) -> Iterator[_Told]:
     storage = checkup.storage
     if storage["error"]:
         yield (
-            "problem", (), f"{storage['location']}: cannot be written where the command runs ({storage['error']})",
-            "name a folder or URI that can be written: --storage",
+            "problem", (), f"{storage['location']}: cannot be used where the command runs ({storage['error']})",
+            "name a folder or URI that can be read and written: --storage",
         )  # fmt: skip
         return
     for error, names in _grouped(checkup.answered, lambda node: node["storage"]["error"]).items():
         yield (
             "problem", names, f"{storage['location']}: cannot be used there ({error})",
-            "let the user that runs Ray there read and write it",
+            "let the user that runs Ray there reach, read and write it",
         )  # fmt: skip
     fine = [node for node in checkup.answered if node["storage"]["error"] is None]
     if strangers := [node for node in fine if not node["storage"]["seen"] or not node["storage"]["read_back"]]:

@@ -35,7 +35,7 @@ from ray.job_submission import JobSubmissionClient
 from lwgan_dist.config import NAME_PATTERN
 from lwgan_dist.errors import ClusterError, ConfigError
 from lwgan_dist.launch.environment import FILE, FOLDER, HOOK, packed
-from lwgan_dist.launch.token import authorization, refusal
+from lwgan_dist.launch.token import authorization, private_token_file, refusal
 
 FIND_SECONDS, ANSWER_SECONDS = 4.0, 30.0
 """How long the dashboard has to take up a connection (also: to say its version), and to answer."""
@@ -85,6 +85,7 @@ class Submission:
         arguments: what follows the configuration in the command line.
         python: the interpreter on the nodes.
         secrets: variables for driver and workers, see `lwgan_dist.launch.environment`; None without a file of them.
+        secrets_file: where they were read; it does not travel with the checkout.
         code: a checkout for the nodes to use; None: what they have installed.
     """
 
@@ -96,6 +97,7 @@ class Submission:
     arguments: tuple[str, ...]
     python: str = "python"
     secrets: Mapping[str, str] | None = None
+    secrets_file: str | None = None
     code: str | None = None
 
     @property
@@ -223,6 +225,7 @@ class Jobs:
 
     def __init__(self, address: str | None = None) -> None:
         self.address = address_of(address)
+        private_token_file(create=False)
         with self._reached():
             self._client = _Client(self.address)
 
@@ -481,14 +484,18 @@ def package(submission: Submission) -> bytes:
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
             if submission.code is not None:
                 files |= _metadata_of(Path(submission.code))
-                _add_checkout(archive, buffer, Path(submission.code))
+                paths = [path for path in _files(Path(submission.code)) if not _is_file(path, submission.secrets_file)]
+                _add_checkout(archive, buffer, Path(submission.code), paths)
             for name, (content, mode) in files.items():
                 archive.writestr(_entry(name, mode), content)
         return buffer.getvalue()
 
 
-def _add_checkout(archive: zipfile.ZipFile, buffer: io.BytesIO, checkout: Path) -> None:
-    paths = _files(checkout)
+def _is_file(path: Path, other: str | None) -> bool:
+    return other is not None and os.path.samefile(path, other)
+
+
+def _add_checkout(archive: zipfile.ZipFile, buffer: io.BytesIO, checkout: Path, paths: list[Path]) -> None:
     for path in paths:
         name = path.relative_to(checkout).as_posix()
         if name.startswith(f"{FOLDER}/"):
@@ -522,7 +529,7 @@ def _metadata_of(checkout: Path) -> dict[str, tuple[bytes, int]]:
 
 
 def _files(checkout: Path) -> list[Path]:
-    """What of a checkout is sent: nothing that git ignores, no environment, cache, run or file of secrets."""
+    """What of a checkout may be sent: nothing that git ignores, no environment, cache, run, ``.env*`` or ``*.env``."""
     names: Iterable[str]
     if (checkout / ".git").exists() and shutil.which("git"):
         listed = subprocess.run(
@@ -542,7 +549,7 @@ def _files(checkout: Path) -> list[Path]:
 
 def _is_sent(name: str) -> bool:
     return not any(
-        part in _LEFT_OUT or part.startswith(".env") or part.endswith((".egg-info", ".pyc"))
+        part in _LEFT_OUT or part.startswith(".env") or part.endswith((".egg-info", ".pyc", ".env"))
         for part in PurePosixPath(name).parts
     )
 

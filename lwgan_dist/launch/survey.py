@@ -34,11 +34,15 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108  (its size is asked for)
 CONNECT_SECONDS = 3.0
 """How long another node has to accept a connection."""
 
+PATIENCE_SECONDS = "5"
+"""How long an operation of the storage is tried again; in the environment, where runs would take minutes."""
+
 
 class Examiner:
     """An actor on the node that is examined."""
 
     def __init__(self) -> None:
+        os.environ["LWGAN_STORAGE_PATIENCE_SECONDS"] = PATIENCE_SECONDS
         self._listener: socket.socket | None = None
 
     def examine(self, address: str, mark: dict[str, Any], interface_of: Callable[[str], str | None]) -> dict[str, Any]:

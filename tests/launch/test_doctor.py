@@ -1,15 +1,19 @@
 """What doctor makes of what nodes say: every finding is where it should be, and none in a cluster that is right."""
 
 import copy
+import errno
 import json
+import os
 
 import pytest
+import ray
 from click.testing import CliRunner
 from pyarrow import fs
 
 from lwgan_dist.cli import main
 from lwgan_dist.cli.doctor import _print
-from lwgan_dist.launch import survey
+from lwgan_dist import retries
+from lwgan_dist.launch import doctor, survey
 from lwgan_dist.launch.findings import GIB, Checkup, findings, report
 from lwgan_dist.storage import Folder
 
@@ -375,6 +379,82 @@ def test_a_module_that_cannot_be_imported(tmp_path, monkeypatch):
     assert survey.import_error("json") is None
 
 
+# asking the nodes -----------------------------------------------------------------------------------------------------
+
+
+class Remote:
+    """What an actor's method, or its answer, is here: a value that `ray.get` gives, or an error that it raises."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def remote(self, *arguments):
+        return Remote(self.answer(*arguments) if callable(self.answer) else self.answer)
+
+    def get(self):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class Actor:
+    def __init__(self, listen, reach):
+        self.listen, self.reach = Remote(listen), Remote(reach)
+
+
+@pytest.mark.parametrize("lost", ["listen", "reach"])
+def test_a_node_that_is_lost_on_the_way_is_told_of_and_the_others_connect(monkeypatch, lost):
+    monkeypatch.setattr(doctor.ray, "get", lambda answer, timeout: answer.get())
+    nodes = good()
+    asked = {}
+
+    def actor(number):
+        def reach(places):
+            asked[number] = places
+            return ["refused" if place[0] == "10.0.0.1" else None for place in places]
+
+        told = {"listen": 1000 + number, "reach": reach}
+        return Actor(**(told | {lost: ray.exceptions.ActorDiedError()} if number == 2 else told))
+
+    examiners = doctor._Examiners(nodes)
+    examiners._actors = {made["id"]: actor(number) for number, made in enumerate(nodes, start=1)}
+    examiners.try_connections(nodes)
+    assert [made["error"] is None for made in nodes] == [True, False, True]
+    assert nodes[1]["error"].startswith("answered at first, then no more: ")
+    assert [made["unreachable"] for made in nodes] == [None, None, "10.0.0.1 (refused)"]
+    first = ("10.0.0.3", 1003) if lost == "listen" else ("10.0.0.2", 1002)
+    assert asked == {1: [first], 3: [("10.0.0.1", 1001)]}
+
+
+def test_storage_that_goes_on_failing_is_told_of_soon(tmp_path, monkeypatch):
+    """With the patience of runs, two minutes, the answer would come after the command has given the node up."""
+    monkeypatch.setenv(retries.PATIENCE_VARIABLE, "3600")
+    monkeypatch.setattr(survey, "PATIENCE_SECONDS", "0.2")
+
+    def fail(*_):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    nodes = good()
+    with doctor._little_patience():
+        mark = doctor._Mark(Folder.at(str(tmp_path)), 30.0)
+        assert mark.error is None
+        mark.read_back(nodes, 30.0)
+        assert mark.error is None
+        assert not any(made["storage"]["read_back"] for made in nodes)
+        monkeypatch.setattr("lwgan_dist.storage._content_of", fail)
+        monkeypatch.setattr("lwgan_dist.storage._write_through", fail)
+        assert "(Stale file handle)" in doctor._Mark(Folder.at(str(tmp_path)), 30.0).error
+        survey.Examiner()
+        assert "(Stale file handle)" in mark_error(mark)
+    assert os.environ[retries.PATIENCE_VARIABLE] == "3600"
+
+
+def mark_error(made):
+    """What a node says."""
+    folder = Folder.at(made.storage.location)
+    return survey.look_for_mark(folder.location, made.name, made._content, "node")["error"]
+
+
 # the command ----------------------------------------------------------------------------------------------------------
 
 
@@ -408,8 +488,6 @@ def test_a_timeout_is_a_positive_number_of_seconds():
 
 @pytest.mark.parametrize(("asks", "code"), [(True, 0), (False, 5)])
 def test_it_ends_by_what_it_finds(monkeypatch, asks, code):
-    from lwgan_dist.launch import doctor
-
     told = {}
 
     def examine(address, storage, *, seconds, verbose):

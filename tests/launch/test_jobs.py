@@ -371,6 +371,18 @@ def test_a_checkout(checkout):
     assert package(submission(code=str(checkout))) == package(submission(code=str(checkout))), "sent once"
 
 
+def test_files_of_secrets_are_not_sent(checkout):
+    for name in ("secrets.txt", "more.env", ".env.local"):
+        (checkout / name).write_text(f"MARKER={SECRET}")
+    values = {"MARKER": SECRET}
+    there = names(package(submission(code=str(checkout), secrets=values)))
+    assert "secrets.txt" in there, "which may be anything"
+    assert not {"more.env", ".env.local"} & set(there)
+    (checkout.parent / "link").symlink_to(checkout)
+    told = submission(code=str(checkout), secrets=values, secrets_file=str(checkout.parent / "link" / "secrets.txt"))
+    assert set(there) - set(names(package(told))) == {"secrets.txt"}
+
+
 def test_what_git_ignores_is_not_sent(checkout):
     (checkout / ".git" / "config").unlink()
     (checkout / ".git").rmdir()
@@ -454,6 +466,10 @@ def test_what_others_submitted(cluster):
     cluster.jobs["driver"] = {"type": "DRIVER", "job_id": "01", "status": "RUNNING", "entrypoint": ""}
     assert "raysubmit_1  failed" in call("job", "list", "--address", cluster.url).stdout
     assert "not submitted by lwgan-dist" in refused("job", "resume", "raysubmit_1", "--address", cluster.url)
+    cluster.jobs["raysubmit_1"] |= {"driver_exit_code": 127, "entrypoint": "nosuch"}
+    cluster.ended.set()
+    told = call("job", "logs", "raysubmit_1", "--follow", "--address", cluster.url, code=127)
+    assert told.stderr == "raysubmit_1: ended with exit code 127\n"
 
 
 # Following.
@@ -502,6 +518,7 @@ def test_a_connection_that_does_not_come_back(cluster, study_file, monkeypatch):
         (2, 2, "ended with exit code 2"),
         (4, 4, "ended with exit code 4"),
         (127, 3, "no such interpreter: python"),
+        (130, 130, "was interrupted; 'lwgan-dist job resume tiny-study'"),
         (-9, 3, "was ended by signal SIGKILL, maybe for want of memory on the head"),
         (137, 3, "was ended by signal SIGKILL"),
     ],
@@ -628,6 +645,13 @@ def test_the_token_file_is_private_under_every_umask(umask):
     assert mode(token.token_file()) == 0o600
     assert token.token_file().read_text() == told
     assert [path.name for path in token.token_file().parent.iterdir()] == ["auth_token"]
+
+
+def test_who_only_submits_has_a_private_token_file_too(cluster):
+    token.private_token_file(create=True)
+    token.token_file().chmod(0o644)
+    Jobs(cluster.url)
+    assert mode(token.token_file()) == 0o600
 
 
 @pytest.mark.parametrize("variable", ["RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"])
