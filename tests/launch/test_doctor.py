@@ -10,9 +10,9 @@ import ray
 from click.testing import CliRunner
 from pyarrow import fs
 
+from lwgan_dist import retries
 from lwgan_dist.cli import main
 from lwgan_dist.cli.doctor import _print
-from lwgan_dist import retries
 from lwgan_dist.launch import doctor, survey
 from lwgan_dist.launch.findings import GIB, Checkup, findings, report
 from lwgan_dist.storage import Folder
