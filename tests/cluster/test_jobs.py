@@ -4,7 +4,6 @@ reach driver and workers and are seen nowhere.
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from ray_head import TOKEN, ray_head
 from tiny import FAST
-from tiny_study import Silent, config, study
+from tiny_study import Silent, begun, config, study
 
 import lwgan_dist
 from lwgan_dist.config import TrainConfig, override
@@ -189,7 +188,7 @@ def test_stopped_and_resumed_by_name_nothing_is_repeated(call, tmp_path):
     assert "finished runs are kept" in call("job", "logs", "long").stdout, "it ended in order"
 
     told = call("job", "resume", "long", "--follow").stdout
-    todo = int(re.search(r"0/(\d+) runs", told)[1])
+    todo = begun(told)
     assert todo == total - finished, "what is finished is not repeated"
     straight = study(tmp_path / "straight", **many).carry_out(Silent()).tables.runs
     runs = pq.read_table(folder / "runs.parquet")

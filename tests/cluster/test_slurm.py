@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from slurm_nodes import Allocation, wait_for
-from tiny_study import Silent, config, study
+from tiny_study import Silent, begun, config, study
 
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.storage import Folder
@@ -132,7 +132,7 @@ def test_interrupted_job_goes_on_and_repeats_nothing(nodes, home, event):
     with nodes.sbatch(home, home / "runs", "study", "study.yaml", restarts=1) as again:
         assert again.wait() == 0, again.output
         output = again.output
-    todo = int(re.search(r"study  0/(\d+) runs", output)[1])
+    todo = begun(output)
     assert todo == RUNS - len(finished), "what is finished is not repeated"
     assert not [file for file, when in entered.items() if file.exists() and file.stat().st_mtime_ns != when]
     runs = pq.read_table(home / "runs" / "study" / "runs.parquet")

@@ -24,6 +24,12 @@ VERSIONS = {
 TOKEN = {"mode": "token", "file": "/home/u/.ray/auth_token", "permissions": 0o600}
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch):
+    """What an examiner sets, for its own process, is undone."""
+    monkeypatch.setenv(retries.PATIENCE_VARIABLE, "3600")
+
+
 def node(number: int, **changes) -> dict:
     """A node that is right; changes are by path, with double underscores."""
     made = {
@@ -428,7 +434,6 @@ def test_a_node_that_is_lost_on_the_way_is_told_of_and_the_others_connect(monkey
 
 def test_storage_that_goes_on_failing_is_told_of_soon(tmp_path, monkeypatch):
     """With the patience of runs, two minutes, the answer would come after the command has given the node up."""
-    monkeypatch.setenv(retries.PATIENCE_VARIABLE, "3600")
     monkeypatch.setattr(survey, "PATIENCE_SECONDS", "0.2")
 
     def fail(*_):

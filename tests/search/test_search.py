@@ -138,10 +138,11 @@ def test_what_was_written_is_read_again(straight):
 def test_progress_tells_phases_and_the_best(straight):
     _, outcome, _, progress = straight
     assert progress.phases == [(8, "trials"), (4, "runs on fresh seeds")]
-    done, failed, stopped, best, seconds = progress.updates[7]
+    done, failed, stopped, best, seconds, running = progress.updates[7]
     assert (done, failed, stopped) == (8, 0, 0)
     assert best == (outcome.best.outcome.objectives[0], outcome.best.number)
     assert seconds > 0
+    assert running == 0, "in this process"
 
 
 def test_a_proposal_rests_on_all_trials_but_as_many_as_are_ahead(tmp_path):

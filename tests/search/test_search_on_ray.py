@@ -89,7 +89,9 @@ def test_trials_of_two_workers_of_which_half_are_stopped_leave_nothing(tmp_path)
     ray.init(address="local", num_cpus=4, include_dashboard=True, log_to_driver=False)
     try:
         prepared = search(tmp_path / "two", {"execution.workers": 2}, **told)
-        outcome = prepared.carry_out(Silent())
+        progress = Silent()
+        outcome = prepared.carry_out(progress)
+        assert max(running for *_, running in progress.updates) > 0, "what is under way is told of"
         states = [item.outcome.state for item in outcome.ended]
         assert states.count("stopped") >= NESTED // 4
         assert states.count("finished") + states.count("stopped") == NESTED

@@ -5,7 +5,6 @@
 
 import os
 import random
-import re
 import signal
 import time
 
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 from ray.cluster_utils import Cluster
-from tiny_study import TINY, Silent, command, config, study
+from tiny_study import TINY, Silent, begun, command, config, study
 
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.storage import Folder
@@ -90,7 +89,7 @@ def test_killed_again_and_again_every_run_is_there_once(straight, tmp_path):
     process = command(file, tmp_path, "--name", "study")
     told = process.communicate(timeout=300)[0]
     assert process.returncode == 0, told
-    todo = int(re.search(r"0/(\d+) runs", told)[1])  # a worker may have finished one more before it noticed
+    todo = begun(told)  # a worker may have finished one more before it noticed
     assert 0 < todo <= RUNS - finished, "what is finished is not repeated"
     is_that_of(folder, straight)
 

@@ -1,6 +1,7 @@
 """A study that takes seconds: configurations, and the command line in a process that is killed."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -50,6 +51,11 @@ def config(changes: dict[str, Any] | None = None, **told: Any) -> StudyConfig:
 
 def study(folder: Path, changes: dict[str, Any] | None = None, **told: Any) -> Study:
     return Study(config(changes, **told), Folder.at(str(folder)))
+
+
+def begun(told: str) -> int:
+    """Runs that ``lwgan-dist study`` said it began, of both kinds."""
+    return sum(int(count) for count in re.findall(r"  0/(\d+) (?:LWGAN|classical) runs", told))
 
 
 def command(file: Path, storage: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
