@@ -35,6 +35,10 @@ class DataError(UserError):
     exit_code = 4
 
 
+class UnreadableError(DataError):
+    """A file of data that is not there, or is damaged: says nothing about who would use it (exit code 4)."""
+
+
 class ClusterError(UserError):
     """The Ray cluster cannot be reached, or refuses or lacks what was asked of it (exit code 5)."""
 

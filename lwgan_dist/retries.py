@@ -74,6 +74,11 @@ def is_transient(error: OSError) -> bool:
     return error.errno in TRANSIENT
 
 
+def is_numbered_transient(error: OSError) -> bool:
+    """The same, of an error of the file system itself; other libraries raise an OSError for damaged content too."""
+    return error.errno is not None and is_transient(error)
+
+
 def patience() -> float:
     """Seconds for which an operation is tried again.
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from lwgan_dist.errors import DataError
+from lwgan_dist.errors import DataError, UnreadableError
+from lwgan_dist.retries import is_numbered_transient
 
 Array = NDArray[Any]
 
@@ -47,7 +48,8 @@ class Loaded(NamedTuple):
 
 @contextmanager
 def damage_rejected(source: str, kind: str) -> Iterator[None]:
-    """Turns whatever a library raises at a damaged file into a DataError.
+    """Turns whatever a library raises at a damaged file into an UnreadableError; errors of the file system that pass
+    remain, to be tried again.
 
     Args:
         source: the file, for the message.
@@ -56,8 +58,10 @@ def damage_rejected(source: str, kind: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
+        if isinstance(error, OSError) and is_numbered_transient(error):
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{source}: not a readable {kind} file ({shortened(reason, 200)})") from None
+        raise UnreadableError(f"{source}: not a readable {kind} file ({shortened(reason, 200)})") from None
 
 
 def choose_columns(available: Sequence[str], wanted: Sequence[str] | None, source: str) -> list[int]:

@@ -16,7 +16,8 @@ from lwgan_dist.data.checks import check_rows
 from lwgan_dist.data.csv_files import read_csv
 from lwgan_dist.data.loading import Loaded
 from lwgan_dist.data.numpy_files import read_npy, read_npz
-from lwgan_dist.errors import DataError
+from lwgan_dist.errors import DataError, UnreadableError
+from lwgan_dist.retries import is_numbered_transient, retried
 
 Reader = Callable[[str, list[str] | None], Loaded]
 
@@ -62,9 +63,10 @@ def read_table(path: str, *, columns: list[str] | None = None, array: str | None
 
     Raises:
         DataError: anything that cannot be read or estimated from; the message is one line that names the file and,
-            where there is one, column and row.
+            where there is one, column and row. UnreadableError if it is not there, or damaged.
+        StorageError: the file system has failed for longer than the patience of `lwgan_dist.retries`.
     """
-    loaded = _reader(path, array)(path, columns)
+    loaded = retried(f"reading {path}", lambda: _reader(path, array)(path, columns))
     check_rows(loaded.rows, loaded.columns, path, place=loaded.place)
     return Table(loaded.rows, loaded.columns)
 
@@ -97,9 +99,11 @@ def _status(path: str) -> os.stat_result:
     try:
         return Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"{path}: no such file or folder") from None
+        raise UnreadableError(f"{path}: no such file or folder") from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+        if isinstance(error, OSError) and is_numbered_transient(error):
+            raise
+        raise UnreadableError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
 
 
 def rows_digest(rows: NDArray[Any]) -> str:

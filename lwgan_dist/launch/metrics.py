@@ -68,8 +68,8 @@ REASONS = {
     "node_lost": r"node (has )?died|NodeDied|node was (drained|terminated)",
     "out_of_memory": r"OutOfMemory|MemoryError|out of memory",
     "process_lost": r"^(Actor|Worker|Task\w*)\w*Error|SIGKILL",
-    "storage": r"^(\w*OS|FileNotFound|FileExists|NotADirectory|Permission|Timeout|Arrow\w*|InUse)Error",
-    "data": r"^DataError",
+    "storage": r"^(\w*OS|Storage|FileNotFound|FileExists|NotADirectory|Permission|Timeout|Arrow\w*|InUse)Error",
+    "data": r"^(Data|Unreadable)Error",
     "configuration": r"^ConfigError|^ModuleNotFoundError|^ImportError",
     "cluster": r"^(Cluster|RunFailed)Error",
 }

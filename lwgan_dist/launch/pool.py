@@ -29,7 +29,7 @@ from ray.tune.search import Searcher, SearchGenerator
 from lwgan_dist.config import ExecutionConfig, WorkerRange
 from lwgan_dist.launch.metrics import Meter
 from lwgan_dist.launch.room import autoscaler_refuses, await_room, resources, slots, waiting_for
-from lwgan_dist.launch.session import session
+from lwgan_dist.launch.session import interrupt, session
 from lwgan_dist.launch.source import Listed, Report, Source, Task
 from lwgan_dist.launch.worker_logs import configure_worker, told_to_workers
 
@@ -419,11 +419,15 @@ def _trainable(work: Work) -> type:
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C may strike where Python can only ignore it, in a finaliser: note it, to be raised again."""
+    """Ctrl-C, or SIGTERM where that is ignored, may strike where Python can only ignore it, in a finaliser: note it, to
+    be raised again.
+    """
     noted = threading.Event()
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    number = signal.SIGINT if callable(signal.getsignal(signal.SIGINT)) else signal.SIGTERM
+    before = signal.getsignal(number)
+    if threading.current_thread() is not threading.main_thread() or before not in (
+        signal.default_int_handler,
+        interrupt,
     ):
         yield noted
         return
@@ -432,8 +436,8 @@ def _interruptible() -> Iterator[threading.Event]:
         noted.set()
         signal.default_int_handler(number, frame)
 
-    signal.signal(signal.SIGINT, note)
+    signal.signal(number, note)
     try:
         yield noted
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(number, before)

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from types import FrameType
 from typing import Any, TextIO
 
 import ray
@@ -82,15 +83,23 @@ _OWN: list[bool] = []
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM, as schedulers send it, ends a command like Ctrl-C; Ray has made it a crash."""
+    """SIGTERM, as schedulers send it, ends a command like Ctrl-C, also where that is ignored, as in the background of a
+    script, or blocked, as by Ray in its jobs. Ray has made it a crash.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def interrupt(_number: int, frame: FrameType | None) -> None:
+    """What Ctrl-C does now, or would do."""
+    handler = signal.getsignal(signal.SIGINT)
+    (handler if callable(handler) else signal.default_int_handler)(signal.SIGINT, frame)
 
 
 class _Brief(io.TextIOBase):

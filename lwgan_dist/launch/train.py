@@ -49,9 +49,13 @@ ELASTIC_START_SECONDS = 8.0
 COUNT_SECONDS = 60.0
 """For how long places are counted anew after a loss."""
 
-STARTS = 1000
-"""How often a group may fail to start, mostly for want of places, over a whole run; each time is some seconds or
-``start_timeout_seconds``."""
+STARTS = 10
+"""How often Ray lets a group fail to start until we judge why: workers that crash on the way count as one failure; for
+places it goes on waiting."""
+
+_WANT_OF_PLACES = "WorkerGroupStartupTimeoutError"
+_CRASH_AT_START = ("WorkerGroupStartupFailedError", "RayActorError", "RayTaskError")
+"""What a group does not start for, by the names of Ray's classes, or of those that they derive from."""
 
 LEAVE_SECONDS = 5.0
 """How long the end of a run waits for who watches it, who may hang in the storage."""
@@ -59,6 +63,7 @@ LEAVE_SECONDS = 5.0
 UNFIT: dict[int, tuple[type[UserError], str]] = {
     1: (ClusterError, "not every node sees the run folder; use a shared folder or a URI"),
     2: (DataError, "a worker reads other data than the command did: the table has changed or differs by node"),
+    3: (DataError, "a worker cannot read the data (its log says why): the table has to be on every node"),
 }
 """Why workers do not begin, by the number that they tell each other."""
 
@@ -120,33 +125,37 @@ def train_on_ray(
             "logs": told_to_workers(),
         }
         scratch = folder.sub(".ray")
-        trainer = ray.train.torch.TorchTrainer(
-            _worker,
-            train_loop_config=told,
-            torch_config=GroupConfig(timeout_s=int(execution.collective_timeout_seconds)),
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=(workers.min, workers.max) if isinstance(workers, WorkerRange) else workers,
-                use_gpu=execution.use_gpu,
-                resources_per_worker=resources(execution),
-            ),
-            run_config=ray.train.RunConfig(
-                name=f"attempt-{uuid.uuid4().hex[:12]}",  # never resumed by Ray: see the module's docstring
-                storage_path=scratch.location,
-                failure_config=ray.train.FailureConfig(
-                    max_failures=execution.max_failures,
-                    max_preemption_failures=-1,
-                    controller_failure_limit=STARTS,
+
+        def attempt() -> ray.train.Result:
+            trainer = ray.train.torch.TorchTrainer(
+                _worker,
+                train_loop_config=told,
+                torch_config=GroupConfig(timeout_s=int(execution.collective_timeout_seconds)),
+                scaling_config=ray.train.ScalingConfig(
+                    num_workers=(workers.min, workers.max) if isinstance(workers, WorkerRange) else workers,
+                    use_gpu=execution.use_gpu,
+                    resources_per_worker=resources(execution),
                 ),
-                callbacks=[_CountAnew()],
-            ),
-        )
+                run_config=ray.train.RunConfig(
+                    name=f"attempt-{uuid.uuid4().hex[:12]}",  # never resumed by Ray: see the module's docstring
+                    storage_path=scratch.location,
+                    failure_config=ray.train.FailureConfig(
+                        max_failures=execution.max_failures,
+                        max_preemption_failures=-1,
+                        controller_failure_limit=STARTS,
+                    ),
+                    callbacks=[_CountAnew()],
+                ),
+            )
+            return trainer.fit()
+
         try:
             with (
                 RunMeter(folder) as meter,
                 _watched(folder, [meter.progress, on_progress], execution),
                 _interruptible(),
             ):
-                result = trainer.fit()
+                result = _until_it_starts(attempt, execution.max_failures)
         except (TrainingFailedError, ControllerError) as error:
             raise RunFailedError(f"the training failed under Ray: {_innermost(error)}") from error
         except ray.exceptions.RayActorError as error:
@@ -158,6 +167,25 @@ def train_on_ray(
         if answer.get("failure"):
             raise NonFiniteLossError(answer["failure"])
         folder.remove(".ray")
+
+
+def _until_it_starts(attempt: Callable[[], ray.train.Result], max_failures: int) -> ray.train.Result:
+    """Let Ray train, again and again while places are wanted, and as often as ``max_failures`` allows when workers
+    crash before they train, which Ray does not count among its failures.
+    """
+    crashes = 0
+    while True:
+        try:
+            return attempt()
+        except ControllerError as error:
+            names = {kind.__name__ for kind in type(error.controller_failure).__mro__}
+            if names.intersection(_CRASH_AT_START):
+                crashes += 1
+                if 0 <= max_failures < crashes:
+                    raise
+            elif _WANT_OF_PLACES not in names:
+                raise
+            logger.debug("begins anew: %s", error)
 
 
 def _worker(told: dict[str, Any]) -> dict[str, Any]:
@@ -172,10 +200,17 @@ def _worker(told: dict[str, Any]) -> dict[str, Any]:
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
 
     folder = Folder.at(told["folder"])
-    sample = load_sample(config.data, array)
-    here = 1 if not folder.has("env.json") else 2 if sample.digest != told["data_digest"] else 0
+    sample, here = None, 0 if folder.has("env.json") else 1
+    if not here:
+        try:
+            sample = load_sample(config.data, array)
+        except DataError as error:
+            logger.error("%s", error)
+            here = 3
+        else:
+            here = 2 if sample.digest != told["data_digest"] else 0
     unfit = max(int(code) for code in world.collect(torch.tensor([here], device=world.device)))
-    if unfit:  # all workers leave: a retry would end the same way
+    if unfit or sample is None:  # all workers leave: a retry would end the same way
         return {"unfit": unfit}
     try:
         with (

@@ -5,6 +5,7 @@ puts it, and enters what it found in the ledger.
 import json
 import time
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from typing import Any
 
 from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig, RunConfig
-from lwgan_dist.errors import ClusterError, ConfigError, DataError
+from lwgan_dist.errors import ClusterError, ConfigError, DataError, UnreadableError
 from lwgan_dist.runs import ENVIRONMENT_FILE, Run, torch_threads
 from lwgan_dist.search.objective import finite, interim_objective, measure, weighted
 from lwgan_dist.search.trials import Trial, TrialLedger, TrialRecord
@@ -118,7 +119,8 @@ def _trial(task: Told, search: Folder, execution: ExecutionConfig) -> Generator[
         **computed_with(execution),
     )
     ledger.write(record)
-    search.sub(SCRATCH).remove(trial.folder)
+    with suppress(OSError):  # the trial is recorded, whatever is left of it
+        search.sub(SCRATCH).remove(trial.folder)
     return asdict(record)
 
 
@@ -158,6 +160,8 @@ def _prepared(config: RunConfig) -> Run:
     try:
         with quiet():
             return Run(config)
+    except UnreadableError:  # which says nothing about the configuration
+        raise
     except (ConfigError, DataError) as error:
         raise _ImpossibleError(_reason(error)) from None
 

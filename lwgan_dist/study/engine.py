@@ -98,18 +98,21 @@ class Engine:
         done, failed, seconds = 0, 0, 0.0
         unfinished: dict[str, str] = {}
 
+        size = each = PACK if short else 1
+
         def count(told: dict[str, Any]) -> None:
             nonlocal done, failed, seconds
             done, failed, seconds = done + told["runs"], failed + told["failed"], seconds + told["cpu_seconds"]
             unfinished.update(told["unfinished"])
-            self._progress.update(done, failed, seconds, size * self._meter.running)
+            self._progress.update(done, failed, seconds, each * self._meter.running)
 
-        size = PACK if short else 1
         for start in range(0, len(runs), BATCH * size):
             told = [describe(run) for run in runs[start : start + BATCH * size]]
             lost = self._carry_out([told[i : i + size] for i in range(0, len(told), size)], short, count)
             if size > 1 and lost:  # one of them may have taken the process along: each on its own
+                each = 1
                 lost = self._carry_out([[run] for run in told if run["key"] in lost], short, count)
+                each = size
             unfinished |= lost
         return unfinished
 
@@ -140,6 +143,12 @@ class Engine:
         keys = self._ledger.keys()
         lost: dict[str, str] = {}
         for index, pack in enumerate(packs):
+            there = {run["key"] for run in pack} & keys
+            if index in reasons and there:  # entered before its process was lost
+                failures = sum(record.failure is not None for record in self._ledger.records(there))
+                told = {"runs": len(there), "failed": failures, "cpu_seconds": 0.0, "unfinished": {}}
+                self._meter.ended(told)
+                count(told)
             reason = reasons.get(index, "is not in the ledger: workers do not write where this command reads")
             lost |= {run["key"]: reason for run in pack if run["key"] not in keys and run["key"] not in broken}
         return lost

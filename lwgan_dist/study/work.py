@@ -5,6 +5,7 @@ knows no other, and may be called again for the same runs.
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -64,12 +65,13 @@ def _carry_out(run: dict[str, Any], study: Folder, ledger: Ledger, execution: Ex
         with quiet():
             record = patiently(partial(_KINDS[run["kind"]], run, study, execution))
         ledger.write(record)
-        study.sub(SCRATCH).remove(run["key"])
     except Exception as error:  # noqa: BLE001 - one run must not end the others
         reason = f"{type(error).__name__}: {error}"
         done["unfinished"][run["key"]] = reason
         logs.event("run not finished", level=logging.ERROR, reason=reason)
         return
+    with suppress(OSError):  # the run is recorded, whatever is left of it
+        study.sub(SCRATCH).remove(run["key"])
     done["runs"] += 1
     done["failed"] += record.failure is not None
     done["cpu_seconds"] += record.cpu_seconds

@@ -2,6 +2,7 @@
 (seed, stage, purpose, iteration), so its state is the networks, the optimizers and a counter.
 """
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -23,6 +24,8 @@ from lwgan_dist.training.embedding import Embedding, distinct, geodesic_codes
 from lwgan_dist.training.evaluation import score_components
 from lwgan_dist.training.phases import CriticLoss, EncoderGeneratorLoss, Phase, Terms, Weights
 from lwgan_dist.training.stages import Adam, Stage, stages_of
+
+logger = logging.getLogger("lwgan_dist")
 
 LOG_POINTS = 500
 """Records of the losses kept over a run, at equal distances."""
@@ -177,14 +180,24 @@ class Trainer:
                 phase.restart(adam.beta1, adam.beta2)
 
     def _embed(self) -> None:
-        """Geodesic coordinates of at most ``embedding_rows`` training rows: the main worker's, the same on all."""
+        """Geodesic coordinates of at most ``embedding_rows`` training rows: the main worker's, the same on all.
+
+        Raises:
+            NonFiniteLossError: on every worker, if they cannot be computed.
+        """
         schedule, rows = self.config.schedule, self._embedded_rows()
         assert isinstance(schedule, FastSchedule)
         codes, weights = np.zeros((len(rows), self.latent_dim)), np.zeros(self.latent_dim)
         if self.world.is_main:
-            codes, weights = geodesic_codes(rows, self.latent_dim, schedule.embedding_neighbors)
+            try:
+                codes, weights = geodesic_codes(rows, self.latent_dim, schedule.embedding_neighbors)
+            except (ArithmeticError, np.linalg.LinAlgError) as error:  # said here; the others learn of it by the NaN
+                logger.error("the geodesic coordinates cannot be computed: %s", error)
+                codes[:], weights[:] = np.nan, np.nan
         here = torch.from_numpy(np.vstack([codes, weights])).to(self.world.device)
         table = self.world.collect(here)[0].cpu().numpy()
+        if np.isnan(table).all():
+            raise NonFiniteLossError("the geodesic coordinates of the rows cannot be computed")
         self._batches.embedding = Embedding(rows, table[:-1], table[-1])
 
     def _is_guided(self) -> bool:

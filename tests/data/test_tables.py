@@ -1,6 +1,7 @@
 """Laws of reading a user's table: equal in every format, and every rejection is one line that says where."""
 
 import decimal
+import errno
 import gzip
 import io
 import json
@@ -8,7 +9,8 @@ import logging
 import os
 import random
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lwgan_dist.data import csv_files
 from lwgan_dist.data.checks import check_rows
 from lwgan_dist.data.tables import READERS, Table, read_table
 from lwgan_dist.errors import DataError
+from lwgan_dist.retries import StorageError
 
 ROWS = np.random.default_rng(7).normal(size=(40, 3))
 NAMES = ("a", "b", "c")
@@ -393,6 +397,43 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     written(tmp_path, "file.csv", text())
     with pytest.raises(DataError, match=f"{name}: no such file or folder"):
         read_table(f"{tmp_path}/{name}")
+
+
+@pytest.mark.parametrize("place", ["status", "content"])
+def test_a_file_system_that_fails_for_a_while_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    path, failures = written(tmp_path, "t.csv", text()), [errno.EIO, errno.ESTALE]
+    straight = read_table(path)
+
+    def failing(call: Callable[..., Any]) -> Callable[..., Any]:
+        def fails(*args: Any, **kwargs: Any) -> Any:
+            if failures:
+                raise OSError(failures.pop(), "for a while")
+            return call(*args, **kwargs)
+
+        return fails
+
+    monkeypatch.setattr("lwgan_dist.retries._sleep", lambda _: None)
+    if place == "status":
+        monkeypatch.setattr(Path, "stat", failing(Path.stat))
+    else:  # within the block that turns what libraries raise into a rejection
+        rejected = csv_files.damage_rejected
+
+        @contextmanager
+        def fails_within(source: str, kind: str) -> Iterator[None]:
+            with rejected(source, kind):
+                failing(lambda: None)()
+                yield
+
+        monkeypatch.setattr(csv_files, "damage_rejected", fails_within)
+    assert np.array_equal(read_table(path).rows, straight.rows)
+    assert not failures
+    failures += [errno.EIO] * 1000
+    monkeypatch.setenv("LWGAN_STORAGE_PATIENCE_SECONDS", "0")
+    with pytest.raises(StorageError, match=r"t\.csv: the storage has failed"):
+        read_table(path)
+    failures.clear()
 
 
 def test_a_path_that_cannot_be_is_rejected() -> None:

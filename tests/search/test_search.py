@@ -1,5 +1,6 @@
 """A search in one process: what it tries, what it says, that it can be repeated, interrupted and extended."""
 
+import errno
 import itertools
 import json
 import math
@@ -12,9 +13,9 @@ import pytest
 from tiny_search import ASHA, PBT, TINY, Silent, config, numbers, search
 
 from lwgan_dist import worker
-from lwgan_dist.config import ExecutionConfig, TrainConfig, override
+from lwgan_dist.config import ExecutionConfig, RunConfig, TrainConfig, override
 from lwgan_dist.configfile import read_config, to_yaml
-from lwgan_dist.errors import ConfigError, InUseError, NonFiniteLossError, RunFailedError
+from lwgan_dist.errors import ConfigError, InUseError, NonFiniteLossError, RunFailedError, UnreadableError
 from lwgan_dist.quality import held_out_quality
 from lwgan_dist.reporting.search_page import comparison_sentence
 from lwgan_dist.runs import Run
@@ -275,6 +276,31 @@ def test_another_objective_needs_no_new_run(tmp_path, monkeypatch):
 
 
 # failures -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_that_cannot_be_read_is_no_property_of_a_configuration(tmp_path, monkeypatch):
+    """Gone on a node for a while: the trial is not finished, and tried again; too few rows: it has failed, for good."""
+    told = TrainConfig.model_validate({"data": {"source": "table", "path": str(tmp_path / "t.csv")}})
+    run = override(RunConfig.model_validate(told.model_dump(exclude={"execution"})), {})
+    with pytest.raises(UnreadableError, match="no such file"):
+        work._prepared(run)
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n3,4\n")
+    with pytest.raises(work._ImpossibleError):
+        work._prepared(run)
+
+
+def test_a_trial_is_recorded_though_what_is_left_of_it_cannot_be_removed(tmp_path, monkeypatch):
+    remove = Folder.remove
+
+    def fails(self, name):
+        if self.name == work.SCRATCH:
+            raise OSError(errno.EACCES, "Permission denied")
+        remove(self, name)
+
+    monkeypatch.setattr(Folder, "remove", fails)
+    _, outcome = carry_out(tmp_path / "search", initial=["default"])
+    assert outcome.unfinished == {}
+    assert {item.outcome.state for item in outcome.ended} == {"finished"}
 
 
 def test_a_trial_that_diverges_is_recorded_with_its_reason_and_never_wins(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """A study in this process: what it computes, what it keeps, how it grows; failures; replicates on demand; bootstrap."""
 
+import errno
 import json
 from dataclasses import fields
 
@@ -359,6 +360,43 @@ def test_a_run_that_takes_its_process_along_is_found_among_its_pack(tmp_path, mo
     outcome = prepared.carry_out(Silent())
     assert list(outcome.unfinished.values()) == ["the process died"] * 2, "one for each of the two manifolds"
     assert outcome.tables.runs.num_rows == 12 - 2
+
+
+def test_runs_of_a_lost_pack_that_were_entered_before_are_counted(tmp_path, monkeypatch):
+    lost = []
+
+    def on_ray(self, tasks, short, count):
+        reasons = {}
+        for index, task in enumerate(tasks):
+            if len(task["runs"]) > 2:  # 3 of a pack are entered when its process dies
+                work.carry_out({**task, "runs": task["runs"][:3]})
+                reasons[index] = "the process died"
+                lost.append(index)
+            else:
+                count(work.carry_out(task))
+        return reasons
+
+    monkeypatch.setattr(Engine, "_on_ray", on_ray)
+    progress = Silent()
+    outcome = study(tmp_path / "study", {"execution.workers": 1}, lwgan={"replicates": 0}).carry_out(progress)
+    assert lost
+    assert outcome.unfinished == {}
+    assert progress.phases == [(24, "classical runs")]
+    assert progress.last[0] == 24
+
+
+def test_a_run_is_recorded_though_what_is_left_of_it_cannot_be_removed(tmp_path, monkeypatch):
+    remove = Folder.remove
+
+    def fails(self, name):
+        if self.name == work.SCRATCH:
+            raise OSError(errno.EACCES, "Permission denied")
+        remove(self, name)
+
+    monkeypatch.setattr(Folder, "remove", fails)
+    _, outcome, progress = carry_out(tmp_path / "study", sizes=[40], classical={})
+    assert outcome.unfinished == {}
+    assert progress.last[0] == outcome.tables.runs.num_rows // 2 == 4, "two rules judge each"
 
 
 @pytest.mark.parametrize(

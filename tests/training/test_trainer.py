@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from tiny import CONFIGS, FAST, PAPER, make_trainer
@@ -56,6 +57,15 @@ def test_an_infinite_loss_of_finite_gradient_stops_too():
     trainer.sample.train[:] = 3e19
     with pytest.raises(NonFiniteLossError, match="loss is not finite: inf"):
         finish(trainer)
+
+
+def test_coordinates_that_cannot_be_computed_end_the_run_on_every_worker(monkeypatch):
+    def fails(*_):
+        raise np.linalg.LinAlgError("Eigenvalues did not converge")
+
+    monkeypatch.setattr("lwgan_dist.training.trainer.geodesic_codes", fails)
+    with pytest.raises(NonFiniteLossError, match="geodesic coordinates"):
+        finish(make_trainer(FAST))
 
 
 def test_bfloat16_gradients_of_the_penalty_are_those_of_float32_rounded():
