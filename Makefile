@@ -21,7 +21,7 @@ run: setup  ## the main job: a small consistency study, table and figure of P(co
 	$(BIN)/lwgan-dist study tune_configs/study/quickstart.yaml
 
 # Tests that start a local Ray wait most of the time: they run beside the others, and their output comes at the end.
-test: setup  ## the tests; 10 to 20 minutes on 2 cores, by the processor
+test: setup  ## the tests; 10 to 17 minutes on 2 cores, by the processor
 	@told=$$(mktemp); \
 	$(BIN)/python -m pytest -m 'ray and not faults and not cluster' >"$$told" 2>&1 & \
 	ray=$$!; trap 'kill -TERM $$ray; rm -f "$$told"; exit 130' INT TERM; \
