@@ -362,8 +362,8 @@ class ExecutionConfig(Frozen):
     """Ray cluster to join: ``auto`` (the one that this machine is a node of) or HOST:PORT of its GCS; by default that
     in RAY_ADDRESS, or else a local one that ends with the command. Not ``ray://``: see ``lwgan-dist submit``."""
     max_failures: Annotated[int, Field(ge=-1)] = 3
-    """Restarts after a lost worker or node (-1: no limit). A node that announced its loss does not count; a non-finite
-    loss is not retried."""
+    """Restarts after a worker or node was lost, or failed, by a full disk too (-1: no limit). A node that announced its
+    loss does not count; a non-finite loss is not retried."""
     checkpoint_seconds: NonNegativeFloat = 30.0
     """Time between checkpoints. One more is written at once when a node announces that it will be taken away."""
     checkpoints_kept: Annotated[int, Field(ge=2)] = 2

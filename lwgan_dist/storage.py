@@ -220,6 +220,9 @@ class Folder:
             retried(what, place)
             retried(what, lambda: _flush_folder(local))
         finally:
+            with suppress(OSError):
+                if not (local / name).exists():  # the new one did not find its place
+                    os.rename(old, local / name)
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
 

@@ -285,6 +285,24 @@ def test_an_outage_that_does_not_end_ends_the_operation_with_a_message(flaky, op
     assert _content(_plain(folder)) == before
 
 
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "Permission denied"), KeyboardInterrupt()])
+def test_a_set_that_does_not_find_its_place_leaves_the_one_before(tmp_path, monkeypatch, error):
+    folder = Folder.at(str(tmp_path))
+    folder.write_set("set", OLD)
+    rename, target = os.rename, str(tmp_path / "set")
+
+    def fails(source, destination):  # for all but the old one
+        if str(destination) == target and (source / "last").read_bytes() != OLD["last"]:
+            raise error
+        rename(source, destination)
+
+    monkeypatch.setattr(os, "rename", fails)
+    with pytest.raises(type(error)):
+        folder.write_set("set", NEW)
+    assert {name: folder.sub("set").read(name) for name in folder.sub("set").names()} == OLD
+    assert os.listdir(tmp_path) == ["set"]
+
+
 @pytest.mark.parametrize("step", range(4))
 def test_an_outage_that_begins_within_a_set_and_does_not_end_leaves_no_valid_half(flaky, step):
     folder = flaky.fresh()

@@ -22,7 +22,8 @@ from typing import Any
 
 import ray
 import ray.tune
-from ray.exceptions import RayActorError
+from ray._private import serialization
+from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher, SearchGenerator
 
@@ -68,7 +69,13 @@ Work = Callable[[Task], dict[str, Any] | Generator[Report, None, dict[str, Any]]
 
 @contextmanager
 def pool(
-    work: Work, execution: ExecutionConfig, scratch: Path, *, verbose: bool = False, meter: Meter | None = None
+    work: Work,
+    execution: ExecutionConfig,
+    scratch: Path,
+    *,
+    verbose: bool = False,
+    meter: Meter | None = None,
+    dashboard: bool = False,
 ) -> "Iterator[Pool]":
     """A pool of places for tasks, for the length of the block.
 
@@ -79,13 +86,14 @@ def pool(
         scratch: a local folder for Tune's state, emptied after use.
         verbose: show what Ray says.
         meter: counts what becomes of the tasks.
+        dashboard: a local session that this pool starts has one, for pools of tasks of several workers that follow.
 
     Raises:
         ClusterError: no cluster at the address, or one in which no task would ever find a place.
     """
     nested = _workers(execution) > 1
     with (
-        session(execution, _ENVIRONMENT, verbose=verbose, dashboard=nested) as joined,
+        session(execution, _ENVIRONMENT, verbose=verbose, dashboard=nested or dashboard) as joined,
         meter or Meter("pool", "") as counting,
     ):
         await_room(execution, _workers(execution), joined)
@@ -178,27 +186,48 @@ class Pool:
         if not self._verbose:
             logger.setLevel(logging.CRITICAL)
         try:
-            ray.tune.run(
-                self._trainable,
-                name=name,
-                storage_path=str(self._scratch.absolute()),
-                num_samples=-1,
-                search_alg=SearchGenerator(_Searcher(chunk)),
-                scheduler=_Scheduler(chunk),
-                callbacks=[_Callback(chunk)],
-                resources_per_trial=ray.tune.PlacementGroupFactory([bundle]),
-                reuse_actors=not several,
-                checkpoint_config=ray.tune.CheckpointConfig(checkpoint_at_end=False),
-                raise_on_failed_trial=False,
-                trial_dirname_creator=_trial_id,
-                verbose=0,
-            )
+            with _memory_kills_are_losses():
+                ray.tune.run(
+                    self._trainable,
+                    name=name,
+                    storage_path=str(self._scratch.absolute()),
+                    num_samples=-1,
+                    search_alg=SearchGenerator(_Searcher(chunk)),
+                    scheduler=_Scheduler(chunk),
+                    callbacks=[_Callback(chunk)],
+                    resources_per_trial=ray.tune.PlacementGroupFactory([bundle]),
+                    reuse_actors=not several,
+                    checkpoint_config=ray.tune.CheckpointConfig(checkpoint_at_end=False),
+                    raise_on_failed_trial=False,
+                    trial_dirname_creator=_trial_id,
+                    verbose=0,
+                )
         finally:
             logger.setLevel(level)
             shutil.rmtree(self._scratch / name, ignore_errors=True)
             if chunk.staging:
                 shutil.rmtree(chunk.staging, ignore_errors=True)
         chunk.deliver()
+
+
+class ProcessOutOfMemoryError(OutOfMemoryError, RayActorError):  # type: ignore[misc]
+    """Ray's memory monitor has ended a process: a loss of it like any other. To Tune, Ray's own error is an unknown
+    one, for which it ends all tasks.
+    """
+
+    def __init__(self, message: str) -> None:
+        RayActorError.__init__(self)
+        self.message = message.strip().partition("\n")[0]
+
+
+@contextmanager
+def _memory_kills_are_losses() -> Iterator[None]:
+    """Let what Ray tells this process be a `ProcessOutOfMemoryError`."""
+    before, serialization.OutOfMemoryError = serialization.OutOfMemoryError, ProcessOutOfMemoryError
+    try:
+        yield
+    finally:
+        serialization.OutOfMemoryError = before
 
 
 def _trial_id(trial: Any) -> str:

@@ -54,7 +54,7 @@ STARTS = 10
 places it goes on waiting."""
 
 _WANT_OF_PLACES = "WorkerGroupStartupTimeoutError"
-_CRASH_AT_START = ("WorkerGroupStartupFailedError", "RayActorError", "RayTaskError")
+_CRASH_AT_START = ("WorkerGroupStartupFailedError", "RayActorError", "RayTaskError", "OutOfMemoryError")
 """What a group does not start for, by the names of Ray's classes, or of those that they derive from."""
 
 LEAVE_SECONDS = 5.0
@@ -105,7 +105,8 @@ def train_on_ray(
     Raises:
         NonFiniteLossError: a loss diverged; not retried.
         ClusterError: no cluster at the address, or one that lacks the resources.
-        RunFailedError: workers were lost more often than ``max_failures`` allows.
+        RunFailedError: the group failed more often than ``max_failures`` allows; the count begins anew when it has
+            waited for places for long.
     """
     workers = execution.workers
     elastic = isinstance(workers, WorkerRange)
@@ -158,7 +159,7 @@ def train_on_ray(
                 result = _until_it_starts(attempt, execution.max_failures)
         except (TrainingFailedError, ControllerError) as error:
             raise RunFailedError(f"the training failed under Ray: {_innermost(error)}") from error
-        except ray.exceptions.RayActorError as error:
+        except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
             raise RunFailedError(f"the process that directs the training was lost: {_innermost(error)}") from error
         answer = result.return_value or {}
         if answer.get("unfit") in UNFIT:
@@ -166,7 +167,8 @@ def train_on_ray(
             raise kind(f"{folder.location}: {text}")
         if answer.get("failure"):
             raise NonFiniteLossError(answer["failure"])
-        folder.remove(".ray")
+        with suppress(OSError):  # the training is done, whatever is left of it
+            folder.remove(".ray")
 
 
 def _until_it_starts(attempt: Callable[[], ray.train.Result], max_failures: int) -> ray.train.Result:

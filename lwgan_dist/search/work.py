@@ -4,12 +4,12 @@ puts it, and enters what it found in the ledger.
 
 import json
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig, RunConfig
@@ -30,6 +30,7 @@ _DONE: set[str] = set()
 """In this process."""
 
 Told = dict[str, Any]
+Result = TypeVar("Result")
 
 
 def carry_out(task: Told) -> Generator[Told, None, Told]:
@@ -75,14 +76,24 @@ def _warm_up(run: Run) -> None:
 def _trial(task: Told, search: Folder, execution: ExecutionConfig) -> Generator[Told, None, Told]:
     trial, ledger = trial_of(task), TrialLedger(search.sub(LEDGER))
     if ledger.has_row(trial.key):  # of a process that was lost after its work was done
-        (record,) = ledger.records({trial.key})
-        return asdict(record)
+        return _entered(ledger, trial.key)
     check_table(trial.config, trial.table_digest)
     started = time.perf_counter()
     scratch = search.sub(SCRATCH).sub(trial.folder)
     reports = _Reports(scratch, task["weights"])
     runs: list[Told] = []
     failure = None
+
+    def unless_entered(work: Callable[[], Result]) -> Callable[[], Result]:
+        """A worker of a killed command, for which this one waits, may end the trial."""
+
+        def attempt() -> Result:
+            if ledger.has_row(trial.key):
+                raise _EnteredError
+            return work()
+
+        return attempt
+
     try:
         for index in range(len(trial.seeds)):
             run = _prepared(trial.run(index))
@@ -91,12 +102,12 @@ def _trial(task: Told, search: Folder, execution: ExecutionConfig) -> Generator[
             folder = scratch.sub(f"run-{index}")
             for iteration in _halts(run, task["reports_per_seed"])[:-1]:
                 if not reports.is_next_known:
-                    halt = patiently(partial(run.fit_until, folder, execution, iteration))
+                    halt = patiently(unless_entered(partial(run.fit_until, folder, execution, iteration)))
                     with torch_threads(execution.threads_per_worker):
                         value = interim_objective(halt.model, run.sample, trial.unit, task["weights"])
                     reports.add(runs, value, halt.cpu_seconds)
                 yield reports.next()
-            fit = patiently(partial(run.fit, folder, execution))
+            fit = patiently(unless_entered(partial(run.fit, folder, execution)))
             with torch_threads(execution.threads_per_worker):
                 measures = measure(fit.model, run.sample, trial.unit, fit.result.cpu_seconds)
             if trial.context and index + 1 < len(trial.seeds):
@@ -106,6 +117,8 @@ def _trial(task: Told, search: Folder, execution: ExecutionConfig) -> Generator[
             data_seed, seed = trial.seeds[index]
             names = {"index": index, "data_seed": data_seed, "seed": seed, "fingerprint": run.fingerprint}
             runs.append({**names, "dimension": fit.result.dimension, **measures})
+    except _EnteredError:
+        return _entered(ledger, trial.key)
     except (_ImpossibleError, *NUMERICAL) as error:
         failure = _reason(error)
     record = TrialRecord(
@@ -150,6 +163,15 @@ class _Reports:
         """The next one to be told."""
         self._next += 1
         return self.told[self._next - 1]
+
+
+class _EnteredError(Exception):
+    """The trial has ended meanwhile."""
+
+
+def _entered(ledger: TrialLedger, key: str) -> Told:
+    (record,) = ledger.records({key})
+    return asdict(record)
 
 
 class _ImpossibleError(Exception):

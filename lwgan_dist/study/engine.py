@@ -168,7 +168,14 @@ class Engine:
             local = self._folder.local
             scratch = local / ".tune" if local else Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
             self._pools[told] = self._stack.enter_context(
-                pool(carry_out, execution, scratch, verbose=self._verbose, meter=self._meter)
+                pool(
+                    carry_out,
+                    execution,
+                    scratch,
+                    verbose=self._verbose,
+                    meter=self._meter,
+                    dashboard=self._execution.workers != 1,  # of the first pool, which may be that of short runs
+                )
             )
         return self._pools[told].carry_out(tasks, count)
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -58,12 +57,18 @@ def carry_out(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _carry_out(run: dict[str, Any], study: Folder, ledger: Ledger, execution: ExecutionConfig, done: Any) -> None:
-    if ledger.has_row(run["key"]) and not (run.get("model") and not has_model(study, run["key"])):
-        done["runs"] += 1
-        return
+    def work() -> Record | None:
+        """None: it is there, maybe since a worker of a killed command, for which this one has waited, has ended."""
+        if ledger.has_row(run["key"]) and not (run.get("model") and not has_model(study, run["key"])):
+            return None
+        return _KINDS[run["kind"]](run, study, execution)
+
     try:
         with quiet():
-            record = patiently(partial(_KINDS[run["kind"]], run, study, execution))
+            record = patiently(work)
+        if record is None:
+            done["runs"] += 1
+            return
         ledger.write(record)
     except Exception as error:  # noqa: BLE001 - one run must not end the others
         reason = f"{type(error).__name__}: {error}"

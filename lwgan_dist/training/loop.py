@@ -64,7 +64,8 @@ def train_worker(
     if world.is_main:
         checkpoints.folder.remove_temporary()
     _resume(trainer, checkpoints, world)
-    if until is not None and trainer.iteration >= until:
+    begun = trainer.iteration
+    if until is not None and begun >= until:
         return trainer.state()
     saved, stage, announced = time.monotonic(), None, False
     looks = _Looks(world)
@@ -89,7 +90,7 @@ def train_worker(
             report(progress.told())
     _compare_replicas(trainer, world)
     state = trainer.state()
-    if world.is_main:
+    if world.is_main and trainer.iteration > begun:  # else it is there, and to write it anew would put it at risk
         checkpoints.save(state)
     return state
 

@@ -1,6 +1,7 @@
 """Many tasks on Ray: what arrives, what is tried again, what is left behind."""
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -269,6 +270,49 @@ try:
 except KeyboardInterrupt:
     print("KeyboardInterrupt")
 """
+
+
+HUNGRY = """
+import json, sys
+from pathlib import Path
+import pool_work
+from lwgan_dist.config import ExecutionConfig
+from lwgan_dist.launch.pool import pool
+
+answers = []
+tasks = [{"n": n} for n in range(6)]
+tasks[1] |= {"eat": 40, "eat_once": sys.argv[1] + "/eaten"}
+tasks[4] |= {"eat": 40}
+with pool(pool_work.act, ExecutionConfig(cpus_per_worker=1, max_failures=2), Path(sys.argv[1], "scratch")) as places:
+    reasons = places.carry_out(tasks, answers.append)
+print(json.dumps([sorted(answer["n"] for answer in answers), reasons]))
+"""
+
+
+@pytest.mark.cluster
+def test_a_process_that_the_memory_monitor_ends_is_a_lost_one(tmp_path):
+    """The threshold is 4 GiB above what the machine uses now. A task that eats once is tried again; one that always
+    does is not finished; the others do not suffer.
+    """
+    from ray._private.utils import get_system_memory, get_used_memory
+
+    total, used = get_system_memory(), get_used_memory()
+    if total - used < 8 * 2**30:
+        pytest.skip("needs 8 GiB of free memory")
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | {
+        "PYTHONPATH": SUPPORT, "RAY_memory_usage_threshold": f"{(used + 4 * 2**30) / total:.3f}",
+        "RAY_memory_monitor_refresh_ms": "100",
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", HUNGRY, str(tmp_path)],
+        capture_output=True, text=True, env=environment, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answered, reasons = json.loads(done.stdout.splitlines()[-1])
+    assert answered == [0, 1, 2, 3, 5]
+    assert list(reasons) == ["4"]
+    assert "OutOfMemoryError" in reasons["4"]
+    assert "(lost 3 times)" in reasons["4"]
 
 
 def test_alone_the_impossible_is_refused_and_ctrl_c_ends_it_all(records, tmp_path):

@@ -1,22 +1,26 @@
 """How commands under Ray end and begin anew, without Ray: signals, groups that do not start, workers that are unfit."""
 
+import pickle
 import signal
 
 import pytest
 import torch
-from ray.exceptions import RayActorError, RayTaskError
+from ray._private import serialization
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
 from lwgan_dist.config import RunConfig
 from lwgan_dist.launch import train
-from lwgan_dist.launch.pool import _interruptible
+from lwgan_dist.launch.metrics import reason_class
+from lwgan_dist.launch.pool import _interruptible, _memory_kills_are_losses
 from lwgan_dist.launch.session import _terminable
 from lwgan_dist.storage import Folder
 
 WANT = ControllerError(WorkerGroupStartupTimeoutError(2))
 CRASH = ControllerError(WorkerGroupStartupFailedError("a worker was killed"))
 LOST = ControllerError(RayActorError())
+MEMORY = ControllerError(OutOfMemoryError("Task was killed due to the node running low on memory."))
 BROKEN = ControllerError(RayTaskError("setup", "a peer has gone", ValueError("x")).as_instanceof_cause())
 OTHER = ControllerError(ValueError("of another kind"))
 GROUP = WorkerGroupError("workers were lost", {0: ValueError()})
@@ -29,6 +33,7 @@ GROUP = WorkerGroupError("workers were lost", {0: ValueError()})
         ([WANT] * 50, 0, None),
         ([CRASH], 0, CRASH),
         ([CRASH, LOST, BROKEN, WANT], 3, None),
+        ([MEMORY, WANT], 1, None),
         ([CRASH, LOST, WANT, BROKEN], 2, BROKEN),
         ([LOST] * 50, -1, None),
         ([OTHER], -1, OTHER),
@@ -51,6 +56,19 @@ def test_a_group_that_does_not_start(errors, max_failures, raised):
             train._until_it_starts(attempt, max_failures)
         assert told.value is raised
     assert left == []
+
+
+def test_what_the_memory_monitor_ends_is_a_lost_process_to_tune():
+    with _memory_kills_are_losses():
+        made = serialization.OutOfMemoryError("Task was killed due to memory.\nMemory: 5 GB\n")
+    again = pickle.loads(pickle.dumps(made))
+    for error in (made, again):
+        assert isinstance(error, RayActorError)
+        assert isinstance(error, OutOfMemoryError)
+        assert not error.preempted
+        assert str(error) == "Task was killed due to memory."
+        assert reason_class(f"{type(error).__name__}: {error} (lost 4 times)") == "out_of_memory"
+    assert serialization.OutOfMemoryError is OutOfMemoryError
 
 
 @pytest.fixture(params=["default", "ignored", "blocked", "other"])

@@ -1,6 +1,5 @@
 """A search in one process: what it tries, what it says, that it can be repeated, interrupted and extended."""
 
-import errno
 import itertools
 import json
 import math
@@ -10,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import stubborn
 from tiny_search import ASHA, PBT, TINY, Silent, config, numbers, search
 
 from lwgan_dist import worker
@@ -28,7 +28,7 @@ from lwgan_dist.search.publish import publish, read_published, run_file, search_
 from lwgan_dist.search.queue import Queue
 from lwgan_dist.search.rows import runs_table, search_tables, spent, trials_table
 from lwgan_dist.search.searchers import Proposal
-from lwgan_dist.search.trials import TrialRecord
+from lwgan_dist.search.trials import TrialLedger, TrialRecord
 from lwgan_dist.storage import Folder
 
 
@@ -278,10 +278,9 @@ def test_another_objective_needs_no_new_run(tmp_path, monkeypatch):
 # failures -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_table_that_cannot_be_read_is_no_property_of_a_configuration(tmp_path, monkeypatch):
+def test_a_table_that_cannot_be_read_is_no_property_of_a_configuration(tmp_path):
     """Gone on a node for a while: the trial is not finished, and tried again; too few rows: it has failed, for good."""
-    told = TrainConfig.model_validate({"data": {"source": "table", "path": str(tmp_path / "t.csv")}})
-    run = override(RunConfig.model_validate(told.model_dump(exclude={"execution"})), {})
+    run = RunConfig.model_validate({"data": {"source": "table", "path": str(tmp_path / "t.csv")}})
     with pytest.raises(UnreadableError, match="no such file"):
         work._prepared(run)
     (tmp_path / "t.csv").write_text("a,b\n1,2\n3,4\n")
@@ -289,15 +288,26 @@ def test_a_table_that_cannot_be_read_is_no_property_of_a_configuration(tmp_path,
         work._prepared(run)
 
 
+def test_a_trial_that_another_worker_ends_while_it_is_waited_for_is_not_computed_again(tmp_path, monkeypatch):
+    changes = {"initial": ["default"], "budget": {"trials": 1}, "confirm_seeds": 0}
+    straight, _ = carry_out(tmp_path / "straight", **changes)
+    (record,) = straight.ledger.records(straight.ledger.keys())
+    asked = []
+
+    def held(*_args, **_kwargs):
+        asked.append(1)
+        TrialLedger(Folder.at(str(tmp_path / "search" / "ledger"))).write(record)
+        raise InUseError("another process is working in this run folder")
+
+    monkeypatch.setattr(Run, "fit", held)
+    _, outcome = carry_out(tmp_path / "search", **changes)
+    assert outcome.unfinished == {}
+    assert [item.outcome.state for item in outcome.ended] == ["finished"]
+    assert len(asked) == 1
+
+
 def test_a_trial_is_recorded_though_what_is_left_of_it_cannot_be_removed(tmp_path, monkeypatch):
-    remove = Folder.remove
-
-    def fails(self, name):
-        if self.name == work.SCRATCH:
-            raise OSError(errno.EACCES, "Permission denied")
-        remove(self, name)
-
-    monkeypatch.setattr(Folder, "remove", fails)
+    stubborn.keep(monkeypatch, work.SCRATCH)
     _, outcome = carry_out(tmp_path / "search", initial=["default"])
     assert outcome.unfinished == {}
     assert {item.outcome.state for item in outcome.ended} == {"finished"}

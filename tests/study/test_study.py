@@ -1,13 +1,14 @@
 """A study in this process: what it computes, what it keeps, how it grows; failures; replicates on demand; bootstrap."""
 
-import errno
 import json
+from contextlib import contextmanager
 from dataclasses import fields
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import stubborn
 from tiny_study import TINY, Silent, config, study
 
 from lwgan_dist import worker
@@ -386,14 +387,7 @@ def test_runs_of_a_lost_pack_that_were_entered_before_are_counted(tmp_path, monk
 
 
 def test_a_run_is_recorded_though_what_is_left_of_it_cannot_be_removed(tmp_path, monkeypatch):
-    remove = Folder.remove
-
-    def fails(self, name):
-        if self.name == work.SCRATCH:
-            raise OSError(errno.EACCES, "Permission denied")
-        remove(self, name)
-
-    monkeypatch.setattr(Folder, "remove", fails)
+    stubborn.keep(monkeypatch, work.SCRATCH)
     _, outcome, progress = carry_out(tmp_path / "study", sizes=[40], classical={})
     assert outcome.unfinished == {}
     assert progress.last[0] == outcome.tables.runs.num_rows // 2 == 4, "two rules judge each"
@@ -551,6 +545,47 @@ def test_a_folder_that_another_process_holds_is_no_failure_of_the_method(tmp_pat
     assert outcome.tables.runs["failure"].null_count == outcome.tables.runs.num_rows
     assert sum(row["failures"] for row in outcome.tables.bootstrap.to_pylist()) == 0
     assert len(waits) >= 2, "waited for it"
+
+
+def test_a_run_that_another_worker_ends_while_it_is_waited_for_is_not_computed_again(tmp_path, monkeypatch):
+    """A worker of a killed command, say: it holds the folder of the run, enters it and goes."""
+    told = {"data": TINY["data"][:1], "sizes": [40], "classical": {}, "lwgan": {"replicates": 1}}
+    straight, *_ = carry_out(tmp_path / "straight", **told)
+    (record,) = straight.ledger.records(straight.ledger.keys())
+    asked = []
+
+    def held(*_args, **_kwargs):
+        asked.append(1)
+        Ledger(Folder.at(str(tmp_path / "study" / "ledger"))).write(record)
+        raise InUseError("another process is working in this run folder")
+
+    monkeypatch.setattr(Run, "fit", held)
+    _, outcome, progress = carry_out(tmp_path / "study", **told)
+    assert outcome.unfinished == {}
+    assert progress.last[0] == len(asked) == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_first_pool_of_a_study_has_the_dashboard_that_later_ones_need(tmp_path, monkeypatch, workers):
+    """Without it, Ray keeps what a killed run of several workers held; the first one may be that of classical runs."""
+    told = []
+
+    class Pool:
+        @staticmethod
+        def carry_out(tasks, count):
+            for task in tasks:
+                count(work.carry_out(task))
+            return {}
+
+    @contextmanager
+    def pool(*_, dashboard, **__):
+        told.append(dashboard)
+        yield Pool
+
+    monkeypatch.setattr("lwgan_dist.launch.pool.pool", pool)
+    changes = {"execution.workers": workers}
+    carry_out(tmp_path / "study", changes, data=TINY["data"][:1], sizes=[40], lwgan={"replicates": 0})
+    assert told == [workers > 1]
 
 
 def test_a_refit_that_diverges_is_counted(tmp_path, monkeypatch):

@@ -20,6 +20,13 @@ def act(task):
     if task.get("raise"):
         raise ValueError(task["raise"])
     time.sleep(task.get("seconds", 0))
+    if "eat" in task and not os.path.exists(task.get("eat_once", "")):
+        if "eat_once" in task:
+            Path(task["eat_once"]).touch()
+        held = []
+        for _ in range(task["eat"]):  # GiB
+            held.append(bytearray(2**30))
+            time.sleep(0.3)
     doomed = task.get("kill_always", False)
     if "kill_once" in task and not os.path.exists(task["kill_once"]):
         Path(task["kill_once"]).touch()

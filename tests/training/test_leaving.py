@@ -48,6 +48,13 @@ def test_without_an_announcement_only_the_end_is_kept(steps, tmp_path):
     assert train(told, tmp_path, checkpoint_seconds=1e9) == [told.iterations]
 
 
+def test_a_checkpoint_at_the_end_is_not_written_again_by_a_resume(steps, tmp_path):
+    """A command that is killed before it has written the result: a kill while it is written anew would lose it."""
+    told, _ = steps
+    train(told, tmp_path, checkpoint_seconds=1e9)
+    assert train(told, tmp_path, checkpoint_seconds=1e9) == []
+
+
 def test_an_announcement_is_answered_within_two_looks_and_followed_up(steps, tmp_path):
     told, clock = steps
     announced = 2.0
