@@ -201,14 +201,15 @@ class Folder:
                 _write_through(temporary / file, content)
             _flush_folder(temporary)
 
-        tried = False
+        tried = moved = False
 
         def place() -> None:
-            nonlocal tried
+            nonlocal tried, moved
             if tried and _is_set(local / name, files):  # it has happened, and the answer was lost
                 return
             tried = True
             _move_away(local / name, old)
+            moved = True
             try:
                 os.rename(temporary, local / name)
             except FileNotFoundError:
@@ -220,9 +221,10 @@ class Folder:
             retried(what, place)
             retried(what, lambda: _flush_folder(local))
         finally:
-            with suppress(OSError):
-                if not (local / name).exists():  # the new one did not find its place
-                    os.rename(old, local / name)
+            if moved:
+                with suppress(OSError):
+                    if not (local / name).exists():  # the new one did not find its place
+                        os.rename(old, local / name)
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
 
