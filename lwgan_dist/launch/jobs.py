@@ -5,6 +5,7 @@ id, further ones ``NAME~2``, ``NAME~3`` (``~`` is in no name). What is needed to
 """
 
 import asyncio
+import dataclasses
 import hashlib
 import io
 import json
@@ -37,6 +38,8 @@ from lwgan_dist.errors import ClusterError, ConfigError
 from lwgan_dist.launch.environment import FILE, FOLDER, HOOK, packed
 from lwgan_dist.launch.token import authorization, private_token_file, refusal
 
+logger = logging.getLogger("lwgan_dist")
+
 FIND_SECONDS, ANSWER_SECONDS = 4.0, 30.0
 """How long the dashboard has to take up a connection (also: to say its version), and to answer."""
 
@@ -55,6 +58,10 @@ PACKAGE_BYTES = 100 * 1024**2 - 256 * 1024
 CONFIG_CHARACTERS = 48 * 1024
 """Metadata reach the driver in one environment variable, which holds 128 KiB."""
 
+ALIVE_NODES = "/api/v0/nodes?limit=10000&filter_keys=state&filter_predicates=%3D&filter_values=ALIVE"
+"""Where the dashboard lists them, up to the most that it does."""
+
+LOST = "the node that carried it out is gone"
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 KEY = "lwgan_dist"
 """Metadata of this name mark our jobs; it holds the version that submitted them."""
@@ -151,6 +158,7 @@ class Job:
         message: what Ray says about the status.
         exit_code: of the command, if it ended by itself.
         started, ended: seconds since 1970.
+        node: Ray's id of the node that carries it out, None before its start.
     """
 
     id: str
@@ -163,6 +171,7 @@ class Job:
     metadata: dict[str, str]
     started: float | None
     ended: float | None
+    node: str | None = None
 
     @property
     def is_ours(self) -> bool:
@@ -173,6 +182,11 @@ class Job:
     def has_ended(self) -> bool:
         """It will not run again under this id."""
         return self.status in ENDED
+
+    @property
+    def is_lost(self) -> bool:
+        """The node that carried it out is gone."""
+        return self.message == LOST
 
     @classmethod
     def of(cls, told: Any) -> "Job":
@@ -191,6 +205,7 @@ class Job:
             metadata=metadata,
             started=None if told.start_time is None else told.start_time / 1000,
             ended=None if not told.end_time else told.end_time / 1000,
+            node=told.driver_node_id,
         )
 
     def told(self) -> dict[str, Any]:
@@ -233,7 +248,7 @@ class Jobs:
         """Every job that was submitted, oldest first."""
         with self._reached():
             found = self._client.list_jobs()
-        jobs = [Job.of(told) for told in found if told.submission_id]
+        jobs = self._without_lost([Job.of(told) for told in found if told.submission_id])
         return sorted(jobs, key=lambda job: (job.started or 0.0, job.attempt))
 
     def attempts(self, name: str) -> list[Job]:
@@ -293,10 +308,38 @@ class Jobs:
     def info(self, id_: str) -> Job:
         """A job as it is now."""
         with self._reached():
-            return Job.of(self._client.get_job_info(id_))
+            told = self._client.get_job_info(id_)
+        (job,) = self._without_lost([Job.of(told)])
+        return job
+
+    def _without_lost(self, jobs: list[Job]) -> list[Job]:
+        """Jobs that run on a node that is gone have failed.
+
+        Ray says so by itself, but not behind a head that took the place of a lost one: there it looks after the jobs of
+        the old one (known by Redis) when the next is submitted, and calls them running until then.
+        """
+        if not any(job.node is not None and not job.has_ended for job in jobs):
+            return jobs
+        try:
+            alive = self._client.nodes()
+        except (requests.RequestException, ConnectionError, RuntimeError, ValueError, LookupError, TypeError) as error:
+            logger.warning("which nodes there are cannot be seen: %s", _last_line(error))
+            return jobs
+        return [
+            job
+            if job.has_ended or job.node is None or job.node in alive
+            else dataclasses.replace(job, status="FAILED", message=LOST)
+            for job in jobs
+        ]
 
     def logs(self, job: Job) -> str:
-        """All that it has said."""
+        """All that it has said.
+
+        Raises:
+            ClusterError: the log went with the node that it was on.
+        """
+        if job.is_lost:
+            raise ClusterError(f"{job.name}: {LOST}, and its log with it; 'lwgan-dist job resume {job.name}' goes on")
         with self._reached():
             return str(self._client.get_job_logs(job.id))
 
@@ -352,6 +395,8 @@ class Jobs:
                 lost = lost or time.monotonic()
                 if first:
                     notify(f"the connection to {self.address} is lost; trying to come back")
+                if (gone := await asyncio.to_thread(self._lost, job)) is not None:
+                    return gone
                 if time.monotonic() > lost + RECONNECT_SECONDS:
                     reason = " ".join(str(error).split())[:200] or type(error).__name__
                     raise ClusterError(
@@ -363,6 +408,14 @@ class Jobs:
                 if now is not None:
                     return now
             await asyncio.sleep(PAUSE_SECONDS)
+
+    def _lost(self, job: Job) -> Job | None:
+        """The job if its node, and with it its log, is gone; None if it is not, or nobody answers."""
+        try:
+            now = self.info(job.id)
+        except ClusterError:
+            return None
+        return now if now.is_lost else None
 
     async def _pieces(self, job: Job) -> Any:
         """Pieces of the log with their positions, until it ends."""
@@ -431,6 +484,19 @@ class _Client(JobSubmissionClient):  # type: ignore[misc]
         seconds = FIND_SECONDS if endpoint == "/api/version" else ANSWER_SECONDS
         answer: requests.Response = super()._do_request(method, endpoint, timeout=(FIND_SECONDS, seconds), **told)
         return answer
+
+    def nodes(self) -> set[str]:
+        """Ids of the nodes that are alive.
+
+        Raises:
+            RuntimeError: none is listed; also what requests raises, and KeyError or TypeError for another answer.
+        """
+        answer = self._do_request("GET", ALIVE_NODES)
+        answer.raise_for_status()
+        found = {node["node_id"] for node in answer.json()["data"]["result"]["result"]}
+        if not found:  # who answers is one
+            raise RuntimeError("no node is listed")
+        return found
 
 
 def address_of(address: str | None) -> str:

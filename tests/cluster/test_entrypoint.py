@@ -5,14 +5,10 @@ namespaces (`pods`), the image is a wheel of this checkout; there is no Kubernet
 
 import json
 import re
-import secrets
 import shlex
-import shutil
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pods
 import psutil
@@ -20,7 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 import templates
 import tiny_study
-from ruamel.yaml import YAML
+from ray_pods import HEAD, TOKEN, WORKER, RayPods, ray_pods
+
+from lwgan_dist.configfile import to_yaml
 
 pytestmark = [
     pytest.mark.cluster,
@@ -28,10 +26,7 @@ pytestmark = [
 ]
 
 (JOB, _) = templates.files()["rayjob-cpu-study.yaml"]
-PODS = {pod.role: pod for pod in templates.pods_of(JOB)}
 CONFIG = shlex.split(JOB["spec"]["entrypoint"])[2]
-TOKEN = secrets.token_hex(32)
-HEAD, WORKER = "10.77.0.2", "10.77.0.3"
 PREEMPTED = 3  # Ray's NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED
 
 PROBE = """
@@ -58,93 +53,24 @@ print(json.dumps({
 """
 
 
-def environment(role: str) -> dict[str, str]:
-    """Of a container, the Secret put in, and what the operator adds."""
-    told = templates.environment_of(PODS[role].spec["containers"][0])
-    found = {name: one.get("value", TOKEN) for name, one in told.items()}
-    return found | {"RAY_ADDRESS": f"{HEAD}:6379"}
-
-
-def ray_start(role: str, address: str) -> str:
-    """The command that the operator makes of rayStartParams and limits."""
-    cluster = JOB["spec"]["rayClusterSpec"]
-    group = cluster["headGroupSpec"] if role == "head" else cluster["workerGroupSpecs"][0]
-    memory = group["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"]
-    params = {"num-cpus": "2", "memory": str(int(templates.bytes_of(memory))), **group["rayStartParams"]}
-    params |= {"metrics-export-port": "8080", "dashboard-agent-listen-port": "52365", "node-ip-address": address}
-    first = "--head" if role == "head" else f"--address={HEAD}:6379"
-    options = " ".join(f"--{name}={value}" for name, value in params.items())
-    return f"ulimit -n 65536; exec ray start {first} --block {options}"
-
-
-@dataclass
-class Cluster:
-    folder: Path
-    image: Path
-    storage: Path
-    network: pods.Network
-    head: pods.Pod
-    worker: pods.Pod
-
-    def submit(self, name: str, entrypoint: str, *options: str, timeout: float = 400) -> tuple[int, str]:
-        """The submitter's pod: the operator's command with an entrypoint."""
-        submit = ["ray", "job", "submit", f"--address=http://{HEAD}:8265", f"--submission-id={name}", *options, "--"]
-        pod = pods.Pod(
-            self.folder / name, self.image, self.storage, environment("submitter"),
-            f"{shlex.join(submit)} {entrypoint}", self.network, f"10.77.0.{10 + len(name)}",
-        )  # fmt: skip
-        try:
-            return pod.wait(timeout), pod.log.read_text()
-        finally:
-            pod.kill()
-
-    def nodes(self) -> list[dict]:
-        told = self.head.execute(
-            "python -c 'import ray, json; ray.init(log_to_driver=False); print(json.dumps(ray.nodes()))'"
-        )
-        assert told.returncode == 0, told.stderr
-        return json.loads(told.stdout.splitlines()[-1])
-
-
-def await_nodes(cluster: Cluster, count: int, seconds: float = 180) -> None:
-    deadline, told = time.monotonic() + seconds, None
-    while time.monotonic() < deadline:
-        told = cluster.head.execute("ray health-check --address 10.77.0.2:6379")
-        if told.returncode == 0 and sum(node["Alive"] for node in cluster.nodes()) == count:
-            return
-        time.sleep(1)
-    raise TimeoutError(f"{told}\n{cluster.head.log.read_text()}\n{cluster.worker.log.read_text()}")
+def submit(cluster: RayPods, name: str, entrypoint: str, *options: str, timeout: float = 400) -> tuple[int, str]:
+    """The submitter's pod: the operator's command with an entrypoint; its exit code and what it says."""
+    command = ["ray", "job", "submit", f"--address=http://{HEAD}:8265", f"--submission-id={name}", *options, "--"]
+    pod = cluster.start("submitter", f"10.77.0.{10 + len(name)}", f"{shlex.join(command)} {entrypoint}")
+    try:
+        return pod.wait(timeout), pod.log.read_text()
+    finally:
+        pod.kill()
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    folder = pods.short_folder()
-    build = folder / "build"
-    build.mkdir()
-    config = {**tiny_study.TINY, "execution": {"workers": 1}}
-    path = folder / "tiny.yaml"
-    YAML(typ="safe", pure=True).dump(config, path)
-    image = pods.build_image(build, {CONFIG.removeprefix("/opt/lwgan/"): path.read_text()})
-    storage = folder / "data"
-    storage.mkdir()
-    shutil.chown(storage, pods.UID, pods.UID)
-    network = pods.Network()
-    started: list[pods.Pod] = []
-    try:
-        for role, address in (("head", HEAD), ("worker", WORKER)):
-            command = ray_start(role, address)
-            if role == "worker":  # the operator's init container
-                command = f"until ray health-check --address {HEAD}:6379; do sleep 1; done; {command}"
-            started.append(pods.Pod(folder / role, image, storage, environment(role), command, network, address))
-        made = Cluster(folder, image, storage, network, *started)
-        await_nodes(made, 2)
+def cluster() -> Iterator[RayPods]:
+    tiny = to_yaml(tiny_study.config({"execution.workers": 1}))
+    with ray_pods(JOB, {CONFIG.removeprefix("/opt/lwgan/"): tiny}) as made:
+        made.start_head()
+        made.start_worker()
+        made.await_nodes(2)
         yield made
-    finally:
-        for pod in started:
-            pod.kill()
-        network.close()
-        shutil.rmtree(folder)
-        assert not any(psutil.pid_exists(pod.pid) for pod in started)  # and with it all others of its namespace
 
 
 def probe(pod: pods.Pod) -> dict:
@@ -161,7 +87,7 @@ def test_a_pod_can_write_where_its_template_says_and_nowhere_else(cluster):
             "uid": pods.UID, "groups": [], "capabilities": [0, 0, 0, 0], "new privileges": False,
             "writable": ["/data", "/dev/shm", "/home/ray", "/tmp"],
         }  # fmt: skip
-    mounted = {mount["mountPath"] for mount in PODS["head"].spec["containers"][0]["volumeMounts"]}
+    mounted = {mount["mountPath"] for mount in cluster.spec("head")["containers"][0]["volumeMounts"]}
     assert mounted == {"/data", "/dev/shm", "/home/ray", "/tmp"}
 
 
@@ -179,7 +105,7 @@ def test_what_is_not_hardened_can_write(cluster):
 
 
 def test_the_entrypoint_finishes_and_writes_the_storage(cluster):
-    code, said = cluster.submit("study", JOB["spec"]["entrypoint"], "--entrypoint-num-cpus=0")
+    code, said = submit(cluster, "study", JOB["spec"]["entrypoint"], "--entrypoint-num-cpus=0")
     assert code == 0, said
     assert "s_curve" in said
     folder = cluster.storage / "runs" / "quickstart"
@@ -191,7 +117,7 @@ def test_the_entrypoint_finishes_and_writes_the_storage(cluster):
     assert {path.stat().st_uid for path in written} == {pods.UID}
     assert (folder / "report.html") in written
     # and the secret is in nothing that was written or said
-    logs = [*cluster.folder.glob("*/log")]
+    logs = [*cluster.folder.glob("*/pod/log")]
     assert [path for path in [*written, *logs] if TOKEN.encode() in path.read_bytes()] == []
 
 
@@ -227,20 +153,16 @@ def test_a_working_dir_takes_the_place_of_the_code_in_the_image(cluster):
     for path in (archive, archive.parent):
         path.chmod(0o755)
     runtime = json.dumps({"working_dir": told})
-    code, said = cluster.submit("changed", "lwgan-dist --help", f"--runtime-env-json={runtime}")
+    code, said = submit(cluster, "changed", "lwgan-dist --help", f"--runtime-env-json={runtime}")
     assert code == 0, said
     assert re.search(r"changed code /tmp/ray/.*working_dir_files.*/lwgan_dist/__init__.py", said), said
-    code, said = cluster.submit("unchanged", "lwgan-dist --help")  # the control
+    code, said = submit(cluster, "unchanged", "lwgan-dist --help")  # the control
     assert (code, "changed code" in said) == (0, False), said
 
 
 def test_a_pod_that_is_deleted_tells_ray(cluster):
     """The preStop command of the template, in the worker's container: Ray counts its node as preempted, no other."""
-    (command,) = [
-        pod.spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
-        for pod in templates.pods_of(JOB)
-        if pod.role == "worker"
-    ]
+    command = cluster.spec("worker")["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
     assert command[:2] == ["/bin/bash", "-c"]
     assert {node["NodeManagerAddress"]: node["Alive"] for node in cluster.nodes()} == {HEAD: True, WORKER: True}
     begun = time.monotonic()

@@ -62,6 +62,7 @@ class FakeCluster:
         self.lines, self.exit_code, self.ended = [], 0, threading.Event()
         self.cut_after: list[int] = []  # characters after which a connection to a log is cut, one after another
         self.refuse = None  # a status for every request
+        self.node, self.alive = "node-1", ["node-0", "node-1"]  # where jobs run; which nodes there are
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._serve)
         self.up = threading.Event()
@@ -76,6 +77,7 @@ class FakeCluster:
         app.router.add_get("/api/jobs/", self._list)
         app.router.add_post("/api/jobs/", self._submit)
         app.router.add_get("/api/jobs/{id}", self._info)
+        app.router.add_get("/api/v0/nodes", self._nodes)
         app.router.add_post("/api/jobs/{id}/stop", self._stop)
         app.router.add_get("/api/jobs/{id}/logs/tail", self._tail)
         self.runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -127,6 +129,7 @@ class FakeCluster:
         self.jobs[id_] = {
             "type": "SUBMISSION", "submission_id": id_, "status": "RUNNING", "entrypoint": told["entrypoint"],
             "metadata": told["metadata"], "runtime_env": told["runtime_env"], "start_time": 1000 * (1 + len(self.jobs)),
+            "driver_node_id": self.node,
         }  # fmt: skip
         return web.json_response({"job_id": id_, "submission_id": id_})
 
@@ -134,6 +137,14 @@ class FakeCluster:
         if request.match_info["id"] not in self.jobs:
             return web.Response(status=404, text="Job does not exist")
         return web.json_response(self._told(request.match_info["id"]))
+
+    async def _nodes(self, request):
+        if self.alive is None:
+            return web.json_response({"result": False, "msg": "no GCS", "data": {"result": None}}, status=500)
+        states = {f"node-{i}": "ALIVE" if f"node-{i}" in self.alive else "DEAD" for i in range(3)}
+        wanted = request.query["filter_values"] if request.query["filter_predicates"] == "=" else None
+        found = [{"node_id": node, "state": state} for node, state in states.items() if state == wanted]
+        return web.json_response({"result": True, "msg": "", "data": {"result": {"total": 3, "result": found}}})
 
     async def _stop(self, request):
         self.jobs[request.match_info["id"]]["status"] = "STOPPED"
@@ -509,6 +520,36 @@ def test_a_connection_that_does_not_come_back(cluster, study_file, monkeypatch):
     with pytest.raises(jobs.ClusterError, match=r"did not come back within 0 s.*the job goes on if its cluster does"):
         client.follow(job, said.append, said.append)
     assert len(said) == 1
+
+
+def test_a_job_whose_node_is_gone_has_failed(cluster, study_file, caplog):
+    """Ray's own status of it stays RUNNING behind a new head."""
+    submit(cluster, study_file, "study", "--storage", "/s")
+    assert "running" in call("job", "status", "tiny-study", "--address", cluster.url).stdout
+    for cluster.alive, reason in ((None, "500"), ([], "no node is listed")):
+        told = call("job", "status", "tiny-study", "--address", cluster.url)
+        assert "running" in told.stdout, "nobody knows better"
+        assert f"which nodes there are cannot be seen: {reason}" in caplog.text
+    assert "runs already" in call("job", "resume", "tiny-study", "--address", cluster.url, code=2).stderr
+    cluster.alive = ["node-0", "node-2"]
+    assert cluster.jobs["tiny-study"]["status"] == "RUNNING"
+    told = json.loads(call("job", "status", "tiny-study", "--json", "--address", cluster.url).stdout)
+    assert (told["status"], told["message"]) == ("FAILED", "the node that carried it out is gone")
+    told = call("job", "logs", "tiny-study", "--address", cluster.url, code=5)
+    assert "is gone, and its log with it; 'lwgan-dist job resume tiny-study'" in told.stderr
+    cluster.node = "node-2"
+    call("job", "resume", "tiny-study", "--address", cluster.url)
+    listed = json.loads(call("job", "list", "--json", "--address", cluster.url).stdout)
+    assert [(job["id"], job["status"]) for job in listed] == [("tiny-study", "FAILED"), ("tiny-study~2", "RUNNING")]
+
+
+def test_a_followed_job_whose_node_is_lost(cluster, study_file):
+    submit(cluster, study_file, "study", "--storage", "/s")
+    cluster.lines, cluster.cut_after = ["begun\n" * 9], [12]
+    cluster.alive = ["node-0"]
+    told = call("job", "logs", "tiny-study", "--follow", "--address", cluster.url, code=3)
+    assert told.stdout == "begun\nbegun\n"
+    assert "the node that carried it out is gone; 'lwgan-dist job resume tiny-study'" in told.stderr
 
 
 @pytest.mark.parametrize(

@@ -121,8 +121,8 @@ def iteration_of(run):
         return 0
 
 
-SLOWER = ["schedule.embedding_iterations=1500"]
-SLOWER_ITERATIONS = ITERATIONS + 1460
+SLOWER = ["schedule.embedding_iterations=600"]
+SLOWER_ITERATIONS = ITERATIONS + 560
 
 
 @pytest.fixture(scope="module")
