@@ -344,6 +344,8 @@ BROKEN = {
     "head without": (replaced("head_start_ray_commands", "RAY_AUTH_MODE=token ", ""), "head_start.*without RAY_AUTH"),
     "worker without": (replaced("worker_start_ray_commands", "=token", "=disabled"), "worker_start.*without RAY_AUTH"),
     "open dashboard": (replaced("head_start_ray_commands", "=127.0.0.1", "=0.0.0.0"), "dashboard has to listen"),
+    "patient": (replaced("head_start_ray_commands", "timeout_ms=2000", "timeout_ms=10000"), "a silent node"),
+    "patient by default": (replaced("head_start_ray_commands", "RAY_health_check_period_ms=1000", ""), "a silent node"),
     "docker": (set_at("docker", {"image": "rayproject/ray", "container_name": "ray"}), "docker"),
     "unpinned": (set_at("setup_commands", ["pip install ray[default]"]), "setup_commands: not cluster/vm/setup.sh"),
     "unpinned tool": (set_at("head_setup_commands", ["pip install boto3"]), "versions are not pinned"),

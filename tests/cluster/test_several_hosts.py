@@ -8,8 +8,9 @@ import time
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import templates
 from network import needs_root, network
-from nodes import checkpoint_iterations, run, wait_for
+from nodes import checkpoint_iterations, iteration_of, run, wait_for
 from safetensors.numpy import load_file
 from tiny_study import config as study_config
 
@@ -110,9 +111,9 @@ SETTINGS = [
 ITERATIONS = 300 + 20 + 2 + 4
 
 
-def final(storage):
-    assert checkpoint_iterations(storage / "run")[-1] == ITERATIONS
-    return load_file(storage / "run" / "checkpoints" / f"iteration-{ITERATIONS:012d}" / "tensors.safetensors")
+def final(storage, iterations=ITERATIONS):
+    assert checkpoint_iterations(storage / "run")[-1] == iterations
+    return load_file(storage / "run" / "checkpoints" / f"iteration-{iterations:012d}" / "tensors.safetensors")
 
 
 def test_workers_meet_across_hosts_whose_name_is_that_of_the_loopback(tmp_path):
@@ -132,3 +133,43 @@ def test_workers_meet_across_hosts_whose_name_is_that_of_the_loopback(tmp_path):
     ours, theirs = final(tmp_path / "hosts"), final(tmp_path / "alone")
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
     assert os.environ.get("GLOO_SOCKET_IFNAME") is None
+
+
+HEAD = templates.pods_of(templates.files()["raycluster-gpu-spot.yaml"][0])[0].spec["containers"][0]
+SHIPPED = {
+    name: one["value"] for name, one in templates.environment_of(HEAD).items() if name.startswith("RAY_health_check_")
+}
+"""How the templates' head looks after its nodes."""
+
+
+@pytest.mark.parametrize(("head", "seconds"), [(SHIPPED, 35), ({}, 120)], ids=["template", "default"])
+def test_a_node_that_falls_silent(tmp_path, head, seconds):
+    """A machine without power: no connection is closed, so Ray gives the node up when it misses health checks."""
+    file = tmp_path / "run.yaml"
+    file.write_text("data: {source: manifold, name: s_curve}\n")
+    more = 5000
+    settings = [one for one in SETTINGS if "embedding_iterations" not in one]
+    arguments = ["train", file, *settings, f"schedule.embedding_iterations={300 + more}", "--name", "run"]
+    with network(**head) as net:
+        silent, _ = net.add(), net.add()
+        with open(tmp_path / "log", "wb") as log:
+            process = net.command(*arguments, "--storage", tmp_path / "hosts", "--address", net.address,
+                                  stdout=log, stderr=log)  # fmt: skip
+            folder = tmp_path / "hosts" / "run"
+            wait_for(lambda: iteration_of(folder) > 300 or process.poll() is not None, 200, "training")
+            net.add()  # takes its place
+            assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
+            silent.cut(True)
+            cut = time.monotonic()
+            wait_for(lambda: silent.address not in net.alive(), 200, "its loss", pause=1)
+            known = time.monotonic() - cut
+            at = iteration_of(folder)
+            wait_for(lambda: iteration_of(folder) > at, 200, "training")
+            again = time.monotonic() - cut
+            print(f"\nsilent at iteration {at}: given up after {known:.0f} s, training after {again:.0f} s")
+            assert process.wait(timeout=400) == 0, (tmp_path / "log").read_text()[-3000:]
+    assert again < seconds
+    alone = run([*arguments, "--storage", tmp_path / "alone"])
+    assert alone.returncode == 0, alone.stderr
+    ours, theirs = final(tmp_path / "hosts", ITERATIONS + more), final(tmp_path / "alone", ITERATIONS + more)
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)

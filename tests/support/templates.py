@@ -10,7 +10,7 @@ what this project demands.
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -588,6 +588,7 @@ def _our_cluster_problems(path: str, cluster: Document) -> Iterator[Problem]:
         yield Problem("cluster-ip", f"{path}.headGroupSpec.serviceType", "must be ClusterIP, without ingress")
     if (head.get("rayStartParams") or {}).get("num-cpus") != "0":
         yield Problem("head-cpus", f"{path}.headGroupSpec.rayStartParams.num-cpus", 'must be "0": no runs on the head')
+    yield from _silence_problems(path, head)
     for where, group in [(f"{path}.headGroupSpec", head), *groups_of(path, cluster)]:
         for name in sorted((group.get("rayStartParams") or {}).keys() - _start_options()):
             yield Problem("ray-start", f"{where}.rayStartParams.{name}", "`ray start` has no such option")
@@ -597,6 +598,25 @@ def _our_cluster_problems(path: str, cluster: Document) -> Iterator[Problem]:
     yield from _spot_problems(path, cluster)
     for where, group in groups_of(path, cluster):
         yield from _drain_problems(f"{where}.template.spec", group["template"].get("spec") or {})
+
+
+def silence_seconds(environment: Mapping[str, str]) -> float | None:
+    """How long the head waits for a node that has fallen silent; None: as long as Ray likes."""
+    try:
+        period, timeout, threshold = (
+            int(environment[f"RAY_health_check_{name}"]) for name in ("period_ms", "timeout_ms", "failure_threshold")
+        )
+    except (KeyError, ValueError):
+        return None
+    return (period + timeout) * threshold / 1000
+
+
+def _silence_problems(path: str, head: Document) -> Iterator[Problem]:
+    for i, container in enumerate(head["template"].get("spec", {}).get("containers") or []):
+        told = {name: str(one.get("value")) for name, one in environment_of(container).items()}
+        if not 10 <= (silence_seconds(told) or 0) <= 20:
+            where = f"{path}.headGroupSpec.template.spec.containers[{i}].env"
+            yield Problem("silent-node", where, "RAY_health_check_*: a silent node has to be given up after 10 to 20 s")
 
 
 def _object_store_problems(where: str, group: Document) -> Iterator[Problem]:
