@@ -1,5 +1,6 @@
 """Ray nodes with addresses of their own on this machine: network namespaces at a bridge. As root on Linux."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -27,8 +28,8 @@ class Host:
 
     def __init__(self, network, index):
         self.network, self.index = network, index
-        self.name = f"lwn{os.getpid()}-{index}"
-        self.link = f"lwv{os.getpid() % 10**5}-{index}"
+        self.name = f"lwn{network.tag}-{index}"
+        self.link = f"lwv{network.tag}-{index}"
         self.address = f"10.77.{network.third}.{index + 2}"
         self.node = None
         ip("netns", "add", self.name)
@@ -92,9 +93,12 @@ class Network:
         arguments, environment: further ones of the head.
     """
 
+    _numbers = itertools.count()
+
     def __init__(self, *arguments, **environment):
         self.third = os.getpid() % 250
-        self.bridge = f"lwb{os.getpid()}"
+        self.tag = f"{os.getpid() % 10**5}n{next(self._numbers)}"  # the kernel takes its time to remove the last one's
+        self.bridge = f"lwb{self.tag}"
         self.folder = tempfile.mkdtemp(prefix="lwn", dir="/tmp")
         self.hosts = []
         ip("link", "add", self.bridge, "type", "bridge")
