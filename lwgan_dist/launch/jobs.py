@@ -5,7 +5,6 @@ id, further ones ``NAME~2``, ``NAME~3`` (``~`` is in no name). What is needed to
 """
 
 import asyncio
-import dataclasses
 import hashlib
 import io
 import json
@@ -21,7 +20,7 @@ import tomllib
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
@@ -328,7 +327,7 @@ class Jobs:
         return [
             job
             if job.has_ended or job.node is None or job.node in alive
-            else dataclasses.replace(job, status="FAILED", message=LOST)
+            else replace(job, status="FAILED", message=LOST)
             for job in jobs
         ]
 

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pods
 import pyarrow.parquet as pq
@@ -18,10 +17,9 @@ import templates
 import tiny_study
 from nodes import wait_for
 from ray_pods import CLIENT, HEAD, PASSWORD, TOKEN, WORKER, RayPods, ray_pods
+from tiny_study import NO_TIME, finished_runs
 
 from lwgan_dist.configfile import to_yaml
-from lwgan_dist.storage import Folder
-from lwgan_dist.study.ledger import Ledger
 
 pytestmark = [
     pytest.mark.cluster,
@@ -36,7 +34,6 @@ pytestmark = [
 REPLICATES = 60
 MANY = {"lwgan": {"replicates": REPLICATES}, "classical": {"estimators": ["TwoNN"], "replicates": 3}}
 TOTAL = 4 * (REPLICATES + 3)
-NO_TIME = ["cpu_seconds", "wall_seconds"]
 
 
 @pytest.fixture
@@ -44,10 +41,6 @@ def cluster() -> Iterator[RayPods]:
     config = to_yaml(tiny_study.config({"execution.workers": 1}, **MANY))
     with ray_pods(SPOT, {"tune_configs/long.yaml": config}) as made:
         yield made
-
-
-def rows(folder: Path) -> int:
-    return len(Ledger(Folder.at(str(folder / "ledger"))).keys())
 
 
 @pytest.mark.parametrize("redis", [True, False], ids=["redis", "no redis"])
@@ -75,7 +68,7 @@ def test_head_lost(cluster, redis):
     folder = cluster.storage / "long"
     wait_for(lambda: told("job", "list").returncode == 0, what="the dashboard")
     call(*submit, *what)
-    wait_for(lambda: rows(folder) >= 20, what="the study")
+    wait_for(lambda: finished_runs(folder) >= 20, what="the study")
     cluster.head.kill()
     lost = time.monotonic()
     time.sleep(10)  # the operator looks, the new pod is placed
@@ -98,10 +91,10 @@ def test_head_lost(cluster, redis):
     if redis:
         assert "the node that carried it out is gone" in call("job", "status", "long")
         call("job", "logs", "long", code=5)
-    finished = rows(folder)
+    finished = finished_runs(folder)
     assert 20 <= finished < TOTAL
     time.sleep(3)
-    assert rows(folder) == finished, "nobody works on"
+    assert finished_runs(folder) == finished, "nobody works on"
 
     said = call("job", "resume", "long", "--follow") if redis else call(*submit, "--follow", *what)
     assert tiny_study.begun(said) == TOTAL - finished, "what is finished is not repeated"

@@ -17,18 +17,15 @@ import pyarrow.parquet as pq
 import pytest
 from ray_head import TOKEN, ray_head
 from tiny import FAST
-from tiny_study import Silent, begun, config, study
+from tiny_study import NO_TIME, Silent, begun, config, finished_runs, study
 
 import lwgan_dist
 from lwgan_dist.config import TrainConfig, override
 from lwgan_dist.configfile import to_yaml
-from lwgan_dist.storage import Folder
-from lwgan_dist.study.ledger import Ledger
 
 pytestmark = pytest.mark.cluster
 
 SECRET, PUBLIC = "zebra-secret-5417", "heron-public-2093"
-NO_TIME = ["cpu_seconds", "wall_seconds"]
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +91,6 @@ def study_file(tmp_path, name, **told):
     file = tmp_path / f"{name}.yaml"
     file.write_text(to_yaml(config({"execution.workers": 1}, **told)))
     return str(file)
-
-
-def rows(folder):
-    return len(Ledger(Folder.at(str(folder / "ledger"))).keys())
 
 
 def wait_for(condition, seconds=240):
@@ -177,13 +170,13 @@ def test_stopped_and_resumed_by_name_nothing_is_repeated(call, tmp_path):
         in call("submit", file, "--follow", *arguments, "sizes=[40]", code=2).stderr
     )
     assert "already; --follow" in call("job", "resume", "long", code=2).stderr
-    wait_for(lambda: rows(folder) >= 20)
+    wait_for(lambda: finished_runs(folder) >= 20)
     assert "running" in call("job", "status", "long").stdout
     assert "stopped" in call("job", "stop", "long").stderr
-    finished = rows(folder)
+    finished = finished_runs(folder)
     assert 20 <= finished < total, "stopped before it was done"
     time.sleep(3)
-    assert rows(folder) == finished, "nobody works on"
+    assert finished_runs(folder) == finished, "nobody works on"
     assert json.loads(call("job", "status", "long", "--json").stdout)["status"] == "STOPPED"
     assert "finished runs are kept" in call("job", "logs", "long").stdout, "it ended in order"
 
@@ -211,7 +204,7 @@ def test_ctrl_c_detaches_and_the_job_goes_on(call, tmp_path):
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
-        wait_for(lambda: rows(tmp_path / "store" / "watched") >= 3)
+        wait_for(lambda: finished_runs(tmp_path / "store" / "watched") >= 3)
         assert process.stdout.readline()
         os.killpg(process.pid, signal.SIGINT)
         _, said = process.communicate(timeout=120)

@@ -12,16 +12,14 @@ import templates
 from network import needs_root, network
 from nodes import checkpoint_iterations, iteration_of, run, wait_for
 from safetensors.numpy import load_file
+from tiny_study import NO_TIME, finished_runs
 from tiny_study import config as study_config
 
 from lwgan_dist.configfile import to_yaml
-from lwgan_dist.storage import Folder
-from lwgan_dist.study.ledger import Ledger
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800), needs_root]
 
 CUT_SECONDS = 30
-NO_TIME = ["cpu_seconds", "wall_seconds"]
 RUNS = {
     "lwgan": {"replicates": 12},
     "classical": {"estimators": ["TwoNN"], "replicates": 12},
@@ -44,10 +42,6 @@ def records(folder):
     return {path.name: path.stat().st_mtime_ns for path in (folder / "ledger").glob("*.parquet")}
 
 
-def finished(folder):
-    return len(Ledger(Folder.at(str(folder / "ledger"))).keys())
-
-
 def numbers(file):
     table = pq.read_table(file)
     return table.drop_columns([name for name in NO_TIME if name in table.column_names])
@@ -67,9 +61,9 @@ def test_a_study_whose_nodes_are_killed_drained_cut_off_and_added(tmp_path):
                             "--json", stdout=out, stderr=log)  # fmt: skip
 
         def reach(share):
-            wait_for(lambda: finished(folder) >= share * LONG or study.poll() is not None, 400, f"{share} of it")
+            wait_for(lambda: finished_runs(folder) >= share * LONG or study.poll() is not None, 400, f"{share} of it")
             assert study.poll() is None, (tmp_path / "log").read_text()[-3000:]
-            return f"{finished(folder)} of {PLANNED}"
+            return f"{finished_runs(folder)} of {PLANNED}"
 
         print(f"\nkills a node after {reach(shares[0])} runs")
         killed.lose()

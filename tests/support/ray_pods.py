@@ -27,7 +27,7 @@ class RayPods:
     """Pods of one template.
 
     Attributes:
-        document: the RayCluster or RayJob.
+        image: what the pods see as /opt/lwgan.
         folder: of all pods; every user may enter it.
         storage: what the pods see as /data.
         network: what they are on.

@@ -600,23 +600,25 @@ def _our_cluster_problems(path: str, cluster: Document) -> Iterator[Problem]:
         yield from _drain_problems(f"{where}.template.spec", group["template"].get("spec") or {})
 
 
-def silence_seconds(environment: Mapping[str, str]) -> float | None:
-    """How long the head waits for a node that has fallen silent; None: as long as Ray likes."""
+def silence_problem(environment: Mapping[str, str]) -> str | None:
+    """What is wrong with how long a head waits for a node that has fallen silent."""
     try:
         period, timeout, threshold = (
             int(environment[f"RAY_health_check_{name}"]) for name in ("period_ms", "timeout_ms", "failure_threshold")
         )
+        seconds = (period + timeout) * threshold / 1000
     except (KeyError, ValueError):
+        seconds = None  # as long as Ray likes
+    if seconds is not None and 10 <= seconds <= 20:
         return None
-    return (period + timeout) * threshold / 1000
+    return "RAY_health_check_*: a silent node has to be given up after 10 to 20 s"
 
 
 def _silence_problems(path: str, head: Document) -> Iterator[Problem]:
     for i, container in enumerate(head["template"].get("spec", {}).get("containers") or []):
         told = {name: str(one.get("value")) for name, one in environment_of(container).items()}
-        if not 10 <= (silence_seconds(told) or 0) <= 20:
-            where = f"{path}.headGroupSpec.template.spec.containers[{i}].env"
-            yield Problem("silent-node", where, "RAY_health_check_*: a silent node has to be given up after 10 to 20 s")
+        if wrong := silence_problem(told):
+            yield Problem("silent-node", f"{path}.headGroupSpec.template.spec.containers[{i}].env", wrong)
 
 
 def _object_store_problems(where: str, group: Document) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from typing import Any
 from lwgan_dist.configfile import build_config
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.config import StudyConfig
+from lwgan_dist.study.ledger import Ledger
 from lwgan_dist.study.study import Study
 
 TINY: dict[str, Any] = {
@@ -51,6 +52,15 @@ def config(changes: dict[str, Any] | None = None, **told: Any) -> StudyConfig:
 
 def study(folder: Path, changes: dict[str, Any] | None = None, **told: Any) -> Study:
     return Study(config(changes, **told), Folder.at(str(folder)))
+
+
+NO_TIME = ["cpu_seconds", "wall_seconds"]
+"""Columns in which two equal studies differ."""
+
+
+def finished_runs(folder: Path) -> int:
+    """Runs in the ledger of a study."""
+    return len(Ledger(Folder.at(str(folder / "ledger"))).keys())
 
 
 def begun(told: str) -> int:
