@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Written into run folders; a change of meaning of any field raises it."""
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -90,6 +90,44 @@ class ManifoldData(ManifoldConfig, _Seeded):
     """Rows of the sample; under ``stream``, rows of the sample from which the standardisation is computed."""
 
 
+class PopulationConfig(SampleConfig):
+    """A random manifold of known dimension: what is not said here is drawn from ``population``."""
+
+    source: Literal["population"] = "population"
+    population: Annotated[int, Field(ge=0)]
+    """Which member; `lwgan_dist.data.population` says how it is drawn. Below 1,000: for development; from 1,000,000 on:
+    for published tables."""
+    dim: Annotated[int, Field(ge=1, le=10)] | None = None
+    """Intrinsic dimension; by default one of 1 to 10."""
+    topology: Literal["chart", "closed"] | None = None
+    """``chart``: one coordinate system covers the manifold. ``closed``: at least one factor (a circle, knot, sphere,
+    torus, Klein bottle, Moebius strip) has none."""
+    ambient_dim: Annotated[int, Field(ge=2, le=200)] | None = None
+    """Columns, more than the dimension; by default up to 200, every order of magnitude alike."""
+    bending: Literal["linear", "turned", "bent"] | None = None
+    """How the product of the factors lies in the columns."""
+    density: Literal["even", "uneven"] | None = None
+    """``uneven``: up to four times as many rows on one side as on the other."""
+    noise: NonNegativeFloat = 0.0
+    """Standard deviation of Gaussian noise added to every column, in units of ``noise_unit``."""
+    noise_unit: Literal["scale", "spacing"] = "scale"
+    """``scale``: the scale of the rows without noise, as ``standardize: global`` takes it. ``spacing``: the median
+    distance of a row to its 10th neighbour in a sample of n rows, over sqrt(2 p)."""
+
+
+class PopulationData(PopulationConfig, _Seeded):
+    """A member of the population, sampled."""
+
+    rows: Literal["fixed", "stream"] = "fixed"
+    """As for a manifold."""
+    n: Annotated[int, Field(ge=2)] = 5000
+    """As for a manifold."""
+
+
+Known = ManifoldData | PopulationData
+"""Data of known dimension."""
+
+
 class TableConfig(SampleConfig):
     """A table of the user's: Parquet (file or folder), Arrow/Feather, NPY, NPZ or CSV."""
 
@@ -115,7 +153,7 @@ class ArrayData(SampleConfig, _Seeded):
     source: Literal["array"] = "array"
 
 
-DataConfig = Annotated[ManifoldData | TableData | ArrayData, Field(discriminator="source")]
+DataConfig = Annotated[ManifoldData | PopulationData | TableData | ArrayData, Field(discriminator="source")]
 
 
 class NetworksConfig(Frozen):
@@ -177,34 +215,43 @@ class PaperSchedule(Frozen):
 class FastSchedule(Frozen):
     """The staged schedule; its batches mix the ranks.
 
-    1. embedding: the geodesic coordinates of some rows (Isomap) serve as codes; the encoder learns them, the generator
-       decodes them: where the optimisation starts;
+    1. embedding: geodesic coordinates of some rows, torn open where the data are closed, serve as codes; the encoder
+       learns them, the generator decodes them: where the optimisation starts. It ends when the reconstruction errors
+       have reached a plateau;
     2. matching: encoder and generator minimise R + w_mmd M, guided by these coordinates in the first half, on all rows
-       in the second;
+       in the second; as long, in proportion, as the embedding took;
     3. critic: the critic maximises C - w_gp P, encoder and generator frozen;
     4. joint, if asked for: the alternation of the whole objective;
     5. scoring: the critic goes on alone while the score is evaluated.
 
-    The score is the same as that of ``paper``. With encoder and generator at rest the critic difference in it is the
+    The score is the same as that of ``paper``; but without stage 4 encoder and generator are a Wasserstein auto-encoder
+    that the critic judges and does not train. With encoder and generator at rest the critic difference is the
     Wasserstein distance that the critic has found, where in an alternation it is what the critic lags behind.
     """
 
     name: Literal["fast"] = "fast"
     batch_size: Annotated[int, Field(ge=2)] | None = None
-    """Rows of one batch over all workers; by default 512, or all training rows where there are fewer."""
-    rank_share_exponent: NonNegativeFloat = 0.5
+    """Rows of one batch over all workers; by default 128, or all training rows where there are fewer."""
+    rank_share_exponent: NonNegativeFloat = 0.25
     """Rows of rank r in a batch are in proportion to r^-exponent: low ranks are the hardest to fit."""
+    rank_focus: Annotated[float, Field(gt=0, le=1)] = 0.15
+    """What a rank counts in a batch that lies more than two ranks from the one at which the geodesic coordinates decode
+    the rows; 1 for no difference."""
     embedding_rows: Annotated[int, Field(ge=2, le=5_000)] = 1_500
     """Training rows, at most, whose geodesic coordinates are computed; the time grows with their cube."""
     embedding_neighbors: Annotated[int, Field(ge=1)] = 10
     """Neighbours of a row in the graph of geodesic distances; more, up to four times as many, if the graph falls
     apart."""
-    embedding_iterations: Annotated[int, Field(ge=0)] = 600
-    """Updates of stage 1; 0 starts the codes at random."""
+    tear: bool = True
+    """Tear closed manifolds open where that makes their rows decodable at a smaller rank."""
+    embedding_iterations: Annotated[int, Field(ge=0)] = 1_500
+    """Most updates of stage 1; 0 starts the codes at random."""
     embedding_learning_rate: PositiveFloat = 2e-3
     """Adam's at the start of stage 1; a cosine takes it to that of stage 2."""
-    matching_iterations: PositiveInt = 1_500
-    """Updates of stage 2; the weight of the MMD grows linearly over the first 15 %."""
+    plateau: NonNegativeFloat = 0.01
+    """Stage 1 ends when the reconstruction errors have not fallen by more than this in 500 updates; 0 for never."""
+    matching_iterations: PositiveInt = 3_000
+    """Updates of stage 2 if stage 1 took all of its own; the weight of the MMD grows linearly over the first 15 %."""
     matching_learning_rate: PositiveFloat = 1e-3
     """Adam's at the start of stage 2; a cosine takes it to a twentieth."""
     critic_iterations: PositiveInt = 400
@@ -227,17 +274,27 @@ ScheduleConfig = Annotated[PaperSchedule | FastSchedule, Field(discriminator="na
 class ScoreConfig(Frozen):
     """How the score is evaluated and the rank chosen."""
 
-    evaluations: Annotated[int, Field(ge=2)] = 50
-    """Evaluations of the score; their standard error enters the penalty."""
+    evaluations: Annotated[int, Field(ge=2)] | None = None
+    """Evaluations of the score; their standard error enters the penalty. By default 50 for ``paper``, 20 for
+    ``fast``."""
     batch_size: Annotated[int, Field(ge=2)] | None = None
-    """Rows of one evaluation; by default the batch size of the schedule. At most half of a fixed sample: an evaluation
-    uses two batches that share no row."""
+    """Rows of one evaluation, drawn at random; at most half of a fixed sample: an evaluation uses two batches that
+    share no row. By default the batch size of the schedule for ``paper`` and for streams; for ``fast``, the evaluations
+    are disjoint parts of the whole sample, so that their standard error is that of the mean over n rows."""
     score_on: Split = "train"
     """Rows on which the score that chooses the rank is computed. The components on the other part are kept too."""
-    penalty: Literal["reference", "rate", "fixed"] = "reference"
-    """lambda of the penalised score: ``reference`` SE^0.8, ``rate`` n^-0.4 with n all rows, ``fixed`` a number."""
+    penalty: Literal["resolution", "reference", "rate", "fixed"] = "resolution"
+    """How the rank is chosen, see `lwgan_dist.method.rank_selection`: ``resolution`` counts a dimension that explains
+    more than lambda = SE^0.8 and more than noise below the resolution could; ``reference`` is the authors' rule, with
+    lambda = SE^0.8 alone; ``rate`` has n^-0.4 with n all rows, ``fixed`` a number."""
+    resolution: Annotated[float, Field(ge=0, lt=1)] = 0.08
+    """Standard deviation, in units of the standardised data, below which variation along a direction counts as noise,
+    for the rule ``resolution``: with ``standardize: global`` a share of the data's scale."""
+    critic: bool = True
+    """Whether the critic difference and the gradient penalty enter the score; without them it is that of a Wasserstein
+    auto-encoder, a control."""
     penalty_exponent: Annotated[float, Field(gt=0, lt=1)] = 0.8
-    """Exponent of the rule ``reference``."""
+    """Exponent of the standard error in ``resolution`` and ``reference``."""
     penalty_constant: NonNegativeFloat = 1.0
     """Factor of the rule; for ``fixed`` lambda itself."""
 
@@ -255,8 +312,8 @@ class Settings(Frozen):
     """How the rank is chosen."""
     precision: Literal["auto", "float32", "float64", "bfloat16"] = "auto"
     """``float32``, ``float64``, or ``bfloat16``: float32 parameters, with autocast products in layers of at least 64
-    inputs and outputs. ``auto`` is ``bfloat16`` if the processor of the machine that starts the run multiplies it
-    natively, else ``float32``; a run that goes on elsewhere keeps what it began with."""
+    inputs and outputs. ``auto`` is ``bfloat16`` if the machine that starts the run multiplies in it at least
+    twice as fast, else ``float32``; a run that goes on elsewhere keeps what it began with."""
 
     @model_validator(mode="before")
     @classmethod
@@ -272,6 +329,15 @@ class _OnData(Frozen):
     data: DataConfig
     """The sample."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _source_of_data(cls, told: Any) -> Any:
+        """Data with a member of the population need no source."""
+        data = told.get("data") if isinstance(told, dict) else None
+        if isinstance(data, dict) and "population" in data and "source" not in data:
+            return {**told, "data": {"source": "population", **data}}
+        return told
+
 
 class RunConfig(Settings, _OnData):
     """One run: train an LWGAN on a sample and estimate the intrinsic dimension. Nothing that cannot change a number."""
@@ -281,7 +347,7 @@ class RunConfig(Settings, _OnData):
 
     @model_validator(mode="after")
     def _stream_has_no_rows(self) -> Self:
-        if isinstance(self.data, ManifoldData) and self.data.rows == "stream":
+        if isinstance(self.data, Known) and self.data.rows == "stream":
             if self.score.penalty == "rate":
                 raise clash("score.penalty", "'rate' needs the number of rows n, and data.rows 'stream' has none")
             if self.score.score_on == "holdout":
@@ -290,29 +356,35 @@ class RunConfig(Settings, _OnData):
             raise clash("score.score_on", "'holdout' needs data.holdout_fraction > 0 (got 0)")
         return self
 
-    def resolved(self, *, train_rows: int | None, ambient_dim: int, native_bfloat16: bool = False) -> Self:
+    def resolved(self, *, train_rows: int | None, ambient_dim: int, bfloat16_pays: bool = False) -> Self:
         """The same run with every default that depends on the data written out.
 
         Args:
             train_rows: rows to train on, None for a stream.
             ambient_dim: columns.
-            native_bfloat16: whether this machine multiplies in bfloat16.
+            bfloat16_pays: whether this machine is faster in bfloat16.
         """
         precision = self.precision
         if precision == "auto":
-            precision = "bfloat16" if native_bfloat16 else "float32"
+            precision = "bfloat16" if bfloat16_pays else "float32"
         networks = {
             "latent_dim": self.networks.latent_dim or min(ambient_dim, 10),
             "encoder_activation": self.networks.encoder_activation
             or ("relu" if self.schedule.name == "paper" else "silu"),
         }
-        batch_size = self.schedule.batch_size or min(512, train_rows or 512)
+        fast = self.schedule.name == "fast"
+        largest = 128 if fast else 512
+        batch_size = self.schedule.batch_size or min(largest, train_rows or largest)
+        score = {
+            "evaluations": self.score.evaluations or (20 if fast else 50),
+            "batch_size": self.score.batch_size or (None if fast and train_rows else batch_size),
+        }
         return self.model_copy(
             update={
                 "precision": precision,
                 "networks": self.networks.model_copy(update=networks),
                 "schedule": self.schedule.model_copy(update={"batch_size": batch_size}),
-                "score": self.score.model_copy(update={"batch_size": self.score.batch_size or batch_size}),
+                "score": self.score.model_copy(update=score),
             }
         )
 

@@ -37,7 +37,9 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         dimension_: the estimated intrinsic dimension.
-        score_path_: penalised score, mean + lambda r, of every rank r = 1, 2, ..; its first minimum is the estimate.
+        rank_set_: the ranks that hold the truth with ``result_.confidence``; None for rank rules without one.
+        score_path_: penalised score, mean + lambda r, of every rank r = 1, 2, ..; under the rules of the paper its
+            first minimum is the estimate.
         result_: the `lwgan_dist.results.RunResult` with every component.
         model_: the `lwgan_dist.model.FittedModel`.
         n_features_in_, feature_names_in_: as in scikit-learn.
@@ -107,6 +109,7 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.result_: RunResult = read_result(folder).model_copy(update=changes)
         self.model_ = FittedModel.load(folder.sub("model"))
         self.dimension_ = self.result_.dimension
+        self.rank_set_ = self.result_.rank_set
         penalty = self.result_.penalty
         self.score_path_ = np.array([row.score + penalty * row.rank for row in self.result_.rank_scores])
         return self
@@ -115,6 +118,13 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Codes Q_r(x) at the estimated rank, shape (n, dimension_)."""
         check_is_fitted(self)
         return self.model_.encode(validate_data(self, _as_array(X), dtype=[np.float64, np.float32], reset=False))
+
+    def at_tear(self, X: Any) -> NDArray[np.bool_]:
+        """Which rows lie where closed data were torn open, shape (n,): there, codes of neighbouring rows may lie far
+        apart. Nowhere for data that one chart covers; ``result_.tear`` says what was torn.
+        """
+        check_is_fitted(self)
+        return self.model_.at_tear(validate_data(self, _as_array(X), dtype=[np.float64, np.float32], reset=False))
 
     def inverse_transform(self, codes: Any) -> NDArray[np.float64]:
         """Rows G(z) in the units of the data, shape (n, p), for codes of shape (n, r), r <= max_dimension."""

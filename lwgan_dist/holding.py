@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.ledger import Ledger
-from lwgan_dist.networks import native_bfloat16
+from lwgan_dist.networks import bfloat16_pays
 from lwgan_dist.retries import StorageError
 from lwgan_dist.runs import CONFIG_FILE, ENVIRONMENT_FILE, versions
 from lwgan_dist.storage import Folder
@@ -34,7 +34,7 @@ def read_environment(folder: Folder, kind: str) -> dict[str, Any]:
         return dict(told[kind])
     if any(not name.startswith(".") for name in folder.names()):
         raise ConfigError(f"{folder.location}: is not empty and not a {kind}; choose another --name")
-    return {"precision": "bfloat16" if native_bfloat16() else "float32"}
+    return {"precision": "bfloat16" if bfloat16_pays() else "float32"}
 
 
 def claim(folder: Folder, kind: str, environment: dict[str, Any], config: BaseModel, ledger: Ledger[Any]) -> None:

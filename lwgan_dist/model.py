@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load, save
+from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from lwgan_dist.config import Precision, RunConfig
@@ -32,6 +33,8 @@ class FittedModel:
         standardizer: between the units of the data and those of the networks.
         columns: names of the data's columns.
         dimension: the estimated rank, the default rank below.
+        tear: rows of the training data that lie at a tear, in the units of the networks, shape (k, p), and the distance
+            of each to its farthest neighbour, shape (k,); None where nothing was torn.
     """
 
     networks: Networks
@@ -39,6 +42,7 @@ class FittedModel:
     standardizer: Standardizer
     columns: tuple[str, ...]
     dimension: int
+    tear: tuple[Array, Array] | None = None
 
     @property
     def latent_dim(self) -> int:
@@ -51,6 +55,24 @@ class FittedModel:
         rank = self._rank(rank)
         x = self.standardizer.apply(rows)
         return self._map(lambda part: self.networks.encoder(part, torch.tensor(rank))[:, :rank], x)
+
+    def at_tear(self, rows: Array) -> NDArray[np.bool_]:
+        """Which rows lie where closed data were torn open, shape (n,): codes of neighbours may lie far apart there.
+
+        A row does if it is nearer to a training row at the tear than that one's farthest neighbour in the graph on
+        which the tear was made.
+
+        Args:
+            rows: of the data, shape (n, p).
+        """
+        found = np.zeros(len(rows), dtype=bool)
+        if self.tear is None:
+            return found
+        known, reach = self.tear
+        x = self.standardizer.apply(rows)
+        for i in range(0, len(x), _ROWS_AT_ONCE):
+            found[i : i + _ROWS_AT_ONCE] = (cdist(x[i : i + _ROWS_AT_ONCE], known) <= reach).any(axis=1)
+        return found
 
     def decode(self, codes: Array) -> NDArray[np.float64]:
         """Rows G(z) in the units of the data, shape (n, p), for codes of shape (n, r), r <= q.
@@ -75,6 +97,9 @@ class FittedModel:
             for name, network in self.networks.named().items()
             for key, value in network.state_dict().items()
         }
+        if self.tear is not None:
+            rows, reach = self.tear
+            tensors |= {"tear/rows": torch.from_numpy(rows), "tear/reach": torch.from_numpy(reach)}
         description = {
             "schema": _SCHEMA,
             "dimension": self.dimension,
@@ -102,9 +127,11 @@ class FittedModel:
                 f"{folder.location}: model of schema {description['schema']}, this program reads {_SCHEMA}"
             )
         config = RunConfig.model_validate(description["config"])
-        networks = networks_of(config, description["ambient_dim"], load(folder.read(_TENSORS)))
+        tensors = load(folder.read(_TENSORS))
+        networks = networks_of(config, description["ambient_dim"], tensors)
         standardizer = Standardizer(np.array(description["shift"]), np.array(description["scale"]))
-        return cls(networks, config, standardizer, tuple(description["columns"]), description["dimension"])
+        columns, dimension = tuple(description["columns"]), description["dimension"]
+        return cls(networks, config, standardizer, columns, dimension, tear_of(tensors))
 
     def _rank(self, rank: int | None) -> int:
         rank = self.dimension if rank is None else rank
@@ -121,6 +148,13 @@ class FittedModel:
             for i in range(0, len(rows), _ROWS_AT_ONCE)
         ]
         return torch.cat(parts).double().numpy() if parts else np.empty((0, 0))
+
+
+def tear_of(tensors: dict[str, Tensor]) -> tuple[Array, Array] | None:
+    """Rows at a tear and their reach from the tensors of a checkpoint or a saved model; None if nothing was torn."""
+    if len(tensors.get("tear/rows", ())) == 0:
+        return None
+    return tensors["tear/rows"].numpy().copy(), tensors["tear/reach"].numpy().copy()
 
 
 def networks_of(config: RunConfig, ambient_dim: int, tensors: dict[str, Tensor]) -> Networks:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from lwgan_dist.config import ObjectiveConfig, ScoreConfig, Split
-from lwgan_dist.method.rank_selection import choose_rank, rank_scores
+from lwgan_dist.method.rank_selection import RankChoice, ResolvedRanks, choose_rank, rank_scores
 
 COMPONENTS = ("critic", "reconstruction", "gradient_penalty", "mmd")
 """Components of the score: C, R, P (without weight), M; see `lwgan_dist.method.objective`."""
@@ -31,13 +31,18 @@ ScoreTables = dict[str, NDArray[np.float64]]
 
 
 class RankScore(BaseModel):
-    """The score at one rank: means over the evaluations, and the standard error of the mean score."""
+    """The score at one rank: means over the evaluations, and the standard error of the mean score.
+
+    ``refused`` is by how much the rule refuses the rank, see `lwgan_dist.method.rank_selection.RankChoice`: at most 0
+    where it does not; None for the largest rank under ``resolution``, and in results of older versions.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     rank: int
     score: float
     se: float
+    refused: float | None = None
     critic: float
     reconstruction: float
     gradient_penalty: float
@@ -54,6 +59,48 @@ class Quality(BaseModel):
     reconstruction: float
 
 
+class TearSummary(BaseModel):
+    """What was torn to lay coordinates on closed data; see `lwgan_dist.training.embedding`.
+
+    Attributes:
+        method: ``none``, ``loops``, ``log map`` or ``cut log map``.
+        rank: at which the tear closed the gap; 0 for none.
+        share: of the edges between neighbouring rows that are torn.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    method: str
+    rank: int
+    share: float
+
+
+class Part(BaseModel):
+    """A part of data that fall apart: rows that no chain of neighbours joins to the others.
+
+    Attributes:
+        rows: in it.
+        share: of all rows.
+        dimension: estimated on the part; None if it has too few rows to say.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int
+    share: float
+    dimension: int | None
+
+
+class Step(BaseModel):
+    """A stretch of resolutions at which the dimension is the same."""
+
+    model_config = ConfigDict(frozen=True)
+
+    from_resolution: float
+    to_resolution: float
+    dimension: int
+
+
 class RunResult(BaseModel):
     """The estimate, the evidence for it, and what it cost.
 
@@ -62,6 +109,14 @@ class RunResult(BaseModel):
         max_dimension: q, the largest rank considered.
         rank_scores: by rank 1..q.
         penalty: lambda.
+        rule: how the rank was chosen.
+        resolution: standard deviation, in units of the standardised data, below which variation counts as noise; None
+            for rules without one.
+        staircase: the dimension by resolution; empty for rules without one.
+        rank_set: the ranks that hold the truth with ``confidence``; None for rules without one.
+        confidence: of the rank set, over the draws that it was calibrated on; see docs/rule.
+        tear: what was torn at the start; None without a start, and in results of older versions.
+        parts: of data that fall apart; empty for data in one piece.
         score_on: the rows that the score was computed on.
         rows: n, training and hold-out rows; None for a stream.
         ambient_dim: columns of the data.
@@ -85,6 +140,13 @@ class RunResult(BaseModel):
     max_dimension: int
     rank_scores: list[RankScore]
     penalty: float
+    rule: str = "reference"
+    resolution: float | None = None
+    staircase: list[Step] = []
+    rank_set: list[int] | None = None
+    confidence: float | None = None
+    tear: TearSummary | None = None
+    parts: list[Part] = []
     score_on: Split
     rows: int | None
     ambient_dim: int
@@ -109,6 +171,11 @@ class Judgement(BaseModel):
     dimension: int
     penalty: float
     rank_scores: list[RankScore]
+    rule: str
+    resolution: float | None
+    staircase: list[Step]
+    rank_set: list[int] | None
+    confidence: float | None
 
     @classmethod
     def of(cls, tables: ScoreTables, objective: ObjectiveConfig, score: ScoreConfig, rows: int | None) -> Self:
@@ -121,22 +188,76 @@ class Judgement(BaseModel):
             rows: n, for the rule ``rate``.
         """
         table = tables[score.score_on]
-        critic, reconstruction, gradient_penalty, mmd = np.moveaxis(table, 2, 0)
-        scores = rank_scores(critic, reconstruction, gradient_penalty, mmd, objective.mmd_weight)
-        choice = choose_rank(
-            scores, score.penalty, exponent=score.penalty_exponent, constant=score.penalty_constant, rows=rows
-        )
+        choice = choice_of(table, objective.mmd_weight, score, rows)
         means = table.mean(axis=0)
         rank_table = [
             RankScore(
                 rank=i + 1,
                 score=choice.mean[i],
                 se=choice.standard_error[i],
+                refused=choice.slack[i] if np.isfinite(choice.slack[i]) else None,
                 **dict(zip(COMPONENTS, means[i].tolist(), strict=True)),
             )
             for i in range(len(means))
         ]
-        return cls(dimension=choice.rank, penalty=choice.penalty, rank_scores=rank_table)
+        told: dict[str, Any] = {"resolution": None, "staircase": [], "rank_set": None, "confidence": None}
+        if score.penalty == "resolution":
+            ranks = resolved_ranks(table, objective.mmd_weight, score)
+            told = {
+                "resolution": score.resolution,
+                "staircase": _steps(ranks.staircase()),
+                "rank_set": ranks.rank_set(score.resolution, RANK_SET_FACTOR),
+                "confidence": RANK_SET_CONFIDENCE,
+            }
+        return cls(dimension=choice.rank, penalty=choice.penalty, rank_scores=rank_table, rule=score.penalty, **told)
+
+
+RANK_SET_FACTOR = 2.0
+"""How much more, or less, a gain may be allowed at the ends of the rank set; calibrated, see docs/rule."""
+
+RANK_SET_CONFIDENCE = 0.9
+
+
+def choice_of(table: NDArray[np.float64], mmd_weight: float, score: ScoreConfig, rows: int | None) -> RankChoice:
+    """The rank that a rule chooses from the components of one part of the rows, shape (evaluations, ranks, 4)."""
+    if score.penalty == "resolution":
+        return resolved_ranks(table, mmd_weight, score).choice(score.resolution)
+    return choose_rank(
+        scores_of(table, mmd_weight, critic=score.critic),
+        score.penalty,
+        exponent=score.penalty_exponent,
+        constant=score.penalty_constant,
+        rows=rows,
+    )
+
+
+def resolved_ranks(table: NDArray[np.float64], mmd_weight: float, score: ScoreConfig) -> ResolvedRanks:
+    """The rule ``resolution`` on the components of one part of the rows, shape (evaluations, ranks, 4)."""
+    reconstruction = table[:, :, COMPONENTS.index("reconstruction")]
+    return ResolvedRanks(
+        scores_of(table, mmd_weight, critic=score.critic),
+        reconstruction,
+        score.penalty_exponent,
+        score.penalty_constant,
+    )
+
+
+def scores_of(table: NDArray[np.float64], mmd_weight: float, *, critic: bool = True) -> NDArray[np.float64]:
+    """S of every evaluation and rank from its components, shape (evaluations, ranks, 4); R + w_mmd M without critic."""
+    difference, reconstruction, gradient_penalty, mmd = np.moveaxis(table, 2, 0)
+    if not critic:
+        return np.asarray(reconstruction + mmd_weight * mmd)
+    return rank_scores(difference, reconstruction, gradient_penalty, mmd, mmd_weight)
+
+
+def _steps(values: list[tuple[float, int]]) -> list[Step]:
+    steps: list[Step] = []
+    for resolution, dimension in values:
+        if steps and steps[-1].dimension == dimension:
+            steps[-1] = steps[-1].model_copy(update={"to_resolution": resolution})
+        else:
+            steps.append(Step(from_resolution=resolution, to_resolution=resolution, dimension=dimension))
+    return steps
 
 
 def scores_to_parquet(tables: ScoreTables, metadata: dict[str, str]) -> bytes:

@@ -14,6 +14,7 @@ The run folder:
 """
 
 import json
+import logging
 import os
 import platform
 import shutil
@@ -35,14 +36,15 @@ from torch import Tensor
 from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig, RunConfig, TableData
 from lwgan_dist.configfile import to_yaml
+from lwgan_dist.data.parts import parts_of
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.errors import ConfigError, DataError, RunFailedError
-from lwgan_dist.model import FittedModel, networks_of
-from lwgan_dist.networks import native_bfloat16
-from lwgan_dist.quality import held_out_quality
+from lwgan_dist.model import FittedModel, networks_of, tear_of
+from lwgan_dist.networks import bfloat16_pays
+from lwgan_dist.quality import dimensions_by_part, held_out_quality
 from lwgan_dist.reporting.figures import png, rank_score_figure, sample_figure
 from lwgan_dist.reporting.tensorboard import LiveLosses, write_run
-from lwgan_dist.results import Judgement, RunResult, ScoreTables, scores_to_parquet
+from lwgan_dist.results import Judgement, Part, RunResult, ScoreTables, TearSummary, scores_to_parquet
 from lwgan_dist.seeding import generator
 from lwgan_dist.storage import Folder, exclusive
 from lwgan_dist.training.checkpoint import Checkpoints
@@ -58,6 +60,8 @@ SAMPLE_ROWS = 2_000
 
 DOMINANT_SHARE = 0.95
 """Share of the variance in one column from which a note says that the columns may have different units."""
+
+_log = logging.getLogger("lwgan_dist")
 
 OnProgress = Callable[[dict[str, Any]], None]
 
@@ -104,10 +108,11 @@ class Run:
                 config = config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
             train_rows = None if self.sample.stream else len(self.sample.train)
             self.config = config.resolved(
-                train_rows=train_rows, ambient_dim=self.sample.ambient_dim, native_bfloat16=native_bfloat16()
+                train_rows=train_rows, ambient_dim=self.sample.ambient_dim, bfloat16_pays=bfloat16_pays()
             )
             self.fingerprint = self.config.fingerprint(self.sample.digest)
             is_of_run(self.fingerprint)
+            self.parts = self._find_parts()
         self._precision_is_free = config.precision == "auto"
         batch_size = self.config.schedule.batch_size
         if train_rows is not None and batch_size is not None and train_rows < batch_size:
@@ -122,6 +127,21 @@ class Run:
             )
         self.stages = stages_of(self.config)
         self._check_batches(chosen=bool(config.schedule.batch_size or config.networks.latent_dim))
+
+    def _find_parts(self) -> NDArray[np.int64] | None:
+        """The part of each training row of data that fall apart, said before training; None for data in one piece."""
+        if self.sample.stream is not None:
+            return None
+        parts = parts_of(self.sample.train)
+        count = int(parts.max()) + 1
+        if count < 2:
+            return None
+        shares = ", ".join(f"{float((parts == part).mean()):.0%}" for part in range(min(count, 8)))
+        _log.warning(
+            "%sthe data fall into %d parts that no chain of neighbours joins (%s%s of the rows): the dimension is "
+            "estimated for each", self._source, count, shares, ", ..." if count > 8 else "",
+        )  # fmt: skip
+        return parts
 
     def _check_batches(self, chosen: bool) -> None:
         """Every batch holds every rank; if it does not though neither size was chosen, the rows are too few."""
@@ -231,7 +251,7 @@ class Run:
                 state = checkpoints.newest()
             if state is None or state.meta["iteration"] < iteration:
                 raise RunFailedError(f"{folder.location}: the workers do not write where this command reads")
-            if state.meta["iteration"] > iteration:
+            if not _passed(state, iteration):
                 raise RunFailedError(f"{folder.location}: is beyond iteration {iteration}")
             model = self._model(state, self.config.networks.latent_dim or 1)
             return Halt(model, state.meta["seconds"]["cpu"])
@@ -404,7 +424,9 @@ class Run:
 
     def _model(self, state: TrainingState, dimension: int) -> FittedModel:
         networks = networks_of(self.config, self.sample.ambient_dim, state.tensors)
-        return FittedModel(networks, self.config, self.sample.standardizer, self.sample.columns, dimension)
+        return FittedModel(
+            networks, self.config, self.sample.standardizer, self.sample.columns, dimension, tear_of(state.tensors)
+        )
 
     def _finish(self, folder: Folder) -> RunResult:
         """Write everything that is drawn from the final state; ``result.json`` comes last."""
@@ -426,7 +448,12 @@ class Run:
         rows = self.sample.rows
         judgement = Judgement.of(tables, self.config.objective, self.config.score, rows)
         latent_dim = len(judgement.rank_scores)
-        notes = self._notes(judgement.dimension, latent_dim)
+        parts: list[Part] = []
+        notes: list[str] = []
+        if self.parts is not None:
+            parts = dimensions_by_part(self._model(state, judgement.dimension), self.sample, self.parts)
+            judgement, notes = _reconciled(judgement, parts)
+        notes += self._notes(judgement.dimension, latent_dim)
         for split in tables.keys() - {self.config.score.score_on}:
             score = self.config.score.model_copy(update={"score_on": split})
             other = Judgement.of(tables, self.config.objective, score, rows)
@@ -442,7 +469,9 @@ class Run:
             seed=self.config.seed,
             schedule=self.config.schedule.name,
             workers=state.meta["workers"],
-            iterations=state.meta["iteration"],
+            tear=_tear(state),
+            parts=parts,
+            iterations=sum(state.meta["lengths"].values()),
             cpu_seconds=round(state.meta["seconds"]["cpu"], 2),
             wall_seconds=round(state.meta["seconds"]["wall"], 2),
             fingerprint=self.fingerprint,
@@ -485,6 +514,33 @@ class Run:
             for path in sorted(Path(temporary).rglob("*")):
                 if path.is_file():
                     folder.sub("tb").write(path.name, path.read_bytes())
+
+
+def _reconciled(judgement: Judgement, parts: list[Part]) -> tuple[Judgement, list[str]]:
+    """The estimate of data that fall apart: that of its parts where they agree, with what is to be said about it."""
+    said = sorted({part.dimension for part in parts if part.dimension is not None})
+    if len(said) == 1:
+        (dimension,) = said
+        ranks = sorted({dimension, *(judgement.rank_set or [])}) if judgement.rank_set else judgement.rank_set
+        return judgement.model_copy(update={"dimension": dimension, "rank_set": ranks}), []
+    if not said:
+        return judgement, ["the data fall into parts, none of which has rows enough for an estimate of its own"]
+    dimensions = ", ".join(str(part.dimension or "?") for part in parts)
+    return judgement, [
+        f"the data fall into {len(parts)} parts of different dimensions ({dimensions}): no one number describes them; "
+        f"{judgement.dimension} is the smallest rank that explains the whole"
+    ]
+
+
+def _passed(state: TrainingState, iteration: int) -> bool:
+    """Whether a state is that after an iteration, or after the end of the stage in which the iteration was left out."""
+    meta = state.meta
+    return bool(meta["iteration"] == iteration or meta["skipped"] < iteration <= meta["iteration"])
+
+
+def _tear(state: TrainingState) -> TearSummary | None:
+    start = state.meta["start"]
+    return start and TearSummary(method=start["method"], rank=start["rank"], share=start["share"])
 
 
 def _components(state: TrainingState) -> ScoreTables:

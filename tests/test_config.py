@@ -313,5 +313,5 @@ def test_an_execution_keeps_two_checkpoints_or_more():
 @pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, "float32")])
 def test_precision_is_that_of_the_processor_unless_told(native, expected):
     for told, becomes in ({}, expected), ({"precision": "float64"}, "float64"), ({"precision": "float32"}, "float32"):
-        config = run_config(MANIFOLD, **told).resolved(train_rows=100, ambient_dim=3, native_bfloat16=native)
+        config = run_config(MANIFOLD, **told).resolved(train_rows=100, ambient_dim=3, bfloat16_pays=native)
         assert config.precision == becomes

@@ -142,7 +142,7 @@ def test_a_run_goes_on_in_the_precision_that_it_began_with(tmp_path, monkeypatch
     """Under precision "auto", a driver on another processor goes on with the run that the folder holds."""
     folder, few = Folder.at(str(tmp_path / "run")), iter(range(5))
     for native in (True, False):
-        monkeypatch.setattr("lwgan_dist.runs.native_bfloat16", lambda native=native: native)
+        monkeypatch.setattr("lwgan_dist.runs.bfloat16_pays", lambda native=native: native)
         run = run_of(precision="auto")
         assert run.config.precision == ("bfloat16" if native else "float32")
         if native:

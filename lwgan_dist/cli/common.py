@@ -92,10 +92,11 @@ def check_name(name: str | None) -> None:
 
 def check_manifold(config: "RunConfig") -> None:
     """Reject a manifold that cannot be (data.dim, data.ambient_dim) before torch is imported."""
-    from lwgan_dist.data.manifolds import ManifoldSampler
+    from lwgan_dist.config import Known
+    from lwgan_dist.data.population import sampler_of
 
-    if config.data.source == "manifold":
-        ManifoldSampler(config.data)
+    if isinstance(config.data, Known):
+        sampler_of(config.data)
 
 
 def check_device(execution: "ExecutionConfig") -> None:

@@ -166,7 +166,7 @@ class ManifoldSampler:
             )
         self._rotation: Array | None = None
         if config.rotate or self._manifold.always_rotated:
-            self._rotation = _random_rotation(self.ambient_dim, generator(config.seed, "rotation"))
+            self._rotation = random_rotation(self.ambient_dim, generator(config.seed, "rotation"))
 
     def draw(self, rng: np.random.Generator, n: int) -> Array:
         """N independent rows, shape (n, ambient_dim)."""
@@ -179,7 +179,7 @@ class ManifoldSampler:
         return x
 
 
-def _random_rotation(dim: int, rng: np.random.Generator) -> Array:
+def random_rotation(dim: int, rng: np.random.Generator) -> Array:
     """An orthogonal matrix from the Haar measure (QR of a Gaussian matrix with the signs of R made positive)."""
     q, r = np.linalg.qr(rng.standard_normal((dim, dim)))
     signed: Any = q * np.sign(np.diag(r))

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lwgan_dist.config import ArrayData, DataConfig, ManifoldData, Split
+from lwgan_dist.config import ArrayData, DataConfig, Known, PopulationData, Split
 from lwgan_dist.data.checks import check_rows
-from lwgan_dist.data.manifolds import ManifoldSampler
+from lwgan_dist.data.population import sampler_of
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.data.tables import Table, read_table
 from lwgan_dist.errors import DataError
@@ -84,9 +84,10 @@ def load_sample(config: DataConfig, array: Array | None = None) -> Sample:
         DataError: rows that cannot be estimated from.
         ConfigError: a manifold that cannot be.
     """
-    if isinstance(config, ManifoldData):
-        sampler = ManifoldSampler(config)
-        rows = sampler.draw(generator(config.seed, "sample"), config.n)
+    if isinstance(config, Known):
+        sampler = sampler_of(config)
+        member = [config.population] if isinstance(config, PopulationData) else []  # members are independent draws
+        rows = sampler.draw(generator(config.seed, "sample", *member), config.n)
         table = Table(rows, tuple(f"x{i + 1}" for i in range(sampler.ambient_dim)))
         if config.rows == "stream":
             standardizer = Standardizer.fit(rows, config.standardize)

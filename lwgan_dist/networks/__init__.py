@@ -1,5 +1,7 @@
 """The three networks of an LWGAN. `build_networks` makes them with initial values derived from a seed."""
 
+import functools
+import time
 from dataclasses import dataclass
 
 import torch
@@ -52,7 +54,31 @@ def build_networks(
     return networks
 
 
-def native_bfloat16() -> bool:
-    """Whether this machine's processor multiplies bfloat16 matrices natively (AVX512-BF16 or AMX)."""
+def bfloat16_pays() -> bool:
+    """Whether matrix products in bfloat16 are at least `WORTHWHILE` times as fast as in float32 on this machine.
+
+    Instructions for them (AVX512-BF16, AMX) are not enough: on some processors that have them, products in float32 are
+    faster. So both are timed, on matrices of the size of those in training, if there are such instructions at all.
+    """
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    if not (capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")):
+        return False
+    full, low = (_product_seconds(dtype) for dtype in (torch.float32, torch.bfloat16))
+    return full > WORTHWHILE * low
+
+
+WORTHWHILE = 2.0
+"""Below this gain, the conversions around the products eat it up."""
+
+
+@functools.cache
+def _product_seconds(dtype: torch.dtype) -> float:
+    """The least processor time of a 256 x 512 x 256 product out of ten."""
+    a, b = torch.ones(256, 512, dtype=dtype), torch.ones(512, 256, dtype=dtype)
+    spent = []
+    for _ in range(10):
+        before = time.process_time()
+        for _ in range(4):
+            a @ b
+        spent.append(time.process_time() - before)
+    return min(spent)

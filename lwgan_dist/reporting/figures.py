@@ -17,15 +17,22 @@ _DATA, _MODEL, _CHOSEN = "#4c6a92", "#d1603d", "#2a9d5c"
 
 
 def rank_score_figure(result: RunResult) -> Figure:
-    """Left: mean score with two standard errors, and with the penalty added, by rank. Right: the components."""
-    figure = _figure(9.0, 3.6)
-    left, right = figure.subplots(1, 2)
+    """Mean score with two standard errors by rank, with the penalty added for a rule of the paper; the components; and
+    the dimension by resolution for the rule that has one.
+    """
+    by_resolution = result.resolution is not None
+    figure = _figure(12.5 if by_resolution else 9.0, 3.6)
+    left, right, *third = figure.subplots(1, 3 if by_resolution else 2)
+    if third:
+        _draw_staircase(third[0], result)
     ranks = np.array([row.rank for row in result.rank_scores])
     score = np.array([row.score for row in result.rank_scores])
     se = np.array([row.se for row in result.rank_scores])
     left.axvline(result.dimension, color=_CHOSEN, linewidth=8, alpha=0.2)
     left.errorbar(ranks, score, 2 * se, fmt="o-", color=_DATA, capsize=3, label="score ± 2 SE")
-    left.plot(ranks, score + result.penalty * ranks, "s--", color=_MODEL, label=f"score + {result.penalty:.4f} · rank")
+    if not by_resolution:
+        penalised = score + result.penalty * ranks
+        left.plot(ranks, penalised, "s--", color=_MODEL, label=f"score + {result.penalty:.4f} · rank")
     truth = "" if result.intrinsic_dim is None else f" (true dimension {result.intrinsic_dim})"
     left.set_title(f"estimated dimension {result.dimension}{truth}", fontsize=10)
     left.set_ylabel("rank score")
@@ -45,6 +52,20 @@ def rank_score_figure(result: RunResult) -> Figure:
         axes.set_xlabel("rank")
         axes.set_xticks(ranks if len(ranks) <= 16 else ranks[:: len(ranks) // 16 + 1])
     return figure
+
+
+def _draw_staircase(axes: Axes, result: RunResult) -> None:
+    """The dimension as a function of the resolution, with where the estimate sits on it."""
+    ends = [*(step.from_resolution for step in result.staircase), result.staircase[-1].to_resolution]
+    axes.stairs([step.dimension for step in result.staircase], ends, baseline=None, color=_DATA, linewidth=2)
+    resolution = result.resolution or 0.0
+    axes.plot([resolution], [result.dimension], "o", color=_CHOSEN, label=f"resolution {resolution:g}")
+    axes.set_xscale("log")
+    axes.set_ylim(0.5, result.max_dimension + 0.5)
+    axes.set_yticks(range(1, result.max_dimension + 1, result.max_dimension // 16 + 1))
+    axes.set_xlabel("resolution, share of the data's scale")
+    axes.set_title("dimension by resolution", fontsize=10)
+    axes.legend(frameon=False, fontsize=8)
 
 
 def sample_figure(data: Array, generated: Array, rank: int, columns: Sequence[str]) -> Figure:

@@ -108,21 +108,29 @@ def print_result(result: RunResult, files: dict[str, str]) -> None:
     """The rank-score table, the estimate in one sentence, and where the files are, on standard output."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("rank", "score", "± SE", "penalised", "reconstr.", "critic", "grad.pen.", "MMD²", ""):
+    by_resolution = result.resolution is not None
+    judged = "refused by" if by_resolution else "penalised"
+    for column in ("rank", "score", "± SE", judged, "reconstr.", "critic", "grad.pen.", "MMD²", ""):
         table.add_column(column, justify="right")
     for row in result.rank_scores:
-        penalised = row.score + result.penalty * row.rank
-        numbers = (row.score, row.se, penalised, row.reconstruction, row.critic, row.gradient_penalty, row.mmd)
+        if by_resolution:
+            verdict = f"{row.refused:.4f}" if row.refused is not None and row.refused > 0 else "-"
+        else:
+            verdict = f"{row.score + result.penalty * row.rank:.4f}"
+        numbers = (row.reconstruction, row.critic, row.gradient_penalty, row.mmd)
         chosen = row.rank == result.dimension
         table.add_row(
-            str(row.rank), *(f"{n:.4f}" for n in numbers), "<" if chosen else "", style="bold green" if chosen else ""
-        )
+            str(row.rank), f"{row.score:.4f}", f"{row.se:.4f}", verdict, *(f"{n:.4f}" for n in numbers),
+            "<" if chosen else "", style="bold green" if chosen else "",
+        )  # fmt: skip
     console.print(table)
     truth = "" if result.intrinsic_dim is None else f" (true dimension: {result.intrinsic_dim})"
     console.print(
         f"\nestimated intrinsic dimension: [bold]{result.dimension}[/bold]{truth}, "
         f"of at most {result.max_dimension}, in {result.ambient_dim} columns"
     )
+    for sentence in describe_evidence(result):
+        console.print(sentence, soft_wrap=True)
     rows = "a stream of rows" if result.rows is None else f"{result.rows} rows"
     console.print(
         f"{rows}, schedule {result.schedule}, {result.iterations} iterations, {result.cpu_seconds:.0f} CPU seconds, "
@@ -139,6 +147,41 @@ def print_result(result: RunResult, files: dict[str, str]) -> None:
         console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
     for name, path in files.items():
         console.print(f"{name + ':':<12} {escape(path)}", soft_wrap=True)
+
+
+def describe_evidence(result: RunResult) -> list[str]:
+    """What stands behind an estimate beside its scores, in sentences."""
+    told = []
+    if result.rank_set and result.confidence:
+        first, last = result.rank_set[0], result.rank_set[-1]
+        ranks = f"{first}" if first == last else f"{first} to {last}"
+        told.append(f"rank set at {result.confidence:.0%} confidence: {ranks}")
+    if result.resolution is not None:
+        told.append(
+            f"resolution: variation below {result.resolution:.3g} of the data's scale counts as noise "
+            f"(score.resolution); dimension by resolution: {describe_staircase(result)}"
+        )
+    if result.tear and result.tear.share > 0:
+        told.append(
+            f"the data were torn open to lay {result.tear.rank} coordinates on them: {result.tear.share:.1%} of the "
+            f"edges between neighbours ({result.tear.method})"
+        )
+    if result.parts:
+        parts = ", ".join(
+            f"{part.share:.0%} of the rows ({'too few to say' if part.dimension is None else part.dimension})"
+            for part in result.parts
+        )
+        told.append(f"the data fall into {len(result.parts)} parts; share and dimension of each: {parts}")
+    return told
+
+
+def describe_staircase(result: RunResult) -> str:
+    """``3 below .02, 2 up to .32, 1 above``."""
+    steps = result.staircase
+    if len(steps) < 2:
+        return f"{steps[0].dimension} throughout" if steps else "-"
+    middle = [f"{step.dimension} up to {step.to_resolution:.3g}" for step in steps[:-1]]
+    return ", ".join([*middle, f"{steps[-1].dimension} above"])
 
 
 class _CountingBar(_Bar):

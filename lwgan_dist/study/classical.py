@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from lwgan_dist import seeding
 from lwgan_dist.errors import ConfigError
+from lwgan_dist.study.scales import ISOMAP_ROWS, abide, gride, isomap_residual, principal_components
 
 Rows = NDArray[np.float64]
 
@@ -78,6 +79,23 @@ def _local_pca(skdim_id: Any, rows: Rows, seed: int) -> Any:
 def _nearest_neighbour_graph(skdim_id: Any, rows: Rows, seed: int) -> Any:
     sizes = np.unique(np.geomspace(12, max(1, len(rows) // 4), 10).astype(int))
     return skdim_id.KNN(k=5, ps=sizes, M=10, gamma=1, random_state=seed).fit(rows).dimension_
+
+
+def _isomap(_: Any, rows: Rows, seed: int) -> float:
+    some = seeding.generator(seed, "classical/isomap").permutation(len(rows))[:ISOMAP_ROWS]
+    return isomap_residual(rows, np.sort(some))
+
+
+def _after_pca(name: str) -> ClassicalEstimator:
+    """An estimator on the principal components that hold 95 % of the variance."""
+
+    def fit(skdim_id: Any, rows: Rows, seed: int) -> Any:
+        components = principal_components(rows)
+        if components.shape[1] < 2:  # the estimators need two columns
+            components = np.column_stack([components, np.zeros(len(rows))])
+        return ESTIMATORS[name].fit(skdim_id, components, seed)
+
+    return ClassicalEstimator(f"{name} on the principal components that hold 95 % of the variance", fit, distinct=True)
 
 
 ESTIMATORS: Mapping[str, ClassicalEstimator] = MappingProxyType(
@@ -144,6 +162,25 @@ ESTIMATORS: Mapping[str, ClassicalEstimator] = MappingProxyType(
             lambda skdim_id, rows, seed: skdim_id.MOM().fit(rows).dimension_,
             local=True,
         ),
+        "ABIDE": ClassicalEstimator(
+            "shares of rows in balls within neighbourhoods of constant density, which it chooses itself",
+            lambda _, rows, seed: abide(rows),
+            distinct=True,
+        ),
+        "Gride": ClassicalEstimator(
+            "maximum likelihood of the ratio of the distances to the 128th and the 64th neighbour",
+            lambda _, rows, seed: gride(rows),
+            distinct=True,
+        ),
+        "Isomap": ClassicalEstimator(
+            "residual variance of Isomap plus .005 a rank, on 800 rows: a control for the start of the LWGAN",
+            _isomap,
+            random=True,
+            distinct=True,
+        ),
+        "PCA+ABIDE": _after_pca("ABIDE"),
+        "PCA+TwoNN": _after_pca("TwoNN"),
+        "PCA+MLE": _after_pca("MLE"),
         "TLE": ClassicalEstimator(
             "likelihood of all distances within neighbourhoods of 20 rows; mean over the rows",
             lambda skdim_id, rows, seed: skdim_id.TLE().fit(rows).dimension_,

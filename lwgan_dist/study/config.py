@@ -9,6 +9,7 @@ from lwgan_dist.config import (
     Frozen,
     ManifoldConfig,
     NonNegativeFloat,
+    PopulationConfig,
     PositiveInt,
     Settings,
     Split,
@@ -22,6 +23,7 @@ Probability = Annotated[float, Field(gt=0, lt=1)]
 Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f/\\]{1,60}$")]
 Estimator = Literal[
     "TwoNN", "MLE", "CorrInt", "MiND", "lPCA", "PCA", "DANCo", "ESS", "FisherS", "KNN", "MADA", "MOM", "TLE",
+    "ABIDE", "Gride", "Isomap", "PCA+ABIDE", "PCA+TwoNN", "PCA+MLE",
 ]  # fmt: skip
 
 
@@ -32,6 +34,15 @@ class StudyManifold(ManifoldConfig):
     """Its name in tables and figures; by default the manifold's, with the noise."""
     settings: dict[str, Any] = {}
     """Fields of the LWGAN runs on these data but those of ``data``, by dotted path: ``{networks.latent_dim: 7}``."""
+
+
+class StudyPopulation(PopulationConfig):
+    """Members of the population that samples are drawn from; several as the factor ``data.population``."""
+
+    label: Label | None = None
+    """Its name in tables and figures; by default the member's number, with what is said about it here."""
+    settings: dict[str, Any] = {}
+    """Fields of the LWGAN runs on these data but those of ``data``, by dotted path."""
 
 
 class StudyTable(TableConfig):
@@ -45,7 +56,7 @@ class StudyTable(TableConfig):
     """Fields of the LWGAN runs on these data but those of ``data``, by dotted path."""
 
 
-StudyData = Annotated[StudyManifold | StudyTable, Field(discriminator="source")]
+StudyData = Annotated[StudyManifold | StudyPopulation | StudyTable, Field(discriminator="source")]
 
 
 class RuleConfig(Frozen):
@@ -53,14 +64,18 @@ class RuleConfig(Frozen):
     here is as there.
     """
 
-    penalty: Literal["reference", "rate", "fixed"] = "reference"
+    penalty: Literal["resolution", "reference", "rate", "fixed"] = "resolution"
     """As in the ``score`` section of a run."""
+    resolution: Annotated[float, Field(ge=0, lt=1)] = 0.08
+    """As there."""
     penalty_exponent: Probability = 0.8
-    """Exponent of the rule ``reference``."""
+    """Exponent of the standard error."""
     penalty_constant: NonNegativeFloat = 1.0
     """Factor of the rule; for ``fixed`` lambda itself."""
     score_on: Split = "train"
     """Rows on which the score is computed."""
+    critic: bool = True
+    """As there."""
 
 
 class LwganMethod(Frozen):
@@ -150,20 +165,23 @@ class StudyConfig(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _source_of_data(cls, told: Any) -> Any:
-        """Data with a path are a table, others a manifold."""
+        """Data with a path are a table, with a number a member of the population, others a manifold."""
         data = told.get("data") if isinstance(told, dict) else None
         if not isinstance(data, list):
             return told
+        sources = {"path": "table", "population": "population"}
         named = [
-            {"source": "table" if "path" in item else "manifold", **item} if isinstance(item, dict) else item
+            {"source": next((sources[key] for key in sources if key in item), "manifold"), **item}
+            if isinstance(item, dict)
+            else item
             for item in data
         ]
         return {**told, "data": named}
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Self:
-        if self.sizes is None and any(isinstance(item, StudyManifold) for item in self.data):
-            raise clash("sizes", "is missing; samples of a manifold need it")
+        if self.sizes is None and any(not isinstance(item, StudyTable) for item in self.data):
+            raise clash("sizes", "is missing; samples of a manifold and of a member of the population need it")
         if self.sizes and len(set(self.sizes)) < len(self.sizes):
             raise clash("sizes", "a size is given twice")
         if self.lwgan.replicates == 0 and not (self.classical.estimators and self.classical.replicates):
@@ -172,6 +190,6 @@ class StudyConfig(Frozen):
             raise clash("execution.workers", "a study takes a number, the same for all runs")
         if self.execution.workers == 0 and self.execution.address:
             raise clash("execution.address", "is of no use with execution.workers = 0, which needs no Ray")
-        if self.stop_when and not any(isinstance(item, StudyManifold) or item.intrinsic_dim for item in self.data):
+        if self.stop_when and not any(not isinstance(item, StudyTable) or item.intrinsic_dim for item in self.data):
             raise clash("stop_when", "needs data of known dimension")
         return self

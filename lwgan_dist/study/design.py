@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lwgan_dist.config import SCHEMA_VERSION, RunConfig, ScoreConfig
+from lwgan_dist.config import SCHEMA_VERSION, Known, RunConfig, ScoreConfig
 from lwgan_dist.configfile import build_config
-from lwgan_dist.data.manifolds import ManifoldSampler
+from lwgan_dist.data.population import sampler_of
 from lwgan_dist.data.tables import read_table, rows_digest
 from lwgan_dist.errors import ConfigError, DataError
 from lwgan_dist.ledger import hash_of
 from lwgan_dist.seeding import derive
-from lwgan_dist.study.config import RuleConfig, StudyConfig, StudyManifold, StudyTable
+from lwgan_dist.study.config import RuleConfig, StudyConfig, StudyData, StudyPopulation, StudyTable
 
 Kind = Literal["lwgan", "classical"]
 LWGAN = "LWGAN"
@@ -140,7 +140,7 @@ class Design:
         key = run_key(self._told[id(group)], data_seed, run_seed)
         return PlannedRun(group, replicate, initialisation, data_seed, run_seed, key)
 
-    def _groups_of(self, item: StudyManifold | StudyTable, precision: str) -> Iterator[Group]:
+    def _groups_of(self, item: StudyData, precision: str) -> Iterator[Group]:
         table_rows, digest = _table(item) if isinstance(item, StudyTable) else (None, None)
         told = {
             "data": item.model_dump(exclude={"label", "settings", "intrinsic_dim"}, exclude_unset=True)
@@ -164,7 +164,7 @@ class Design:
                 yield from self._variants(item, told, changes, data_values, of_runs, table_digest=digest, whole=whole)
 
     def _variants(
-        self, item: StudyManifold | StudyTable, told: dict[str, Any], changes: dict[str, Any],
+        self, item: StudyData, told: dict[str, Any], changes: dict[str, Any],
         data_values: dict[str, Any], of_runs: dict[str, list[Any]], **common: Any,
     ) -> Iterator[Group]:  # fmt: skip
         study, n = self.config, changes["data.n"]
@@ -270,8 +270,8 @@ def _build(label: str, told: dict[str, Any], changes: dict[str, Any]) -> RunConf
     """
     try:
         config = build_config(RunConfig, told, changes)
-        if config.data.source == "manifold":
-            ManifoldSampler(config.data)  # a manifold that cannot be
+        if isinstance(config.data, Known):
+            sampler_of(config.data)  # a manifold that cannot be
     except ConfigError as error:
         lines = (f"data {label!r}, with its factors and settings: {line}" for line in str(error).splitlines())
         raise ConfigError("\n".join(lines)) from None
@@ -288,22 +288,28 @@ def _table(item: StudyTable) -> tuple[int, str]:
     return len(table.rows), rows_digest(table.rows)
 
 
-def _truth(item: StudyManifold | StudyTable, label: str, told: dict[str, Any], changes: dict[str, Any]) -> int | None:
+def _truth(item: StudyData, label: str, told: dict[str, Any], changes: dict[str, Any]) -> int | None:
     if isinstance(item, StudyTable):
         return item.intrinsic_dim
     config = _build(label, told, changes)
-    assert config.data.source == "manifold"
-    return ManifoldSampler(config.data).intrinsic_dim
+    assert isinstance(config.data, Known)
+    return sampler_of(config.data).intrinsic_dim
 
 
-def _label(item: StudyManifold | StudyTable, values: dict[str, Any]) -> str:
+def _label(item: StudyData, values: dict[str, Any]) -> str:
     """``s_curve, noise 0.05``."""
     if isinstance(item, StudyTable):
         parts = [item.label or Path(item.path).name.split(".")[0]]
     elif item.label:
         parts = [item.label]
     else:
-        parts = [item.name] + [f"{key} {getattr(item, key)}" for key in ("dim", "ambient_dim") if getattr(item, key)]
+        keys = ["dim", "ambient_dim"]
+        if isinstance(item, StudyPopulation):
+            keys += ["topology", "bending", "density"]
+            first = "member" if "data.population" in values else f"member {item.population}"
+        else:
+            first = item.name
+        parts = [first] + [f"{key} {getattr(item, key)}" for key in keys if getattr(item, key)]
         if item.noise and "data.noise" not in values:
             parts.append(f"noise {item.noise:g}")
     return ", ".join(parts + [f"{_short(path)} {_text(value)}" for path, value in values.items()])

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from lwgan_dist.config import ScoreConfig
 from lwgan_dist.ledger import hash_of
-from lwgan_dist.method.rank_selection import RankChoice, choose_rank, rank_scores
-from lwgan_dist.results import ScoreTables
+from lwgan_dist.method.rank_selection import RankChoice
+from lwgan_dist.results import ScoreTables, choice_of, scores_of
 from lwgan_dist.study.design import Group, PlannedRun
 from lwgan_dist.study.ledger import Record
 from lwgan_dist.study.tables import RUNS
@@ -96,8 +96,11 @@ class Judged:
     """What a rule makes of the scores of a fit.
 
     Attributes:
-        margin: (D + lambda (s - r)) / SE(D) for the two ranks r, s of the smallest penalised scores, where D is the
-            mean over the evaluations of S_s - S_r and SE(D) its standard error; None with one rank or SE(D) = 0.
+        margin: by how many standard errors the choice differs from the next best one; None with one rank, or a
+            standard error of 0. It is (D + lambda (s - r)) / SE(D) for the two ranks r, s of the smallest penalised
+            scores, where D is the mean over the evaluations of S_s - S_r and SE(D) its standard error; under the rule
+            ``resolution`` the smaller of two slacks over SE(D): that of the estimate, and that by which the rank before
+            it is refused.
     """
 
     choice: RankChoice
@@ -106,19 +109,26 @@ class Judged:
 
 def judge(components: ScoreTables, rule: ScoreConfig, mmd_weight: float, rows: int) -> Judged:
     """The rank that a rule chooses from the components of a fit, and by what margin."""
-    critic, reconstruction, gradient_penalty, mmd = np.moveaxis(components[rule.score_on], 2, 0)
-    scores = rank_scores(critic, reconstruction, gradient_penalty, mmd, mmd_weight)
-    choice = choose_rank(
-        scores, rule.penalty, exponent=rule.penalty_exponent, constant=rule.penalty_constant, rows=rows
-    )
-    ranks = np.arange(1, scores.shape[1] + 1)
-    penalised = choice.mean + choice.penalty * ranks
-    if len(ranks) < 2:
+    table = components[rule.score_on]
+    choice = choice_of(table, mmd_weight, rule, rows)
+    scores = scores_of(table, mmd_weight, critic=rule.critic)
+    if scores.shape[1] < 2:
         return Judged(choice, None)
-    best, second = np.argsort(penalised, kind="stable")[:2]
+    best = choice.rank - 1
+    if rule.penalty == "resolution":
+        distances = {}
+        if best > 0:
+            distances[best - 1] = float(choice.slack[best - 1])
+        if best + 1 < scores.shape[1]:
+            distances[best + 1] = -float(choice.slack[best])
+        second = min(distances, key=lambda rank: distances[rank])
+        distance = distances[second]
+    else:
+        second = int(np.argsort(choice.slack, kind="stable")[1])
+        distance = float(choice.slack[second])
     difference = scores[:, second] - scores[:, best]
     error = float(difference.std(ddof=1) / np.sqrt(len(difference)))
-    return Judged(choice, float(penalised[second] - penalised[best]) / error if error > 0 else None)
+    return Judged(choice, distance / error if error > 0 else None)
 
 
 def _fingerprint(run: PlannedRun, record: Record, rule: ScoreConfig) -> str:

@@ -41,12 +41,14 @@ class Batches:
 
     Attributes:
         embedding: rows with codes, for stages that are guided; to be set before them.
+        focus: the rank around which batches of mixed ranks concentrate; None for none.
     """
 
     def __init__(
         self, sample: Sample, networks: Networks, world: World, *, latent_dim: int, seed: int, dtype: torch.dtype
     ) -> None:
         self.embedding: Embedding | None = None
+        self.focus: int | None = None
         self.sample = sample
         self.networks = networks
         self.world = world
@@ -60,7 +62,7 @@ class Batches:
         Raises:
             ConfigError: a batch that cannot hold two rows of every rank.
         """
-        parts = rank_parts(stage, self.latent_dim)
+        parts = rank_parts(stage, self.latent_dim, self.focus)
         if parts is None:
             rank = int(self._rng(stage, "rank", iteration).integers(1, self.latent_dim + 1))
             return torch.tensor(rank, device=self.world.device), [(rank, slice(0, stage.batch_size))]
@@ -155,18 +157,43 @@ class Batches:
             guide_weights=guide_weights,
         )
 
-    def score(self, stage: Stage, iteration: int, size: int, split: Split) -> tuple[Pair, Pair, Tensor]:
+    def score(
+        self, stage: Stage, iteration: int, size: int | None, split: Split, part: tuple[int, int]
+    ) -> tuple[Pair, Pair, Tensor]:
         """Draws for one evaluation of the score: two batches of rows, two of noise, mixing weights.
 
         Args:
-            size: rows of a batch; at most half of a fixed sample, so that the two batches share no row.
+            size: rows of a batch drawn at random; at most half of a fixed sample, so that the two batches share no row.
+                None for a part of the sample.
+            part: which of how many disjoint parts the first batch is; the second one is another part.
         """
         rng = self._rng(stage, f"score/{split}", iteration)
-        there = None if self.sample.stream else len(getattr(self.sample, split))
-        rows = size if there is None else max(2, min(size, there // 2))
-        x = self._pair(self.sample.draw(rng, 2 * rows, split))
+        if size is None:
+            x = self._parts(split, *part)
+        else:
+            there = None if self.sample.stream else len(getattr(self.sample, split))
+            rows = size if there is None else max(2, min(size, there // 2))
+            x = self._pair(self.sample.draw(rng, 2 * rows, split))
+        rows = len(x[0])
         z = self._pair(rng.standard_normal((2 * rows, self.latent_dim)))
         return x, z, self._tensor(rng.random((rows, 1)))
+
+    def _parts(self, split: Split, index: int, count: int) -> Pair:
+        """Two of the parts into which a random order cuts the sample; together, the first ones are the whole sample.
+
+        A part has at least two rows, so parts of a sample of fewer than 2 ``count`` rows overlap.
+        """
+        rows = getattr(self.sample, split)
+        order = generator(self.seed, f"score/{split}/order").permutation(len(rows))
+        ends = np.linspace(0, len(rows), count + 1).round().astype(int)
+
+        def part(k: int) -> NDArray[Any]:
+            start = min(ends[k], len(rows) - 2)
+            return np.asarray(rows[order[start : max(ends[k + 1], start + 2)]])
+
+        first, second = part(index), part((index + count // 2) % count)
+        rest = min(len(first), len(second))  # parts differ by a row at most
+        return self._tensor(first[:rest]), self._tensor(second[:rest])
 
     def _rng(self, stage: Stage, purpose: str, step: Step) -> np.random.Generator:
         steps = (step,) if isinstance(step, int) else step

@@ -74,7 +74,7 @@ def train_worker(
             stage = progress.stage
             _compare_replicas(trainer, world)
             looks.anew(progress.iteration)
-        if progress.iteration == until:
+        if until is not None and progress.iteration >= until:
             break
         goes_on = progress.iteration < progress.iterations
         look = goes_on and looks.due(progress.iteration)

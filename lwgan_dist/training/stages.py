@@ -63,6 +63,19 @@ class Adam:
     beta2: float
 
 
+PLATEAU_INTERVAL = 250
+"""Iterations between two checks of the reconstruction errors."""
+
+PATIENCE = 2
+"""Checks without progress after which a stage ends."""
+
+CHECKED_ROWS = 1_024
+"""Training rows, at most, on which the errors are checked."""
+
+FOCUS = 2
+"""Ranks on either side of the one that the geodesic coordinates point at that have their whole share of a batch."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """One part of a schedule.
@@ -82,6 +95,8 @@ class Stage:
         critic_term: whether the encoder-generator loss contains the critic difference.
         rank_share_exponent: None for one rank an iteration, drawn uniformly; else a batch mixes the ranks, rows of rank
             r in proportion to r^-exponent.
+        rank_focus: what a rank counts that lies more than `FOCUS` from the one at which the geodesic coordinates decode
+            the rows.
         independent_batches: gradient penalty and MMD use a second batch of rows and fresh noise.
         fresh_optimizers: forget the moments that the stage before left.
         burst: iterations with more critic updates.
@@ -89,6 +104,9 @@ class Stage:
             ones at every update.
         evaluate_after: iterations before the first evaluation of the score; None for no evaluation.
         evaluate_every: iterations between evaluations.
+        plateau: end the stage when the reconstruction errors have not fallen by more than this for `PATIENCE` checks;
+            0 for never.
+        follows: take the same share of the iterations as the stage of this name took.
     """
 
     name: str
@@ -103,12 +121,15 @@ class Stage:
     decode_guide: bool = False
     critic_term: bool = True
     rank_share_exponent: float | None = None
+    rank_focus: float = 1.0
     independent_batches: bool = False
     fresh_optimizers: bool = False
     burst: Burst | None = None
     recycle: int | None = None
     evaluate_after: int | None = None
     evaluate_every: int = 1
+    plateau: float = 0.0
+    follows: str | None = None
 
     def critic_updates_at(self, iteration: int) -> int:
         """K of an iteration, counted from 0 within the stage."""
@@ -128,6 +149,10 @@ class Stage:
         past = iteration + 1 - self.evaluate_after
         return past > 0 and past % self.evaluate_every == 0
 
+    def checks_at(self, iteration: int) -> bool:
+        """Whether it is looked for a plateau after this iteration, counted from 0 within the stage."""
+        return self.plateau > 0 and (iteration + 1) % PLATEAU_INTERVAL == 0
+
 
 def stages_of(config: RunConfig) -> list[Stage]:
     """The stages of a resolved configuration, in order."""
@@ -141,6 +166,7 @@ SCORE_INTERVAL = 20
 
 
 def _paper(config: RunConfig, schedule: PaperSchedule) -> list[Stage]:
+    assert config.score.evaluations is not None  # resolved
     learning_rate = milestones(schedule.learning_rate, schedule.decay_factor, schedule.decay_at)
     training = Stage(
         name="training",
@@ -173,6 +199,7 @@ def _paper(config: RunConfig, schedule: PaperSchedule) -> list[Stage]:
 
 def _fast(config: RunConfig, schedule: FastSchedule) -> list[Stage]:
     assert schedule.batch_size is not None  # resolved
+    assert config.score.evaluations is not None
     resting = Adam(constant(0.0), 0.0, 0.9)
     weight = config.objective.mmd_weight
     first, second = schedule.embedding_learning_rate, schedule.matching_learning_rate
@@ -190,10 +217,14 @@ def _fast(config: RunConfig, schedule: FastSchedule) -> list[Stage]:
         decode_guide=True,
         critic_term=False,
         rank_share_exponent=schedule.rank_share_exponent,
+        rank_focus=schedule.rank_focus,
+        plateau=schedule.plateau,
     )
     matching = replace(
         embedding,
         name="matching",
+        plateau=0.0,
+        follows="embedding" if schedule.embedding_iterations else None,
         iterations=schedule.matching_iterations,
         encoder_generator=Adam(cosine(second, 0.05 * second), 0.9, 0.99),
         mmd_weight=ramped(weight, 0.15),
@@ -203,6 +234,7 @@ def _fast(config: RunConfig, schedule: FastSchedule) -> list[Stage]:
     critic = replace(
         matching,
         name="critic",
+        follows=None,
         iterations=-(-schedule.critic_iterations // 20),
         critic_updates=20,
         encoder_generator_updates=0,
@@ -238,8 +270,9 @@ def _fast(config: RunConfig, schedule: FastSchedule) -> list[Stage]:
     return [stage for stage in (embedding, matching, critic, joint, scoring) if stage.iterations]
 
 
-def rank_parts(stage: Stage, latent_dim: int) -> list[tuple[int, slice]] | None:
-    """The rows of each rank in a batch of mixed ranks: proportional to r^-exponent, at least 2, exact in sum.
+def rank_parts(stage: Stage, latent_dim: int, focus: int | None = None) -> list[tuple[int, slice]] | None:
+    """The rows of each rank in a batch of mixed ranks: proportional to r^-exponent, less by the factor ``rank_focus``
+    away from the rank ``focus``, at least 2, exact in sum.
 
     None for a stage whose batches are of one rank.
 
@@ -254,8 +287,11 @@ def rank_parts(stage: Stage, latent_dim: int) -> list[tuple[int, slice]] | None:
             f"{2 * latent_dim} rows (got {stage.batch_size}); choose a smaller networks.latent_dim "
             "(--max-dimension) or a larger batch"
         )
-    share = np.arange(1, latent_dim + 1, dtype=float) ** -stage.rank_share_exponent
+    ranks = np.arange(1, latent_dim + 1)
+    share = ranks.astype(float) ** -stage.rank_share_exponent
+    if focus is not None:
+        share[np.abs(ranks - focus) > FOCUS] *= stage.rank_focus
     free = stage.batch_size - 2 * latent_dim
-    ends = np.rint(np.cumsum(share) / share.sum() * free).astype(int) + 2 * np.arange(1, latent_dim + 1)
+    ends = np.rint(np.cumsum(share) / share.sum() * free).astype(int) + 2 * ranks
     starts = np.concatenate([[0], ends[:-1]])
     return [(rank, slice(int(a), int(b))) for rank, (a, b) in enumerate(zip(starts, ends, strict=True), 1)]

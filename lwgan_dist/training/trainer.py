@@ -5,7 +5,7 @@
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,20 @@ from torch import Tensor
 from lwgan_dist.config import FastSchedule, RunConfig, Split
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.errors import NonFiniteLossError
+from lwgan_dist.method.objective import reconstruction_errors
 from lwgan_dist.networks import build_networks
 from lwgan_dist.seeding import generator
 from lwgan_dist.training.batches import Batches
 from lwgan_dist.training.distributed import World
-from lwgan_dist.training.embedding import Embedding, distinct, geodesic_codes
+from lwgan_dist.training.embedding import Embedding, Tear, distinct, geodesic_start
 from lwgan_dist.training.evaluation import score_components
 from lwgan_dist.training.phases import CriticLoss, EncoderGeneratorLoss, Phase, Terms, Weights
-from lwgan_dist.training.stages import Adam, Stage, stages_of
+from lwgan_dist.training.stages import CHECKED_ROWS, FOCUS, PATIENCE, Adam, Stage, stages_of
 
 logger = logging.getLogger("lwgan_dist")
+
+START_RESOLUTION = 0.08
+"""Share of the data's scale below which a gap in the decodability of geodesic coordinates does not matter."""
 
 LOG_POINTS = 500
 """Records of the losses kept over a run, at equal distances."""
@@ -61,7 +65,8 @@ class TrainingState:
 
     Attributes:
         tensors: parameters and Adam moments by name.
-        meta: iteration, losses recorded, score components, seconds spent; plain JSON.
+        meta: iteration, losses recorded, score components, seconds spent, iterations of the stages that have ended,
+            what the start was; plain JSON.
     """
 
     tensors: dict[str, Tensor]
@@ -98,6 +103,11 @@ class Trainer:
         self.losses: list[dict[str, float]] = []
         self.components: dict[str, list[list[list[float]]]] = {}
         self.seconds = {"cpu": 0.0, "wall": 0.0}
+        self.lengths: dict[str, int] = {}
+        self.start: dict[str, Any] | None = None
+        self._checks: list[list[float]] = []
+        self._skipped = 0
+        self._tear: dict[str, Tensor] = {}
         self._clock = self._read_clock()
         assert config.networks.latent_dim is not None  # resolved
         assert config.networks.encoder_activation is not None
@@ -157,7 +167,8 @@ class Trainer:
             NonFiniteLossError: a loss became NaN or infinite; names the iteration.
         """
         start = 0
-        for stage in self.stages:
+        for planned in self.stages:
+            stage = self._sized(planned)
             for iteration in range(max(0, self.iteration - start), stage.iterations):
                 if iteration == 0:
                     self._enter(stage)
@@ -170,11 +181,42 @@ class Trainer:
                 self.iteration = start + iteration + 1
                 if stage.evaluates_at(iteration):
                     self._evaluate(stage, iteration)
-                yield self._progress(stage, recorded=self._record())
-            start += stage.iterations
+                ended = iteration + 1 == stage.iterations or (stage.checks_at(iteration) and self._is_flat(stage))
+                if ended:  # the numbers of the iterations that are left out are passed over, so that others keep theirs
+                    self.lengths[stage.name] = iteration + 1
+                    self._skipped = self.iteration
+                    self.iteration = start + planned.iterations
+                yield self._progress(stage, recorded=self._record(due=ended))
+                if ended:
+                    break
+            start += planned.iterations
+
+    def _sized(self, planned: Stage) -> Stage:
+        """The stage with the iterations that it takes: in proportion to those of the stage that it follows."""
+        if planned.follows is None or planned.follows not in self.lengths:
+            return planned
+        most = next(stage.iterations for stage in self.stages if stage.name == planned.follows)
+        return replace(planned, iterations=-(-planned.iterations * self.lengths[planned.follows] // most))
+
+    @torch.no_grad()
+    def _is_flat(self, stage: Stage) -> bool:
+        """Whether the reconstruction errors have reached a plateau at the ranks that the start points at."""
+        rng = generator(self.config.seed, "plateau/rows")
+        count = CHECKED_ROWS if self.sample.stream else min(CHECKED_ROWS, len(self.sample.train))
+        x = torch.from_numpy(self.sample.draw(rng, count)).to(self.world.device, self._batches.dtype)
+        first = self._batches.focus or 1
+        errors = []
+        for rank in range(first, min(first + FOCUS, self.latent_dim) + 1):
+            codes = self.networks.encoder(x, torch.tensor(rank, device=x.device))
+            errors.append(float(reconstruction_errors(x, self.networks.generator(codes)).mean()))
+        self._checks.append(errors)
+        before, since = np.array(self._checks[:-PATIENCE]), np.array(self._checks[-PATIENCE:])
+        flat = len(before) > 0 and bool((before.min(axis=0) - since.min(axis=0) <= stage.plateau).all())
+        return bool(self.world.agree(int(flat)))
 
     def _enter(self, stage: Stage) -> None:
         self._last_terms.clear()
+        self._checks.clear()
         if stage.fresh_optimizers:
             for phase, adam in self._phases(stage):
                 phase.restart(adam.beta1, adam.beta2)
@@ -187,18 +229,33 @@ class Trainer:
         """
         schedule, rows = self.config.schedule, self._embedded_rows()
         assert isinstance(schedule, FastSchedule)
-        codes, weights = np.zeros((len(rows), self.latent_dim)), np.zeros(self.latent_dim)
+        count, table = len(rows), np.full((len(rows) + 3, self.latent_dim + 2), np.nan)
         if self.world.is_main:
             try:
-                codes, weights = geodesic_codes(rows, self.latent_dim, schedule.embedding_neighbors)
+                found = geodesic_start(
+                    rows, self.latent_dim, schedule.embedding_neighbors, START_RESOLUTION, tear=schedule.tear
+                )
+                table[:] = _packed(found)
             except (ArithmeticError, np.linalg.LinAlgError) as error:  # said here; the others learn of it by the NaN
                 logger.error("the geodesic coordinates cannot be computed: %s", error)
-                codes[:], weights[:] = np.nan, np.nan
-        here = torch.from_numpy(np.vstack([codes, weights])).to(self.world.device)
+        here = torch.from_numpy(table).to(self.world.device)
         table = self.world.collect(here)[0].cpu().numpy()
-        if np.isnan(table).all():
+        if np.isnan(table[:count]).all():
             raise NonFiniteLossError("the geodesic coordinates of the rows cannot be computed")
-        self._batches.embedding = Embedding(rows, table[:-1], table[-1])
+        self._adopt_embedding(_unpacked(rows, table))
+
+    def _adopt_embedding(self, embedding: Embedding) -> None:
+        at_tear = embedding.at_tear
+        self._batches.embedding = embedding
+        self._tear = {
+            "rows": torch.from_numpy(np.asarray(embedding.rows[at_tear], dtype=np.float64)),
+            "reach": torch.from_numpy(embedding.reach[at_tear]),
+        }
+        self._adopt_start({**asdict(embedding.tear), "decodability": embedding.decodability.tolist()})
+
+    def _adopt_start(self, start: dict[str, Any]) -> None:
+        self.start = start
+        self._batches.focus = focus_of(np.array(start["decodability"]), START_RESOLUTION)
 
     def _is_guided(self) -> bool:
         """Whether an iteration still to come needs the embedding: the guided stages come first."""
@@ -235,11 +292,12 @@ class Trainer:
     # score ------------------------------------------------------------------------------------------------------------
 
     def _evaluate(self, stage: Stage, iteration: int) -> None:
-        size = self.config.score.batch_size
-        assert size is not None  # resolved
+        size, count = self.config.score.batch_size, self.config.score.evaluations
+        assert count is not None  # resolved
         splits: list[Split] = ["train", "holdout"] if len(self.sample.holdout) >= 4 else ["train"]
         for split in splits:
-            x, z, alpha = self._batches.score(stage, iteration, size, split)
+            part = len(self.components.get(split, [])), count
+            x, z, alpha = self._batches.score(stage, iteration, size, split, part)
             table = score_components(self.networks, x, z, alpha, self.world)
             self.components.setdefault(split, []).append(table.tolist())
             if not np.isfinite(table).all():
@@ -247,10 +305,10 @@ class Trainer:
 
     # record and state -------------------------------------------------------------------------------------------------
 
-    def _record(self) -> bool:
+    def _record(self, *, due: bool) -> bool:
         """Keep losses and time spent if it is due; every worker does so at the same iterations."""
         every = max(1, self.iterations // LOG_POINTS)
-        if self.iteration % every and self.iteration != self.iterations:
+        if self.iteration % every and not due:
             return False
         row: dict[str, float] = {"iteration": self.iteration}
         gathered = {"mmd"}  # computed on the rows of all workers, not summands of a mean
@@ -292,8 +350,8 @@ class Trainer:
                     tensors[f"adam/{phase.name}/{key}/{moment}"] = value
         embedding = self._batches.embedding
         if embedding and self._is_guided():  # kept: another machine may round its eigenvectors differently
-            tensors["embedding/codes"] = torch.from_numpy(embedding.codes)
-            tensors["embedding/weights"] = torch.from_numpy(embedding.weights)
+            tensors["embedding/table"] = torch.from_numpy(_packed(embedding))
+        tensors |= {f"tear/{name}": value for name, value in self._tear.items()}
         tensors = {name: value.detach().cpu().clone() for name, value in tensors.items()}
         meta = {
             "iteration": self.iteration,
@@ -301,6 +359,10 @@ class Trainer:
             "components": {split: list(tables) for split, tables in self.components.items()},
             "seconds": dict(self.seconds),
             "workers": self.world.num_workers,
+            "lengths": dict(self.lengths),
+            "checks": [list(errors) for errors in self._checks],
+            "start": self.start,
+            "skipped": self._skipped,
         }
         return TrainingState(tensors, meta)
 
@@ -314,13 +376,55 @@ class Trainer:
                 phase.optimizer.state[parameter].update(
                     {k: v.to(parameter.device, copy=True) for k, v in moments.items()}
                 )
-        if "embedding/codes" in state.tensors:
-            told = (state.tensors[f"embedding/{name}"].numpy().copy() for name in ("codes", "weights"))
-            self._batches.embedding = Embedding(self._embedded_rows(), *told)
+        if "embedding/table" in state.tensors:
+            self._adopt_embedding(_unpacked(self._embedded_rows(), state.tensors["embedding/table"].numpy().copy()))
+        elif state.meta["start"] is not None:
+            self._tear = {name: value.clone() for name, value in _under(state.tensors, "tear/").items()}
+            self._adopt_start(state.meta["start"])
+        self.lengths = dict(state.meta["lengths"])
+        self._checks = [list(errors) for errors in state.meta["checks"]]
+        self._skipped = state.meta["skipped"]
         self.iteration = state.meta["iteration"]
         self.losses = list(state.meta["losses"])
         self.seconds = dict(state.meta["seconds"])
         self.components = {split: list(tables) for split, tables in state.meta["components"].items()}
+
+
+def focus_of(decodability: NDArray[np.float64], resolution: float) -> int:
+    """The smallest rank at which coordinates decode the rows as well as at any, up to twice the squared resolution."""
+    return 1 + int(np.flatnonzero(decodability - decodability.min() <= 2.0 * resolution**2)[0])
+
+
+METHODS = ("none", "loops", "log map", "cut log map")
+"""The methods of `Tear`, by the number that stands for them in a table."""
+
+
+def _packed(embedding: Embedding) -> NDArray[np.float64]:
+    """An embedding but for its rows as one table, shape (m + 3, q + 2).
+
+    Codes, at_tear and reach; below them weights, decodability and the tear.
+    """
+    m, q = embedding.codes.shape
+    table = np.zeros((m + 3, q + 2))
+    table[:m] = np.column_stack([embedding.codes, embedding.at_tear, embedding.reach])
+    table[m, :q], table[m + 1, :q] = embedding.weights, embedding.decodability
+    tear = embedding.tear
+    table[m + 2, :3] = METHODS.index(tear.method), tear.rank, tear.share
+    return table
+
+
+def _unpacked(rows: NDArray[Any], table: NDArray[np.float64]) -> Embedding:
+    m, q = len(rows), table.shape[1] - 2
+    method, rank, share = table[m + 2, :3]
+    return Embedding(
+        rows=rows,
+        codes=table[:m, :q],
+        weights=table[m, :q],
+        decodability=table[m + 1, :q],
+        tear=Tear(METHODS[int(method)], int(rank), float(share)),
+        at_tear=table[:m, q] > 0,
+        reach=table[:m, q + 1],
+    )
 
 
 def _shown(shape: torch.Size | None) -> str:

@@ -221,9 +221,9 @@ def test_what_is_published_is_what_was_computed(straight):
 def test_a_study_keeps_its_precision_on_another_machine(tmp_path, monkeypatch):
     run = {name: value for name, value in TINY["run"].items() if name != "precision"}
     told = {"run": run, "classical": {}, "sizes": [40], "data": TINY["data"][:1]}
-    monkeypatch.setattr("lwgan_dist.holding.native_bfloat16", lambda: True)
+    monkeypatch.setattr("lwgan_dist.holding.bfloat16_pays", lambda: True)
     carry_out(tmp_path / "study", **told)
-    monkeypatch.setattr("lwgan_dist.holding.native_bfloat16", lambda: False)
+    monkeypatch.setattr("lwgan_dist.holding.bfloat16_pays", lambda: False)
     prepared, _, progress = carry_out(tmp_path / "study", **told)
     assert progress.phases == []
     assert prepared.precision == "bfloat16"
