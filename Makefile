@@ -4,7 +4,7 @@ BIN := .venv/bin
 KILLS ?= 10
 FAULTS ?= 5
 
-.PHONY: help setup run test test-faults test-cluster check format bench bench-scale estimates clean
+.PHONY: help setup run test test-faults test-cluster check format bench bench-scale estimates population clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -61,6 +61,10 @@ bench-scale: setup  ## plan, ledger, storage requests and scheduler of very larg
 estimates: setup  ## accuracy and cost of estimates, tables and figures of docs/estimates; over an hour, goes on where it stopped
 	$(BIN)/python tests/benchmarks/bench_estimates.py
 	$(BIN)/python tests/benchmarks/report_estimates.py
+
+population: setup  ## random manifolds that nobody tuned for: the study, and the tables of docs/population; an hour, goes on where it stopped
+	$(BIN)/lwgan-dist study tune_configs/study/population.yaml
+	$(BIN)/python tests/benchmarks/population_study.py report runs/population docs/population
 
 clean:  ## remove the environment and the runs
 	rm -rf .venv runs

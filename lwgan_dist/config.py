@@ -27,7 +27,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 ManifoldName = Literal[
     "swissroll_curve", "s_curve", "hyperplane", "sphere", "ball", "torus", "flat_torus", "helix", "moebius",
-    "swiss_roll", "affine", "nonlinear",
+    "swiss_roll", "affine", "nonlinear", "trefoil", "ellipse", "ellipsoid", "klein_bottle",
 ]  # fmt: skip
 Standardization = Literal["global", "per_column", "none"]
 Split = Literal["train", "holdout"]

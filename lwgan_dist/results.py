@@ -115,6 +115,8 @@ class RunResult(BaseModel):
         staircase: the dimension by resolution; empty for rules without one.
         rank_set: the ranks that hold the truth with ``confidence``; None for rules without one.
         confidence: of the rank set, over the draws that it was calibrated on; see docs/rule.
+        other_dimension: what the reconstruction errors alone say on the rows that the score was not computed on; None
+            for rules without a resolution, and without such rows.
         tear: what was torn at the start; None without a start, and in results of older versions.
         parts: of data that fall apart; empty for data in one piece.
         score_on: the rows that the score was computed on.
@@ -145,6 +147,7 @@ class RunResult(BaseModel):
     staircase: list[Step] = []
     rank_set: list[int] | None = None
     confidence: float | None = None
+    other_dimension: int | None = None
     tear: TearSummary | None = None
     parts: list[Part] = []
     score_on: Split
@@ -176,6 +179,7 @@ class Judgement(BaseModel):
     staircase: list[Step]
     rank_set: list[int] | None
     confidence: float | None
+    other_dimension: int | None
 
     @classmethod
     def of(cls, tables: ScoreTables, objective: ObjectiveConfig, score: ScoreConfig, rows: int | None) -> Self:
@@ -200,16 +204,47 @@ class Judgement(BaseModel):
             )
             for i in range(len(means))
         ]
-        told: dict[str, Any] = {"resolution": None, "staircase": [], "rank_set": None, "confidence": None}
+        told: dict[str, Any] = {
+            "resolution": None, "staircase": [], "rank_set": None, "confidence": None, "other_dimension": None,
+        }  # fmt: skip
         if score.penalty == "resolution":
             ranks = resolved_ranks(table, objective.mmd_weight, score)
+            other = other_dimension(tables, score)
             told = {
                 "resolution": score.resolution,
                 "staircase": _steps(ranks.staircase()),
-                "rank_set": ranks.rank_set(score.resolution, RANK_SET_FACTOR),
+                "rank_set": rank_set(ranks, score.resolution, other),
                 "confidence": RANK_SET_CONFIDENCE,
+                "other_dimension": other,
             }
         return cls(dimension=choice.rank, penalty=choice.penalty, rank_scores=rank_table, rule=score.penalty, **told)
+
+
+def rank_set(ranks: ResolvedRanks, resolution: float, other: int | None, factor: float | None = None) -> list[int]:
+    """All ranks between those that the rule gives if more or less is allowed to a gain, and on the other rows.
+
+    Args:
+        ranks: the rule on the scores of a fit.
+        resolution: of the estimate.
+        other: the estimate on the other rows, see `other_dimension`.
+        factor: how much more, or less, is allowed; by default `RANK_SET_FACTOR`.
+    """
+    inner = ranks.rank_set(resolution, factor or RANK_SET_FACTOR)
+    ends = inner if other is None else [*inner, other]
+    return list(range(min(ends), max(ends) + 1))
+
+
+def other_dimension(tables: ScoreTables, score: ScoreConfig) -> int | None:
+    """What the reconstruction errors alone say on the rows that the score was not computed on; None without such rows.
+
+    With networks that know the training rows by heart, these differ from what holds on rows not seen. A few rows say
+    little about distributions, so neither critic difference nor MMD enter.
+    """
+    (split,) = {"train", "holdout"} - {score.score_on}
+    if split not in tables:
+        return None
+    errors = tables[split][:, :, COMPONENTS.index("reconstruction")]
+    return ResolvedRanks(errors, errors, score.penalty_exponent, score.penalty_constant).dimension(score.resolution)
 
 
 RANK_SET_FACTOR = 2.0

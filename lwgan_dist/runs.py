@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from lwgan_dist import logs
@@ -62,6 +63,9 @@ DOMINANT_SHARE = 0.95
 """Share of the variance in one column from which a note says that the columns may have different units."""
 
 _log = logging.getLogger("lwgan_dist")
+
+UNFITTED = 0.02
+"""How much worse than principal components, in units of the standardised data, networks may be."""
 
 OnProgress = Callable[[dict[str, Any]], None]
 
@@ -455,10 +459,15 @@ class Run:
             judgement, notes = _reconciled(judgement, parts)
         notes += self._notes(judgement.dimension, latent_dim)
         for split in tables.keys() - {self.config.score.score_on}:
-            score = self.config.score.model_copy(update={"score_on": split})
-            other = Judgement.of(tables, self.config.objective, score, rows)
-            if other.dimension != judgement.dimension:
-                notes.append(f"on the {split} rows the same rule gives {other.dimension}: the evidence is weak")
+            told = judgement.other_dimension
+            how = "the reconstruction errors alone give"
+            if self.config.score.penalty != "resolution":
+                score = self.config.score.model_copy(update={"score_on": split})
+                told = Judgement.of(tables, self.config.objective, score, rows).dimension
+                how = "the same rule gives"
+            if told is not None and told != judgement.dimension:
+                notes.append(f"on the {split} rows {how} {told}: the evidence is weak")
+        notes += self._unfitted(judgement)
         return RunResult(
             **judgement.model_dump(),
             max_dimension=latent_dim,
@@ -499,6 +508,28 @@ class Run:
                 )
         return notes
 
+    def _unfitted(self, judgement: Judgement) -> list[str]:
+        """A rank at which principal components reconstruct the rows better than the networks has not been fitted."""
+        if self.sample.stream is not None or judgement.resolution is None:
+            return []
+        rows = self.sample.train[: min(len(self.sample.train), SAMPLE_ROWS)].astype(np.float64)
+        centred = rows - rows.mean(axis=0)
+        with threadpool_limits(1):
+            axes = np.linalg.svd(centred, full_matrices=False)[2]
+        ranks = [row.rank for row in judgement.rank_scores if row.rank <= judgement.dimension]
+        behind = [
+            rank
+            for rank in ranks
+            if judgement.rank_scores[rank - 1].reconstruction
+            > np.linalg.norm(centred - centred @ axes[:rank].T @ axes[:rank], axis=1).mean() + UNFITTED
+        ]
+        if not behind:
+            return []
+        return [
+            f"at rank {', '.join(map(str, behind))} principal components reconstruct the rows better than networks: "
+            "train longer (schedule.embedding_iterations, schedule.matching_iterations)"
+        ]
+
     def _sample_figure(self, model: FittedModel) -> Any:
         rng = generator(self.config.seed, "sample figure")
         rows = self.sample.draw(rng, min(SAMPLE_ROWS, len(self.sample.train) or SAMPLE_ROWS))
@@ -521,7 +552,9 @@ def _reconciled(judgement: Judgement, parts: list[Part]) -> tuple[Judgement, lis
     said = sorted({part.dimension for part in parts if part.dimension is not None})
     if len(said) == 1:
         (dimension,) = said
-        ranks = sorted({dimension, *(judgement.rank_set or [])}) if judgement.rank_set else judgement.rank_set
+        ranks = judgement.rank_set
+        if ranks:
+            ranks = list(range(min(dimension, *ranks), max(dimension, *ranks) + 1))
         return judgement.model_copy(update={"dimension": dimension, "rank_set": ranks}), []
     if not said:
         return judgement, ["the data fall into parts, none of which has rows enough for an estimate of its own"]

@@ -25,9 +25,9 @@ ESTIMATE = ["estimate", "s_curve", *TINY]
 KEYS = {
     *("dimension", "max_dimension", "rank_scores", "penalty", "score_on", "rows", "ambient_dim", "intrinsic_dim"),
     *("seed", "schedule", "workers", "iterations", "cpu_seconds", "wall_seconds", "fingerprint", "run_dir", "notes"),
-    "quality",
+    *("rule", "resolution", "staircase", "rank_set", "confidence", "other_dimension", "tear", "parts", "quality"),
 }
-RANK_KEYS = {"rank", "score", "se", "critic", "reconstruction", "gradient_penalty", "mmd"}
+RANK_KEYS = {"rank", "score", "se", "refused", "critic", "reconstruction", "gradient_penalty", "mmd"}
 FILES = {"config.yaml", "env.json", "progress.json", "result.json", "scores.parquet", "rank_scores.png", "samples.png"}
 FOLDERS = {"checkpoints", "model", "tb"}
 
@@ -100,10 +100,26 @@ def test_json_is_one_object_with_the_estimate_the_evidence_and_the_cost(finished
     assert said["wall_seconds"] > 0
 
 
-def test_the_estimate_is_the_rank_of_the_least_penalised_score(finished):
+def test_the_estimate_is_the_smallest_rank_that_the_rule_does_not_refuse(finished):
     said = told(finished[1])
+    refused = [row["refused"] for row in said["rank_scores"]]
+    assert refused[-1] is None  # no rank is above the largest
+    assert said["dimension"] == 1 + next(i for i, by in enumerate(refused) if by is None or by <= 0)
+    assert (said["rule"], said["resolution"], said["confidence"]) == ("resolution", 0.08, 0.9)
+    assert said["dimension"] in said["rank_set"]
+    finer = [step["dimension"] for step in said["staircase"] if step["from_resolution"] <= 0.08]
+    coarser = [step["dimension"] for step in said["staircase"] if step["to_resolution"] >= 0.08]
+    assert finer[-1] >= said["dimension"] >= coarser[0]
+
+
+def test_by_the_authors_rule_it_is_the_rank_of_the_least_penalised_score():
+    said = told(succeeded(*ESTIMATE, "score.penalty=reference", "--json"))
     penalised = [row["score"] + said["penalty"] * row["rank"] for row in said["rank_scores"]]
     assert said["dimension"] == 1 + int(np.argmin(penalised))
+    refused = [row["refused"] for row in said["rank_scores"]]
+    assert refused == pytest.approx([value - min(penalised) for value in penalised])
+    assert (said["rule"], said["resolution"], said["staircase"]) == ("reference", None, [])
+    assert (said["rank_set"], said["confidence"]) == (None, None)
 
 
 def test_progress_goes_to_standard_error(finished):
@@ -132,8 +148,16 @@ def test_the_score_components_are_kept_by_split_evaluation_and_rank(finished):
 def test_without_json_the_table_the_estimate_and_the_files_are_printed(run_dir):
     result = succeeded(*ESTIMATE, "--out", str(run_dir))
     said = told(succeeded(*ESTIMATE, "--out", str(run_dir), "--json"))
-    assert f"estimated intrinsic dimension: {said['dimension']} (true dimension: 2), of at most 3" in result.stdout
+    (line,) = (line for line in result.stdout.splitlines() if line.startswith("estimated"))
+    first, last = said["rank_set"][0], said["rank_set"][-1]
+    assert line.startswith(f"estimated intrinsic dimension: {said['dimension']} (90 %: {first}")
+    assert (f" to {last}" in line) == (first < last)
+    assert (f"hold-out rows: {said['other_dimension']}" in line) == (said["other_dimension"] != said["dimension"])
+    assert line.endswith(" (true dimension: 2), of at most 3, in 3 columns")
     assert f"{said['rank_scores'][2]['score']:.4f}" in result.stdout
+    refused = [row["refused"] for row in said["rank_scores"]]
+    assert all(f"{by:.4f}" in result.stdout for by in refused if by is not None and by > 0)
+    assert "below 0.08 of the data's scale counts as noise" in result.stdout
     assert f"{run_dir}/rank_scores.png" in result.stdout
 
 

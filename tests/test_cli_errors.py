@@ -76,7 +76,7 @@ FILES: dict[str, tuple[str | bytes, list[str]]] = {
     "data without source": ("data:\n  name: s_curve\n", ["1:1: data.source: is missing; it is one of "]),
     "unknown source": (
         "data:\n  source: manifld\n",
-        ["2:3: data.source: must be one of array, manifold, table (got 'manifld'); did you mean manifold?"],
+        ["2:3: data.source: must be one of array, manifold, population, table (got 'manifld'); did you mean manifold?"],
     ),
     "manifold without name": ("data:\n  source: manifold\n", ["1:1: data.name: is missing"]),
     "table without path": ("data:\n  source: table\n", ["1:1: data.path: is missing"]),
@@ -167,7 +167,7 @@ VALUES = {
     "schedule.matching_iteration": {"1": "unknown key; did you mean matching_iterations?"},
     "score.evaluations": {"1": "must be >= 2 (got 1)"},
     "score.penalty_exponent": {"1": "must be < 1 (got 1)", "0": "must be > 0 (got 0)"},
-    "score.penalty": {"bic": "must be one of reference, rate, fixed (got 'bic')"},
+    "score.penalty": {"bic": "must be one of resolution, reference, rate, fixed (got 'bic')"},
     "execution.workers": {
         "-1": "must be >= 0 (got -1)",
         "many": "must be a whole number (got 'many')",

@@ -25,7 +25,8 @@ from lwgan_dist.data.manifolds import MANIFOLDS
 MANIFOLD = {"data": {"source": "manifold", "name": "s_curve"}}
 TABLE = {"data": {"source": "table", "path": "a.csv"}, "schedule": {"name": "paper"}}
 ARRAY = {"data": {"source": "array"}}
-TOLD = [MANIFOLD, TABLE, ARRAY]
+POPULATION = {"data": {"source": "population", "population": 7}}
+TOLD = [MANIFOLD, TABLE, ARRAY, POPULATION]
 """Together they hold every member of every union."""
 
 MODELS = [
@@ -37,6 +38,7 @@ CANDIDATES: list[Any] = [
     True, False, 2, 3, 7, 0.25, 0.5, 0.75, "other", ["x1"], [0.5],
     *get_args(module.Standardization), *get_args(module.Split), *get_args(module.Precision), *get_args(ManifoldName),
     "stream", "relu", "silu", "fixed", "rate",
+    "chart", "closed", "linear", "bent", "even", "uneven", "scale", "spacing",
 ]  # fmt: skip
 """Values of which every field that is not a section or a union's name accepts at least two."""
 
@@ -227,15 +229,35 @@ def test_a_path_through_a_value_is_refused(path):
 def test_resolved_leaves_no_default_open_and_is_idempotent(told, rows, columns):
     resolved = RunConfig.model_validate(told).resolved(train_rows=rows, ambient_dim=columns)
     still_open = {path for path, value in leaves(resolved) if value is None}
-    assert still_open <= {"data.dim", "data.ambient_dim", "data.columns", "data.array", "data.n"}  # None means: all
+    drawn = {
+        f"data.{name}" for name in ("dim", "topology", "ambient_dim", "bending", "density")
+    }  # None means: by chance
+    parts = {"score.batch_size"} if resolved.schedule.name == "fast" and rows else set()  # None means: of the sample
+    assert still_open <= {"data.columns", "data.array", "data.n"} | drawn | parts  # None means: all
     assert resolved.resolved(train_rows=rows, ambient_dim=columns) == resolved
     assert type(resolved).model_validate(resolved.model_dump()) == resolved
 
 
-@pytest.mark.parametrize(("rows", "batch_size"), [(None, 512), (100, 100), (512, 512), (9_000, 512)])
-def test_a_batch_is_512_rows_or_all_there_are(rows, batch_size):
-    resolved = RunConfig.model_validate(MANIFOLD).resolved(train_rows=rows, ambient_dim=3)
-    assert (resolved.schedule.batch_size, resolved.score.batch_size) == (batch_size, batch_size)
+@pytest.mark.parametrize(
+    ("told", "rows", "batch_size"),
+    [
+        *[(MANIFOLD, rows, size) for rows, size in ((None, 128), (100, 100), (128, 128), (9_000, 128))],
+        *[(TABLE, rows, 512) for rows in (None, 100, 9_000)],
+    ],
+)
+def test_a_batch_is_128_rows_or_all_there_are_and_the_authors_one(told, rows, batch_size):
+    resolved = RunConfig.model_validate(told).resolved(train_rows=rows, ambient_dim=3)
+    assert resolved.schedule.batch_size == batch_size
+
+
+@pytest.mark.parametrize(
+    ("told", "rows", "evaluations", "batch_size"),
+    [(MANIFOLD, 9_000, 20, None), (MANIFOLD, None, 20, 128), (TABLE, 9_000, 50, 512), (TABLE, None, 50, 512)],
+)
+def test_the_score_is_evaluated_on_parts_of_the_sample_by_the_fast_schedule(told, rows, evaluations, batch_size):
+    """On batches like those of training for ``paper`` and for streams."""
+    resolved = RunConfig.model_validate(told).resolved(train_rows=rows, ambient_dim=3)
+    assert (resolved.score.evaluations, resolved.score.batch_size) == (evaluations, batch_size)
 
 
 @pytest.mark.parametrize(("columns", "latent_dim"), [(1, 1), (10, 10), (784, 10)])

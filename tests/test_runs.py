@@ -217,19 +217,25 @@ def test_data_that_do_not_fit_the_configuration_are_refused_before_anything_is_w
         run_of(**changes)
 
 
-def judged(tables, score_on="train"):
+def judged(tables, **changes):
     """The result of a run whose score tables are given: ranks 1..3, reconstruction errors by split."""
-    run = run_of(**{"score.score_on": score_on, "data.ambient_dim": 4})
+    run = run_of(**{"data.ambient_dim": 4, **changes})
     components = {}
     for split, errors in tables.items():
         components[split] = np.zeros((2, 3, 4))
         components[split][:, :, 1] = errors
-    meta = {"seconds": {"cpu": 1.0, "wall": 1.0}, "workers": 1, "iteration": 1}
+    meta = {
+        "seconds": {"cpu": 1.0, "wall": 1.0},
+        "workers": 1,
+        "iteration": 1,
+        "lengths": {"scoring": 1},
+        "start": None,
+    }
     return run._result(Folder.at("/nowhere"), TrainingState({}, meta), components)
 
 
 def test_the_largest_rank_as_estimate_is_noted():
-    result = judged({"train": [3.0, 2.0, 1.0]})
+    result = judged({"train": [0.3, 0.2, 0.01]})
     assert result.dimension == 3
     assert [note.partition(":")[0] for note in result.notes] == ["the estimate is the largest rank considered (3)"]
 
@@ -249,9 +255,24 @@ def test_a_column_that_outweighs_the_others_is_noted():
 
 
 def test_holdout_rows_that_disagree_are_noted():
-    assert judged({"train": [3.0, 1.0, 1.0], "holdout": [3.0, 1.0, 1.0]}).notes == []
-    result = judged({"train": [3.0, 1.0, 1.0], "holdout": [1.0, 1.0, 1.0]})
+    agreeing = {"train": [0.4, 0.1, 0.1], "holdout": [0.4, 0.1, 0.1]}
+    differing = {"train": [0.4, 0.1, 0.1], "holdout": [0.1, 0.1, 0.1]}
+    result = judged(agreeing)
+    assert (result.dimension, result.other_dimension, result.notes) == (2, 2, [])
+    result = judged(differing)
+    assert (result.dimension, result.other_dimension) == (2, 1)
+    assert result.notes == ["on the holdout rows the reconstruction errors alone give 1: the evidence is weak"]
+    result = judged(differing, **{"score.score_on": "holdout"})
+    assert (result.dimension, result.other_dimension) == (1, 2)
+    assert result.notes == ["on the train rows the reconstruction errors alone give 2: the evidence is weak"]
+    assert judged(agreeing, **{"score.penalty": "reference"}).notes == []
+    result = judged(differing, **{"score.penalty": "reference"})
     assert result.notes == ["on the holdout rows the same rule gives 1: the evidence is weak"]
+
+
+def test_networks_behind_principal_components_are_noted():
+    (note,) = judged({"train": [3.0, 1.0, 1.0]}).notes
+    assert note.startswith("at rank 1, 2 principal components reconstruct the rows better than networks")
 
 
 @pytest.mark.parametrize("file", ["env.json", "result.json", "model/model.json"])
@@ -289,6 +310,15 @@ def test_a_run_that_is_halted_on_its_way_ends_as_if_it_had_not_been(tmp_path):
     for name, network in fit.model.networks.named().items():
         other = straight.model.networks.named()[name].state_dict()
         assert all((value == other[key]).all() for key, value in network.state_dict().items())
+
+
+def test_a_run_that_is_beyond_an_iteration_does_not_pass_for_one_that_is_there(tmp_path):
+    folder, run = Folder.at(str(tmp_path / "run")), run_of()
+    first = run.stages[0].iterations
+    run.fit_until(folder, HERE, first + 3)
+    for iteration in (1, first, first + 2):
+        with pytest.raises(RunFailedError, match=f"is beyond iteration {iteration}$"):
+            run.fit_until(folder, HERE, iteration)
 
 
 def test_a_run_goes_on_from_the_state_of_another(tmp_path):

@@ -105,6 +105,32 @@ def swiss_roll(rng: np.random.Generator, n: int, _dim: int) -> Array:
     return 0.2 * np.column_stack([t * np.cos(t), rng.uniform(0.0, 10.0, n), t * np.sin(t)])
 
 
+def trefoil(rng: np.random.Generator, n: int, _dim: int) -> Array:
+    """(r cos 2t, r sin 2t, -sin 3t), r = 2 + cos 3t, t ~ U(0, 2 pi): a knotted closed curve (1 in R^3)."""
+    t = rng.uniform(0.0, 2.0 * np.pi, n)
+    radius = 2.0 + np.cos(3.0 * t)
+    return np.column_stack([radius * np.cos(2.0 * t), radius * np.sin(2.0 * t), -np.sin(3.0 * t)])
+
+
+def ellipse(rng: np.random.Generator, n: int, _dim: int) -> Array:
+    """(2 cos t, .7 sin t), t ~ U(0, 2 pi) (1 in R^2)."""
+    t = rng.uniform(0.0, 2.0 * np.pi, n)
+    return np.column_stack([2.0 * np.cos(t), 0.7 * np.sin(t)])
+
+
+def ellipsoid(rng: np.random.Generator, n: int, _dim: int) -> Array:
+    """The unit sphere, stretched to the half axes 2, 1, .6 (2 in R^3)."""
+    return np.asarray(sphere(rng, n, 2) * np.array([2.0, 1.0, 0.6]))
+
+
+def klein_bottle(rng: np.random.Generator, n: int, _dim: int) -> Array:
+    """(r cos a, r sin a, sin b cos(a/2), sin b sin(a/2)), r = 2 + cos b, a and b ~ U(0, 2 pi) (2 in R^4)."""
+    a, b = rng.uniform(0.0, 2.0 * np.pi, (2, n))
+    radius = 2.0 + np.cos(b)
+    x = [radius * np.cos(a), radius * np.sin(a), np.sin(b) * np.cos(0.5 * a), np.sin(b) * np.sin(0.5 * a)]
+    return np.column_stack(x)
+
+
 def affine(rng: np.random.Generator, n: int, dim: int) -> Array:
     """N(0, I) on R^d, embedded in R^(2d) by a random rotation."""
     return rng.standard_normal((n, dim))
@@ -131,6 +157,10 @@ MANIFOLDS: dict[str, Manifold] = {
     "helix": Manifold(helix, 1, lambda d: 3),
     "moebius": Manifold(moebius, 2, lambda d: 3),
     "swiss_roll": Manifold(swiss_roll, 2, lambda d: 3),
+    "trefoil": Manifold(trefoil, 1, lambda d: 3),
+    "ellipse": Manifold(ellipse, 1, lambda d: 2),
+    "ellipsoid": Manifold(ellipsoid, 2, lambda d: 3),
+    "klein_bottle": Manifold(klein_bottle, 2, lambda d: 4),
     "affine": Manifold(affine, 3, lambda d: 2 * d, fixed=False, always_rotated=True),
     "nonlinear": Manifold(nonlinear, 4, lambda d: 2 * d, fixed=False),
 }

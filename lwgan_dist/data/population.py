@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from lwgan_dist.config import ManifoldData, PopulationData
-from lwgan_dist.data.manifolds import ManifoldSampler, random_rotation
+from lwgan_dist.data.manifolds import ManifoldSampler, klein_bottle, random_rotation, torus
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.seeding import generator
@@ -125,25 +125,8 @@ def _sphere(dim: int) -> Callable[[np.random.Generator, int], Array]:
     return lambda rng, n: np.sqrt(dim + 1.0) * _directions(rng, n, dim + 1)
 
 
-def _torus(rng: np.random.Generator, n: int) -> Array:
-    b = np.empty(0)
-    while len(b) < n:
-        proposal = rng.uniform(0.0, 2.0 * np.pi, 2 * n)
-        b = np.append(b, proposal[rng.uniform(0.0, 3.0, 2 * n) < 2.0 + np.cos(proposal)])
-    b, a = b[:n], rng.uniform(0.0, 2.0 * np.pi, n)
-    return np.column_stack([(2.0 + np.cos(b)) * np.cos(a), (2.0 + np.cos(b)) * np.sin(a), np.sin(b)])
-
-
 def _flat_torus(rng: np.random.Generator, n: int) -> Array:
     return np.hstack([_circle(rng, n), _circle(rng, n)])
-
-
-def _klein_bottle(rng: np.random.Generator, n: int) -> Array:
-    """(r cos a, r sin a, sin b cos(a/2), sin b sin(a/2)) with r = 2 + cos b, a and b in 0 .. 2 pi."""
-    a, b = rng.uniform(0.0, 2.0 * np.pi, (2, n))
-    radius = 2.0 + np.cos(b)
-    x = [radius * np.cos(a), radius * np.sin(a), np.sin(b) * np.cos(0.5 * a), np.sin(b) * np.sin(0.5 * a)]
-    return np.column_stack(x)
 
 
 def _moebius(rng: np.random.Generator, n: int) -> Array:
@@ -163,9 +146,9 @@ CLOSED = (
     Factor("circle", 1, 2, _circle),
     Factor("trefoil", 1, 3, _knot(2, 3)),
     Factor("knot (2, 5)", 1, 3, _knot(2, 5)),
-    Factor("torus", 2, 3, _torus),
+    Factor("torus", 2, 3, lambda rng, n: torus(rng, n, 2)),
     Factor("flat torus", 2, 4, _flat_torus),
-    Factor("Klein bottle", 2, 4, _klein_bottle),
+    Factor("Klein bottle", 2, 4, lambda rng, n: klein_bottle(rng, n, 2)),
     Factor("Moebius strip", 2, 3, _moebius),
     *(Factor(f"sphere of {dim}", dim, dim + 1, _sphere(dim)) for dim in (2, 3, 4)),
 )

@@ -129,8 +129,11 @@ class ResolvedRanks:
         """For each rank the largest gain of a higher rank beyond ``factor`` times what is allowed, shape (q,).
 
         Minus infinity for the largest rank.
+
+        Raises:
+            ValueError: scores or reconstruction errors that are not finite, or less than two evaluations.
         """
-        mean, errors = self.scores.mean(axis=0), self.reconstruction.mean(axis=0)
+        (mean, _), (errors, _) = _moments(self.scores), _moments(self.reconstruction)
         ranks = np.arange(len(mean))
         more = ranks[None, :] - ranks[:, None]
         allowed = self.penalties() + np.sqrt(np.square(errors) + np.maximum(more, 0) * resolution**2) - errors

@@ -126,8 +126,9 @@ def print_result(result: RunResult, files: dict[str, str]) -> None:
     console.print(table)
     truth = "" if result.intrinsic_dim is None else f" (true dimension: {result.intrinsic_dim})"
     console.print(
-        f"\nestimated intrinsic dimension: [bold]{result.dimension}[/bold]{truth}, "
-        f"of at most {result.max_dimension}, in {result.ambient_dim} columns"
+        f"\nestimated intrinsic dimension: [bold]{result.dimension}[/bold]{_certainty(result)}{truth}, "
+        f"of at most {result.max_dimension}, in {result.ambient_dim} columns",
+        soft_wrap=True,
     )
     for sentence in describe_evidence(result):
         console.print(sentence, soft_wrap=True)
@@ -149,13 +150,20 @@ def print_result(result: RunResult, files: dict[str, str]) -> None:
         console.print(f"{name + ':':<12} {escape(path)}", soft_wrap=True)
 
 
-def describe_evidence(result: RunResult) -> list[str]:
-    """What stands behind an estimate beside its scores, in sentences."""
+def _certainty(result: RunResult) -> str:
+    """`` (90 %: 2 to 3; hold-out rows: 3)``: the rank set, and what other rows say where they say something else."""
     told = []
     if result.rank_set and result.confidence:
         first, last = result.rank_set[0], result.rank_set[-1]
-        ranks = f"{first}" if first == last else f"{first} to {last}"
-        told.append(f"rank set at {result.confidence:.0%} confidence: {ranks}")
+        told.append(f"{100 * result.confidence:.0f} %: {first if first == last else f'{first} to {last}'}")
+    if result.other_dimension not in (None, result.dimension):
+        told.append(f"{'hold-out' if result.score_on == 'train' else 'training'} rows: {result.other_dimension}")
+    return f" ({'; '.join(told)})" if told else ""
+
+
+def describe_evidence(result: RunResult) -> list[str]:
+    """What stands behind an estimate beside its scores, in sentences."""
+    told = []
     if result.resolution is not None:
         told.append(
             f"resolution: variation below {result.resolution:.3g} of the data's scale counts as noise "

@@ -42,6 +42,8 @@ _SECTIONS: dict[str, tuple[type[Frozen], ...]] = {
     "schedule": (PaperSchedule, FastSchedule),
     "score": (ScoreConfig,),
 }
+_OF_AUTHORS = {"networks.encoder_activation": "relu", "score.evaluations": 50, "score.penalty": "reference"}
+"""Constants of the authors that are not the defaults of the models."""
 _DATA_FIELD = "data.standardize"
 """The only field of the data that is searched: it changes what is trained on, not what is judged."""
 _FIELDS = {
@@ -134,7 +136,7 @@ class Space:
         return lines
 
     def paper_values(self, config: RunConfig) -> Point:
-        """The point of the authors: their constants, which are the defaults of the models, for weights, widths,
+        """The point of the authors: their constants, most of them the defaults of the models, for weights, widths,
         activation, score and schedule ``paper``. Where they have no value (``fast``, latent dimension, precision,
         standardisation, or a default that depends on the data) it is that of the configuration.
 
@@ -525,8 +527,8 @@ def _at(config: RunConfig, path: str) -> Any:
 def _authors_constant(path: str, config: RunConfig) -> Any:
     """What the authors have at a path; None where that depends on the data or they have no such field."""
     section, _, field = path.rpartition(".")
-    if path == "networks.encoder_activation":
-        return "relu"  # what it is by default under their schedule
+    if path in _OF_AUTHORS:
+        return _OF_AUTHORS[path]
     if section == "schedule":
         return PaperSchedule.model_fields[field].default if config.schedule.name == "paper" else None
     if section in _SECTIONS:

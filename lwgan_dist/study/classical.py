@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from lwgan_dist import seeding
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.study.scales import ISOMAP_ROWS, abide, gride, isomap_residual, principal_components
+from lwgan_dist.study.scales import ISOMAP_NEIGHBOURS, ISOMAP_ROWS, abide, gride, isomap_residual, principal_components
 
 Rows = NDArray[np.float64]
 
@@ -82,6 +82,8 @@ def _nearest_neighbour_graph(skdim_id: Any, rows: Rows, seed: int) -> Any:
 
 
 def _isomap(_: Any, rows: Rows, seed: int) -> float:
+    if len(rows) <= ISOMAP_NEIGHBOURS:
+        raise ValueError(f"needs more than {ISOMAP_NEIGHBOURS} rows")
     some = seeding.generator(seed, "classical/isomap").permutation(len(rows))[:ISOMAP_ROWS]
     return isomap_residual(rows, np.sort(some))
 
@@ -272,6 +274,8 @@ def _prepared(rows: NDArray[Any], *, distinct: bool) -> Rows:
     raw = np.array(rows, dtype=np.float64)
     if raw.ndim != 2 or not raw.size:
         raise ValueError(f"rows must have shape (n, p), got {raw.shape}")
+    if raw.shape[1] < 2:
+        raise ValueError("rows must have at least 2 columns")
     if not np.isfinite(raw).all():
         raise ValueError("the rows are not finite")
     if (raw == raw[0]).all():

@@ -34,7 +34,7 @@ BEST_RATIO = 0.2032
 GRIDE_SCALE = 64
 """Gride looks at the distances to this neighbour and to the one of twice the rank."""
 
-ISOMAP_ROWS, ISOMAP_RANKS, ISOMAP_PENALTY = 800, 12, 0.005
+ISOMAP_ROWS, ISOMAP_NEIGHBOURS, ISOMAP_RANKS, ISOMAP_PENALTY = 800, 10, 12, 0.005
 
 
 def abide(rows: Array) -> float:
@@ -112,7 +112,7 @@ def isomap_residual(rows: Array, seed_rows: Array) -> float:
         seed_rows: the rows that are looked at, indices.
     """
     some = rows[seed_rows]
-    geodesic = shortest_path(neighbour_graph(some, 10), directed=False)
+    geodesic = shortest_path(neighbour_graph(some, ISOMAP_NEIGHBOURS), directed=False)
     coordinates = scaled(geodesic**2, min(ISOMAP_RANKS, rows.shape[1]))
     told = squareform(geodesic, checks=False)
     residuals = [

@@ -174,11 +174,15 @@ def _side_by_side(
     """
     coordinates = np.zeros((len(rows), latent_dim))
     at_tear, reach = np.zeros(len(rows), dtype=bool), np.zeros(len(rows))
-    tears, edges = [], []
+    tears, edges, curve = [], [], np.zeros(latent_dim)
     for number, piece in enumerate(pieces):
         own = Standardizer.fit(rows[piece], "global")
-        laid = _laid(np.asarray(own.apply(rows[piece])), latent_dim, neighbors, resolution, tear=tear)
+        scaled_rows = np.asarray(own.apply(rows[piece]))
+        laid = _laid(scaled_rows, latent_dim, neighbors, resolution, tear=tear)
         there = laid.coordinates.shape[1]
+        known = _decodability_by_rank(laid.coordinates, scaled_rows)  # in the scale of the part, as it is judged
+        curve[:there] += len(piece) * known
+        curve[there:] += len(piece) * known[-1]
         half = np.abs(laid.coordinates[:, 0]).max() or 1.0
         coordinates[piece, :there] = laid.coordinates / half
         coordinates[piece, 0] += 3.0 * number
@@ -192,8 +196,7 @@ def _side_by_side(
         coordinates[stray] = coordinates[member[nearest.ravel()]]
     most = max(tears, key=lambda found: found.share)
     share = float(np.average([found.share for found in tears], weights=edges))
-    curve = _decodability_by_rank(coordinates, rows)
-    started = _embedding(original, coordinates, latent_dim, curve)
+    started = _embedding(original, coordinates, latent_dim, curve / len(member))
     return replace(started, tear=replace(most, share=share), at_tear=at_tear, reach=reach)
 
 
@@ -221,8 +224,10 @@ def _embedding(
 def _reach(rows: Array, graph: csr_array) -> Array:
     """Distance of each row to its farthest neighbour, in the units of the rows."""
     i, j = graph.tocoo().coords
+    apart = rows[i].astype(np.float64) - rows[j]
+    unit = np.abs(apart).max()  # so that no square overflows, or is 0
     reach = np.zeros(len(rows))
-    np.maximum.at(reach, i, np.linalg.norm(rows[i].astype(np.float64) - rows[j], axis=1))
+    np.maximum.at(reach, i, unit * np.linalg.norm(apart / unit, axis=1))
     return reach
 
 

@@ -178,13 +178,12 @@ class Trainer:
                     self._iterate(stage, iteration)
                 except NonFiniteLossError as error:
                     raise NonFiniteLossError(f"iteration {self.iteration + 1} ({stage.name}): {error}") from None
-                self.iteration = start + iteration + 1
+                self.iteration = self._skipped = start + iteration + 1  # what follows _skipped is left out
                 if stage.evaluates_at(iteration):
                     self._evaluate(stage, iteration)
                 ended = iteration + 1 == stage.iterations or (stage.checks_at(iteration) and self._is_flat(stage))
                 if ended:  # the numbers of the iterations that are left out are passed over, so that others keep theirs
                     self.lengths[stage.name] = iteration + 1
-                    self._skipped = self.iteration
                     self.iteration = start + planned.iterations
                 yield self._progress(stage, recorded=self._record(due=ended))
                 if ended:

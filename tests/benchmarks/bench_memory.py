@@ -2,7 +2,7 @@
 
 ``python tests/benchmarks/bench_memory.py [--json FILE]``; under a minute on one core.
 
-The command runs in a process of its own with the defaults of the fast schedule (batch 512, largest rank 10) and every
+The command runs in a process of its own with the defaults of the fast schedule (batch 128, largest rank 10) and every
 stage shortened, the optional joint stage included: see `SCHEDULE`. An iteration frees what it takes, so the length of
 the stages does not matter to the peak; ``--longer 4`` shows it. Fails if the peak reaches 2 GiB.
 """

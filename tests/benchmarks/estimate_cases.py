@@ -131,7 +131,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no embedding, 4,500 updates": {"schedule.embedding_iterations": 0, "schedule.matching_iterations": 4500},
     "rank share 1": {"schedule.rank_share_exponent": 1.0},
     "rank share 0": {"schedule.rank_share_exponent": 0.0},
-    "half of the updates": {"schedule.embedding_iterations": 300, "schedule.matching_iterations": 750},
+    "half of the updates": {"schedule.embedding_iterations": 750, "schedule.matching_iterations": 1500},
     "critic 1,000, interval 10": {"schedule.critic_iterations": 1000, "schedule.scoring_interval": 10},
     "joint, 150 iterations": {"schedule.joint_iterations": 150},
 }

@@ -1,31 +1,53 @@
 """The study of the population: is the estimate right on manifolds that nobody tuned for, and against which others?
 
-    python tests/benchmarks/population_study.py write      # tune_configs/study/population.yaml
-    lwgan-dist study tune_configs/study/population.yaml --storage runs --name population
+    python tests/benchmarks/population_study.py write
+    lwgan-dist study tune_configs/study/population_development.yaml
+    python tests/benchmarks/population_study.py calibrate runs/population_development
+    lwgan-dist study tune_configs/study/population.yaml
     python tests/benchmarks/population_study.py report runs/population docs/population
 
-Strata: (chart | closed) x (dimension 1-3 | 4-6 | 7-10) x (noise 0, 2, 5 % of the scale) x (d + 1, 20, 100 columns), one member
-of each stratum in every block of 54. The members are those reserved for this table, and no others.
+`write` makes the two configurations; `calibrate` computes the factor of the rank set from development members; `report`
+makes the tables of docs/population from members that nobody looked at before.
+
+Strata: (chart | closed) x (dimension 1-3 | 4-6 | 7-10) x (noise 0, 2, 5 % of the scale) x (d + 1, 20, 100 columns), one
+member of each stratum in every block of 54. The members of the report are those reserved for it, and no others.
 """
 
 import itertools
+import math
+import shutil
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from lwgan_dist.data.population import report_members
+import numpy as np
+import pyarrow.parquet as pq
+from scipy.stats import binomtest
+
+from lwgan_dist.configfile import read_config
+from lwgan_dist.data.population import DEVELOPMENT_END, report_members
+from lwgan_dist.results import RANK_SET_FACTOR, other_dimension, rank_set, resolved_ranks
 from lwgan_dist.seeding import generator
+from lwgan_dist.storage import Folder
+from lwgan_dist.study.config import StudyConfig
+from lwgan_dist.study.design import Design
+from lwgan_dist.study.ledger import Ledger
 
 ROOT = Path(__file__).parents[2]
-CONFIG = ROOT / "tune_configs" / "study" / "population.yaml"
+CONFIGS = ROOT / "tune_configs" / "study"
+DEVELOPMENT = range(100, 154)
+"""Members of the calibration: not looked at before it, and below the end of the development members."""
+assert DEVELOPMENT.stop <= DEVELOPMENT_END
 STRATA = list(itertools.product(["chart", "closed"], [(1, 3), (4, 6), (7, 10)], [0, 0.02, 0.05], ["d+1", 20, 100]))
-BLOCKS = 4
+BLOCKS = 1
 ESTIMATORS = ["TwoNN", "MLE", "MiND", "CorrInt", "lPCA", "DANCo", "ABIDE", "Gride", "PCA+ABIDE", "PCA+TwoNN", "Isomap"]
-HEAD = f"""# lwgan-dist study tune_configs/study/population.yaml
+HEAD = """# lwgan-dist study tune_configs/study/{name}.yaml
 #
-# Is the estimate right on manifolds that nobody tuned for? {BLOCKS * len(STRATA)} members of the population, n = 2,000, beside
-# {len(ESTIMATORS)} other estimators; the account is in docs/population. Written by tests/benchmarks/population_study.py. Time: some
-# 35 CPU seconds an LWGAN run, 3 CPU hours in all.
+# {what}
+# Written by tests/benchmarks/population_study.py. Time: some 40 CPU seconds an LWGAN run.
 sizes: [2000]
-lwgan:
+"""
+REPORTED = f"""lwgan:
   replicates: 1
   rules:
     authors' rule: {{penalty: reference}}
@@ -38,10 +60,9 @@ data:
 """
 
 
-def draws() -> list[dict]:
+def draws(members: Iterable[int]) -> list[dict]:
     """Member, stratum and what of it is fixed."""
     found = []
-    members = report_members("population", BLOCKS * len(STRATA))
     for number, stratum in zip(members, itertools.cycle(STRATA), strict=False):
         topology, (low, high), noise, columns = stratum
         dim = int(generator(number, "stratum/dim").integers(low, high + 1))
@@ -53,15 +74,117 @@ def draws() -> list[dict]:
     return found
 
 
+def reported() -> list[dict]:
+    """The draws of the table."""
+    return draws(report_members("population", BLOCKS * len(STRATA)))
+
+
 def write() -> None:
+    """Both configurations."""
+    what = f"Is the estimate right on manifolds that nobody tuned for? {BLOCKS * len(STRATA)} members, n = 2,000."
+    _write("population", what, REPORTED, reported())
+    what = f"Development members {DEVELOPMENT.start} to {DEVELOPMENT.stop - 1}: calibrates the rank set (docs/rule)."
+    _write("population_development", what, "lwgan:\n  replicates: 1\ndata:\n", draws(DEVELOPMENT))
+
+
+def _write(name: str, what: str, methods: str, chosen: list[dict]) -> None:
     lines = [
         f"  - {{population: {d['population']}, label: {d['label']}, topology: {d['topology']}, dim: {d['dim']}, "
         f"noise: {d['noise']}, ambient_dim: {d['ambient_dim']}, "
         f"settings: {{networks.latent_dim: {min(12, d['ambient_dim'])}}}}}\n"
-        for d in draws()
+        for d in chosen
     ]
-    CONFIG.write_text(HEAD + "".join(lines))
+    (CONFIGS / f"{name}.yaml").write_text(HEAD.format(name=name, what=what) + methods + "".join(lines))
+
+
+FACTORS = np.geomspace(1.0, 50.0, 400)
+LEVEL = 0.9
+
+
+def least_factors(study: Path) -> list[tuple[int, float]]:
+    """Truth and the least factor of a rank set that holds it (infinity for none), of every LWGAN run of a study."""
+    config = read_config(StudyConfig, str(study / "config.yaml"), ())
+    precision = Folder.at(str(study)).read_json("env.json")["study"]["precision"]
+    design = Design(config, precision)
+    groups = {run.key: group for group in design.groups if group.rules for run in design.runs(group, range(1))}
+    found = []
+    for record in Ledger(Folder.at(str(study)).sub("ledger")).records(groups):
+        group, tables = groups[record.key], record.components()
+        score = next(iter(group.rules.values()))
+        ranks = resolved_ranks(tables["train"], group.config.objective.mmd_weight, score)
+        other = other_dimension(tables, score)
+        covering = (f for f in FACTORS if group.intrinsic_dim in rank_set(ranks, score.resolution, other, f))
+        found.append((group.intrinsic_dim, next(covering, math.inf)))
+    return found
+
+
+def calibrate(study: Path) -> None:
+    """The factor by split conformal prediction: the ceil((m + 1) .9)-th smallest of the m least factors."""
+    factors = sorted(factor for _, factor in least_factors(study))
+    count = math.ceil((len(factors) + 1) * LEVEL)
+    print(f"{len(factors)} runs; factor {factors[count - 1]:.3f} (the {count}-th smallest); in use {RANK_SET_FACTOR}")
+
+
+MARGINALS: dict[str, Callable[[dict], str]] = {
+    "dimension": lambda draw: draw["dims"],
+    "topology": lambda draw: draw["topology"],
+    "noise": lambda draw: f"{draw['noise']:g}",
+    "columns": lambda draw: draw["columns"],
+}
+
+
+def report(study: Path, out: Path) -> None:
+    """Tables of P(correct) by stratum and method, and the comparisons, from the runs of the finished study."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("runs.parquet", "config.yaml", "env.json"):
+        shutil.copy(study / name, out / name)
+    by_draw: dict[str, dict[str, bool]] = {}
+    for row in pq.read_table(study / "runs.parquet", columns=["data", "method", "correct"]).to_pylist():
+        by_draw.setdefault(row["data"], {})[row["method"]] = row["correct"]
+    chosen = [draw for draw in reported() if draw["label"] in by_draw]
+    methods = sorted(
+        {method for told in by_draw.values() for method in told},
+        key=lambda method: (not method.startswith("LWGAN"), -sum(told[method] for told in by_draw.values())),
+    )
+    lines = [f"{len(chosen)} draws, members {chosen[0]['population']} to {chosen[-1]['population']}, n = 2,000.", ""]
+    lines += _table("all draws", chosen, lambda _: "all", methods, by_draw)
+    for title, key in MARGINALS.items():
+        lines += _table(title, chosen, key, methods, by_draw)
+    lines += ["| LWGAN against | only LWGAN right | only the other right | exact McNemar p |", "|---|---|---|---|"]
+    for method in methods[1:]:
+        pairs = [(by_draw[draw["label"]]["LWGAN"], by_draw[draw["label"]][method]) for draw in chosen]
+        ours, theirs = sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
+        p = binomtest(ours, ours + theirs).pvalue if ours + theirs else 1.0
+        lines.append(f"| {method} | {ours} | {theirs} | {p:.2g} |")
+    factors = least_factors(study)
+    covered = sum(factor <= RANK_SET_FACTOR for _, factor in factors)
+    low, high = binomtest(covered, len(factors)).proportion_ci(method="exact")
+    lines += ["", f"The rank set holds the truth in {covered} of {len(factors)} ({low:.2f} to {high:.2f})."]
+    (out / "tables.md").write_text("\n".join(lines) + "\n")
+
+
+def _table(
+    title: str, chosen: list[dict], key: Callable[[dict], str], methods: list[str], by_draw: dict[str, dict[str, bool]]
+) -> list[str]:
+    groups = list(dict.fromkeys(key(draw) for draw in chosen))
+    lines = [f"| {title} | " + " | ".join(groups) + " |", "|---|" + "---|" * len(groups)]
+    for method in methods:
+        cells = []
+        for group in groups:
+            told = [by_draw[draw["label"]][method] for draw in chosen if key(draw) == group]
+            low, high = binomtest(sum(told), len(told)).proportion_ci(method="exact")
+            cells.append(f"{sum(told)}/{len(told)} {low:.2f}-{high:.2f}")
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
 
 
 if __name__ == "__main__":
-    write()
+    match sys.argv[1:]:
+        case ["write"]:
+            write()
+        case ["calibrate", study]:
+            calibrate(Path(study))
+        case ["report", study, out]:
+            report(Path(study), Path(out))
+        case _:
+            sys.exit(__doc__)

@@ -21,10 +21,13 @@ import numpy as np
 import pandas as pd
 from estimate_cases import SUITES
 
+from lwgan_dist.config import ScoreConfig
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.method.rank_selection import choose_rank
+from lwgan_dist.results import choice_of
 from lwgan_dist.study.statistics import clopper_pearson_interval
-from lwgan_dist.training.embedding import distinct, geodesic_codes
+from lwgan_dist.training.embedding import distinct, geodesic_start
+from lwgan_dist.training.trainer import START_RESOLUTION
 
 Row = dict[str, Any]
 TOYS = ("swissroll_curve", "s_curve", "hyperplane")
@@ -39,8 +42,8 @@ def read(folder: Path) -> list[Row]:
 
 
 def judged(row: Row, split: str = "train", first: int | None = None, **rule: Any) -> int:
-    """The rank by another rule."""
-    return choose_rank(row["scores"][split][:first], rows=row["n"], **rule).rank
+    """The rank by another rule, or by that of a run from other evaluations."""
+    return choice_of(row["components"][split][:first], 1.0, ScoreConfig.model_validate(rule), row["n"]).rank
 
 
 def right(rows: Iterable[Row], estimate: Callable[[Row], int] = lambda row: row["estimate"]) -> tuple[int, int]:
@@ -143,11 +146,12 @@ def changes(rows: list[Row], reference: list[Row]) -> str:
 
 
 RULES: dict[str, dict[str, Any]] = {
-    **{f"reference, {c:g} SE^0.8": {"rule": "reference", "constant": c} for c in (0.5, 1.0, 2.0, 3.0, 5.0)},
-    "reference, SE^0.7": {"rule": "reference", "exponent": 0.7},
-    "reference, SE^0.9": {"rule": "reference", "exponent": 0.9},
-    **{f"rate, {c:g} n^-0.4": {"rule": "rate", "constant": c} for c in (0.1, 0.3, 0.6, 1.0)},
-    **{f"fixed {c:g}": {"rule": "fixed", "constant": c} for c in (0.0, 0.01, 0.02, 0.05)},
+    **{f"resolution {r:g}": {"penalty": "resolution", "resolution": r} for r in (0.0, 0.02, 0.04, 0.08, 0.16)},
+    **{f"reference, {c:g} SE^0.8": {"penalty": "reference", "penalty_constant": c} for c in (0.5, 1.0, 2.0, 3.0, 5.0)},
+    "reference, SE^0.7": {"penalty": "reference", "penalty_exponent": 0.7},
+    "reference, SE^0.9": {"penalty": "reference", "penalty_exponent": 0.9},
+    **{f"rate, {c:g} n^-0.4": {"penalty": "rate", "penalty_constant": c} for c in (0.1, 0.3, 0.6, 1.0)},
+    **{f"fixed {c:g}": {"penalty": "fixed", "penalty_constant": c} for c in (0.0, 0.01, 0.02, 0.05)},
 }
 
 
@@ -167,24 +171,27 @@ def rules(rows: list[Row]) -> str:
 
 def evaluations(rows: list[Row]) -> str:
     body = []
-    for first in (5, 10, 25, 50):
+    for first in (5, 10, 20):
         line: list[Any] = [first]
         for split in ("train", "holdout"):
             hits, of = right(rows, lambda row, split=split, first=first: judged(row, split, first))
             line.append(f"{hits} of {of}")
-        line.append(f"{median(choose_rank(row['scores']['train'][:first], 'reference').penalty for row in rows):.4f}")
+        line.append(f"{median(choose_rank(row['scores']['train'][:first]).penalty for row in rows):.4f}")
         body.append(line)
-    return table(["evaluations", "right on training rows", "right on hold-out rows", "median lambda"], body)
+    return table(["evaluations", "right on training rows", "right on hold-out rows", "median SE^0.8"], body)
 
 
-def eigenvalues() -> str:
-    """Of the geodesic start, relative to the first, for one sample of every manifold: what Isomap alone says."""
+def decodability() -> str:
+    """Of the geodesic start by rank, in units of the squared scale, for one sample of every manifold: what the start
+    alone says.
+    """
     body = []
     for case in (c for suite in ("toys", "others") for c in SUITES[suite]() if c.seed == 0 and c.n == 2000):
         rows = distinct(Standardizer.fit(case.rows(), "global").apply(case.rows())[:1500])
-        weights = geodesic_codes(rows, 6, 10)[1]
-        body.append([case.data.name, case.noise, case.data.truth, *(f"{weight:.3f}" for weight in weights)])
-    return table(["data", "noise", "truth", *(f"{k}." for k in range(1, 7))], body)
+        start = geodesic_start(rows, 6, 10, START_RESOLUTION)
+        errors = (f"{error:.4f}" for error in start.decodability)
+        body.append([case.data.name, case.noise, case.data.truth, *errors, start.tear.method])
+    return table(["data", "noise", "truth", *(str(k) for k in range(1, 7)), "tear"], body)
 
 
 def quality(rows: list[Row], paper: list[Row]) -> str:
@@ -248,7 +255,7 @@ def draw_constants(rows: list[Row], figure: Path) -> None:
     for (suite, n), cell in sorted(groups(rows, "suite", "n").items()):
         shares = []
         for constant in constants:
-            hits, of = right(cell, lambda row, c=constant: judged(row, rule="reference", constant=float(c)))
+            hits, of = right(cell, lambda row, c=constant: judged(row, penalty="reference", penalty_constant=float(c)))
             shares.append(hits / of)
         panel.semilogx(constants, shares, label=f"{suite}, n = {n} ({len(cell)} runs)")
     panel.axvline(1.0, color="0.7", lw=0.8)
@@ -303,7 +310,7 @@ def main() -> None:
         "Variants of the schedule": changes(suites["variants"], standard),
         "Rules for the rank": rules(toys + others),
         "Number of evaluations": evaluations(toys),
-        "Eigenvalues of the geodesic start": eigenvalues(),
+        "Decodability of the geodesic start": decodability(),
         "Quality of generated rows": quality([*clean, *suites["stream"]], paper_quality),
         "Scaling": scaling(suites["scaling"], target / "scaling.png"),
     }

@@ -342,6 +342,7 @@ def test_the_authors_values_are_the_defaults_of_the_searched_fields():
             "networks.latent_dim": {"integer": [2, 6]},
             "networks.encoder_activation": {"choice": ["relu", "silu"]},
             "score.evaluations": {"integer": [2, 60]},
+            "score.penalty": {"choice": ["resolution", "reference"]},
             "score.batch_size": {"integer": [2, 600]},
             "schedule.learning_rate": {"loguniform": [1e-4, 1e-2]},
             "precision": {"choice": ["float32", "float64"]},
@@ -350,7 +351,8 @@ def test_the_authors_values_are_the_defaults_of_the_searched_fields():
     )
     assert space.paper_values(resolved(space)) == {
         "objective.mmd_weight": 1.0, "networks.width": 64, "networks.latent_dim": 4,
-        "networks.encoder_activation": "relu", "score.evaluations": 50, "score.batch_size": 512,
+        "networks.encoder_activation": "relu", "score.evaluations": 50, "score.penalty": "reference",
+        "score.batch_size": 512,
         "schedule.learning_rate": 2e-4, "precision": "float64",
     }  # fmt: skip
     # The iterations, not searched, stay those of the run.

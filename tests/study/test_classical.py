@@ -64,7 +64,7 @@ def test_dimension_of_a_gaussian_on_a_hyperplane(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_dimension_of_a_circle(name):
     estimate = classical_estimate(name, circle(400), seed=1)
-    expected = 2 if name in ("PCA", "FisherS") else 1  # these two measure what a manifold spans
+    expected = 2 if name in ("PCA", "FisherS", "Isomap") else 1  # these measure what a manifold, or its chart, spans
     assert (estimate.dimension, estimate.failure) == (expected, None)
 
 
@@ -111,6 +111,8 @@ def test_an_estimate_is_a_function_of_rows_and_seed(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_only_the_random_estimators_depend_on_the_seed(name):
     rows = hyperplane(60, dimension=3, columns=5)
+    if name == "Isomap":  # draws 800 rows; here it depends on them whether the third column counts
+        rows = np.random.default_rng(0).normal(size=(1600, 3)) * [1.0, 0.6, 0.22]
     values = {classical_estimate(name, rows, seed).value for seed in (-1, 0, 1, 2, 2**70, 7, 8, 9)}
     assert (len(values) > 1) == ESTIMATORS[name].random
 
@@ -136,7 +138,7 @@ def not_finite(value):
         pytest.param(np.zeros(5), "must have shape", id="vector"),
         pytest.param(hyperplane(1), "all rows are equal", id="one row"),
         pytest.param(np.array([["a", "b"], ["c", "d"]]), "could not convert", id="text"),
-        pytest.param(np.arange(40.0)[:, None], "feature", id="one column"),
+        pytest.param(np.arange(40.0)[:, None], "at least 2 columns", id="one column"),
     ],
 )
 def test_rows_without_a_dimension_are_a_failure(name, rows, reason):
@@ -151,7 +153,7 @@ def test_rows_without_a_dimension_are_a_failure(name, rows, reason):
 def test_three_rows_are_an_estimate_or_a_failure(name):
     estimate = classical_estimate(name, hyperplane(3), seed=0)
     assert (estimate.dimension is None) == (estimate.failure is not None)
-    if name not in ("TwoNN", "PCA"):  # they take three rows for a sample
+    if name not in ("TwoNN", "PCA", "PCA+TwoNN"):  # they take three rows for a sample
         assert estimate.failure
 
 
@@ -247,8 +249,8 @@ def test_nothing_is_printed_and_one_thread_works(name, monkeypatch, capfd):
     for backend in ("ThreadingBackend", "LokyBackend", "MultiprocessingBackend"):
         monkeypatch.setattr(f"joblib._parallel_backends.{backend}.configure", refuse)
     with joblib.parallel_config(backend="loky", n_jobs=2):
-        classical_estimate(name, np.resize(hyperplane(30), (120, 6)), seed=0)
-        assert classical_estimate(name, hyperplane(120), seed=0).failure is None
+        classical_estimate(name, np.resize(hyperplane(30), (150, 6)), seed=0)
+        assert classical_estimate(name, hyperplane(150), seed=0).failure is None
     assert capfd.readouterr() == ("", "")
 
 

@@ -93,14 +93,19 @@ def test_rules_judge_one_fit(straight):
         assert rows["LWGAN"]["fingerprint"] != rows["LWGAN (rate)"]["fingerprint"]
 
 
-def test_margin_is_the_distance_of_the_two_best_ranks_over_its_error(straight):
+@pytest.mark.parametrize("method", ["LWGAN", "LWGAN (rate)"])
+def test_margin_is_the_distance_of_the_two_best_ranks_over_its_error(straight, method):
+    """With what a direction at the resolution would explain, for the rule that has one."""
     _, prepared, outcome, _ = straight
-    row = next(row for row in outcome.tables.runs.to_pylist() if row["method"] == "LWGAN")
+    row = next(row for row in outcome.tables.runs.to_pylist() if row["method"] == method)
     (kept,) = prepared.ledger.records([row["key"]])
-    scores = kept.components()["train"] @ [1, 1, 1, 1]
+    components = kept.components()["train"]
+    scores = components @ [1, 1, 1, 1]
     other = 3 - row["dimension"]
     difference = scores[:, other - 1] - scores[:, row["dimension"] - 1]
-    distance = difference.mean() + row["penalty"] * (other - row["dimension"])
+    error = components[:, 1, 1].mean()
+    allowed = np.hypot(error, 0.08) - error if method == "LWGAN" else 0.0
+    distance = difference.mean() + (row["penalty"] + allowed) * (other - row["dimension"])
     assert row["margin"] == pytest.approx(distance / (difference.std(ddof=1) / np.sqrt(3)))
     assert row["margin"] > 0
 

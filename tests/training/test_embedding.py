@@ -10,37 +10,48 @@ from tiny import FAST, make_trainer
 
 from lwgan_dist.config import override
 from lwgan_dist.data.manifolds import swiss_roll, swissroll_curve
-from lwgan_dist.training.embedding import distinct, geodesic_codes
+from lwgan_dist.training.embedding import Tear, distinct, geodesic_start
+
+RESOLUTION = 0.08
 
 
 def rng(seed=0):
     return np.random.default_rng(seed)
 
 
+def start(rows, latent_dim, *, tear=True):
+    return geodesic_start(rows, latent_dim, 10, RESOLUTION, tear=tear)
+
+
 @pytest.mark.parametrize("n", [500, 1500])
 def test_spiral_is_unrolled_onto_its_arc(n):
     x = swissroll_curve(rng(), n, 1)
-    codes, weights = geodesic_codes(x, 4, 10)
-    assert abs(spearmanr(codes[:, 0], np.linalg.norm(x, axis=1))[0]) == pytest.approx(1.0, abs=1e-12)
-    assert weights[0] == 1.0
-    assert (weights[1:] < 1e-3).all()
+    found = start(x, 4)
+    assert abs(spearmanr(found.codes[:, 0], np.linalg.norm(x, axis=1))[0]) == pytest.approx(1.0, abs=1e-12)
+    assert list(found.weights) == [1.0] * 4
+    assert np.ptp(found.decodability) < 1e-3 * RESOLUTION**2  # the first coordinate says all there is to say
+    assert found.tear == Tear()
     straight = x @ np.linalg.svd(x - x.mean(0))[2][0]
     assert abs(spearmanr(straight, np.linalg.norm(x, axis=1))[0]) < 0.9  # control: a straight line folds it
 
 
 def test_swiss_roll_is_unrolled_onto_angle_and_height():
     x = swiss_roll(rng(), 1000, 2)
-    codes, weights = geodesic_codes(x, 3, 10)
+    found = start(x, 3)
+    codes = found.codes
     angle, height = np.hypot(x[:, 0], x[:, 2]), x[:, 1]
     assert abs(spearmanr(codes[:, 0], angle)[0]) > 0.99
     assert abs(spearmanr(codes[:, 1], height)[0]) > 0.95
     straight = x @ np.linalg.svd(x - x.mean(0))[2].T
     assert max(abs(spearmanr(line, angle)[0]) for line in straight.T) < 0.5  # control
-    assert weights[2] < 0.5 * weights[1]
+    gaps = found.decodability[:-1] - found.decodability[1:]
+    assert gaps[0] > RESOLUTION**2 > 5 * gaps[1]  # two coordinates are needed and a third is not
+    assert list(found.weights) == [1.0] * 3
+    assert found.tear == Tear()
 
 
 def test_every_coordinate_has_normal_quantiles():
-    codes, _ = geodesic_codes(rng().standard_normal((200, 3)), 3, 10)
+    codes = start(rng().standard_normal((200, 3)), 3).codes
     expected = norm.ppf((np.arange(200) + 0.5) / 200)
     for column in codes.T:
         np.testing.assert_allclose(np.sort(column), expected, atol=1e-12)
@@ -49,24 +60,26 @@ def test_every_coordinate_has_normal_quantiles():
 def test_neighbourhood_grows_until_the_graph_is_connected():
     """Two clumps of 15 points at either end of a line fall apart at 10 neighbours."""
     line = np.concatenate([np.linspace(0, 1, 15), np.linspace(3, 4, 15)])
-    codes, _ = geodesic_codes(np.column_stack([line, np.zeros(30)]), 2, 10)
+    codes = start(np.column_stack([line, np.zeros(30)]), 2).codes
     assert abs(spearmanr(codes[:, 0], line)[0]) == pytest.approx(1.0)
 
 
 def test_parts_that_no_neighbourhood_connects_are_joined():
     x = np.concatenate([rng(1).standard_normal((100, 2)), rng(2).standard_normal((100, 2)) + 1e3])
-    codes, weights = geodesic_codes(x, 2, 10)
+    found = start(x, 2)
+    codes = found.codes
     assert np.isfinite(codes).all()
-    assert np.isfinite(weights).all()
+    assert list(found.weights) == [1.0, 1.0]
     assert codes[:100, 0].max() < codes[100:, 0].min() or codes[100:, 0].max() < codes[:100, 0].min()
 
 
 @pytest.mark.parametrize("rows", [2, 3, 4])
 def test_coordinates_that_do_not_exist_are_zero_with_weight_zero(rows):
-    codes, weights = geodesic_codes(rng().standard_normal((rows, 3)), 6, 10)
+    found = start(rng().standard_normal((rows, 3)), 6)
+    codes, weights = found.codes, found.weights
     assert codes.shape == (rows, 6)
     assert not codes[:, rows - 1 :].any()
-    assert not weights[rows - 1 :].any()
+    assert list(weights) == [1.0] * (rows - 1) + [0.0] * (7 - rows)
     assert np.isfinite(codes).all()
 
 
@@ -90,31 +103,36 @@ def few_distinct(seed):
     ],
 )
 def test_degenerate_rows_have_finite_codes(rows, latent_dim):
-    codes, weights = geodesic_codes(rows, latent_dim, 10)
+    found = start(rows, latent_dim)
+    codes, weights = found.codes, found.weights
     assert np.isfinite(codes).all()
-    assert ((weights >= 0) & (weights <= 1)).all()
+    assert np.isfinite(found.decodability).all()
+    assert np.isfinite(found.reach).all()
+    assert (found.reach > 0).all() == (len(rows) > 1)
+    assert np.isin(weights, [0.0, 1.0]).all()
     assert (codes[:, weights == 0] == 0).all()
+    assert (np.ptp(codes[:, weights == 1], axis=0) > 0).all()
     assert weights[0] == (1.0 if len(rows) > 1 else 0.0)
 
 
 def test_units_do_not_matter():
     x = rng().standard_normal((200, 3))
-    np.testing.assert_array_equal(geodesic_codes(x, 3, 10)[0], geodesic_codes(2.0**80 * x, 3, 10)[0])
+    np.testing.assert_array_equal(start(x, 3).codes, start(2.0**80 * x, 3).codes)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_straight_line_has_one_coordinate(dtype):
     line = np.linspace(0, 1, 600)[:, None] * np.array([[1.0, 2.0, -0.5]])
-    codes, weights = geodesic_codes(line.astype(dtype), 3, 10)
-    assert list(weights) == [1.0, 0.0, 0.0]
-    assert not codes[:, 1:].any()
+    found = start(line.astype(dtype), 3)
+    assert list(found.weights) == [1.0, 0.0, 0.0]
+    assert not found.codes[:, 1:].any()
 
 
 def test_codes_are_those_of_isomap():
     """Against scikit-learn's, up to sign."""
     x = swiss_roll(rng(), 400, 2)
     isomap = Isomap(n_neighbors=10, n_components=2, eigen_solver="dense").fit_transform(x)
-    codes, _ = geodesic_codes(x, 2, 10)
+    codes = start(x, 2).codes
     for ours, theirs in zip(codes.T, isomap.T, strict=True):
         assert abs(spearmanr(ours, theirs)[0]) == pytest.approx(1.0, abs=1e-9)
 
@@ -125,19 +143,19 @@ def test_codes_do_not_depend_on_threads():
     found = []
     for threads in (1, 2):
         with threadpool_limits(threads):
-            found.append(geodesic_codes(circle, 2, 10)[0])
+            found.append(start(circle, 2).codes)
     np.testing.assert_array_equal(*found)
 
 
 def test_repeated_rows_count_once():
     x = rng().integers(0, 2, (300, 4)).astype(float)
     assert len(distinct(x)) == 16
-    assert np.isfinite(geodesic_codes(distinct(x), 4, 10)[0]).all()
+    assert np.isfinite(start(distinct(x), 4).codes).all()
 
 
 def test_codes_are_a_function_of_the_rows():
     x = rng().standard_normal((400, 5))
-    np.testing.assert_array_equal(geodesic_codes(x, 5, 10)[0], geodesic_codes(x, 5, 10)[0])
+    np.testing.assert_array_equal(start(x, 5).codes, start(x, 5).codes)
 
 
 def guided_batches(told):

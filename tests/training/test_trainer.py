@@ -60,10 +60,10 @@ def test_an_infinite_loss_of_finite_gradient_stops_too():
 
 
 def test_coordinates_that_cannot_be_computed_end_the_run_on_every_worker(monkeypatch):
-    def fails(*_):
+    def fails(*_, **__):
         raise np.linalg.LinAlgError("Eigenvalues did not converge")
 
-    monkeypatch.setattr("lwgan_dist.training.trainer.geodesic_codes", fails)
+    monkeypatch.setattr("lwgan_dist.training.trainer.geodesic_start", fails)
     with pytest.raises(NonFiniteLossError, match="geodesic coordinates"):
         finish(make_trainer(FAST))
 
@@ -84,7 +84,7 @@ def test_bfloat16_gradients_of_the_penalty_are_those_of_float32_rounded():
 def test_the_two_batches_of_an_evaluation_share_no_row():
     trainer = make_trainer(override(FAST, {"score.batch_size": 180}))
     for split, rows in (("train", 90), ("holdout", 10)):
-        (first, second), _, _ = trainer._batches.score(trainer.stages[-1], 0, 180, split)
+        (first, second), _, _ = trainer._batches.score(trainer.stages[-1], 0, 180, split, (0, 2))
         assert len(first) == len(second) == rows
         assert len(torch.unique(torch.cat([first, second]), dim=0)) == 2 * rows
 
