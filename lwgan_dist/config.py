@@ -231,7 +231,8 @@ class FastSchedule(Frozen):
 
     name: Literal["fast"] = "fast"
     batch_size: Annotated[int, Field(ge=2)] | None = None
-    """Rows of one batch over all workers; by default 128, or all training rows where there are fewer."""
+    """Rows of one batch over all workers; by default 128, or four for each rank where that is more, or all training
+    rows where there are fewer."""
     rank_share_exponent: NonNegativeFloat = 0.25
     """Rows of rank r in a batch are in proportion to r^-exponent: low ranks are the hardest to fit."""
     rank_focus: Annotated[float, Field(gt=0, le=1)] = 0.15
@@ -249,7 +250,8 @@ class FastSchedule(Frozen):
     embedding_learning_rate: PositiveFloat = 2e-3
     """Adam's at the start of stage 1; a cosine takes it to that of stage 2."""
     plateau: NonNegativeFloat = 0.01
-    """Stage 1 ends when the reconstruction errors have not fallen by more than this in 500 updates; 0 for never."""
+    """Stage 1 ends when the reconstruction errors, in units of the standardised data, have not fallen by more than this
+    in 500 updates; 0 for never."""
     matching_iterations: PositiveInt = 3_000
     """Updates of stage 2 if stage 1 took all of its own; the weight of the MMD grows linearly over the first 15 %."""
     matching_learning_rate: PositiveFloat = 1e-3
@@ -367,13 +369,14 @@ class RunConfig(Settings, _OnData):
         precision = self.precision
         if precision == "auto":
             precision = "bfloat16" if bfloat16_pays else "float32"
+        latent_dim = self.networks.latent_dim or min(ambient_dim, 10)
         networks = {
-            "latent_dim": self.networks.latent_dim or min(ambient_dim, 10),
+            "latent_dim": latent_dim,
             "encoder_activation": self.networks.encoder_activation
             or ("relu" if self.schedule.name == "paper" else "silu"),
         }
         fast = self.schedule.name == "fast"
-        largest = 128 if fast else 512
+        largest = max(128, 4 * latent_dim) if fast else 512  # a batch of mixed ranks holds some rows of each
         batch_size = self.schedule.batch_size or min(largest, train_rows or largest)
         score = {
             "evaluations": self.score.evaluations or (20 if fast else 50),

@@ -105,7 +105,8 @@ class RunResult(BaseModel):
     """The estimate, the evidence for it, and what it cost.
 
     Attributes:
-        dimension: the estimated intrinsic dimension, argmin of score + penalty * rank.
+        dimension: the estimated intrinsic dimension, by the rule; of data that fall apart that of their parts if they
+            agree.
         max_dimension: q, the largest rank considered.
         rank_scores: by rank 1..q.
         penalty: lambda.

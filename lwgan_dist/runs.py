@@ -456,7 +456,8 @@ class Run:
         notes: list[str] = []
         if self.parts is not None:
             parts = dimensions_by_part(self._model(state, judgement.dimension), self.sample, self.parts)
-            judgement, notes = _reconciled(judgement, parts)
+            if judgement.resolution is not None:  # the parts are judged by this rule
+                judgement, notes = _reconciled(judgement, parts)
         notes += self._notes(judgement.dimension, latent_dim)
         for split in tables.keys() - {self.config.score.score_on}:
             told = judgement.other_dimension
@@ -510,9 +511,10 @@ class Run:
 
     def _unfitted(self, judgement: Judgement) -> list[str]:
         """A rank at which principal components reconstruct the rows better than the networks has not been fitted."""
-        if self.sample.stream is not None or judgement.resolution is None:
+        config = self.config
+        if self.sample.stream is not None or config.schedule.name != "fast" or config.score.score_on != "train":
             return []
-        rows = self.sample.train[: min(len(self.sample.train), SAMPLE_ROWS)].astype(np.float64)
+        rows = self.sample.train[:: -(-len(self.sample.train) // SAMPLE_ROWS)].astype(np.float64)  # maybe sorted
         centred = rows - rows.mean(axis=0)
         with threadpool_limits(1):
             axes = np.linalg.svd(centred, full_matrices=False)[2]

@@ -166,7 +166,7 @@ def describe_evidence(result: RunResult) -> list[str]:
     told = []
     if result.resolution is not None:
         told.append(
-            f"resolution: variation below {result.resolution:.3g} of the data's scale counts as noise "
+            f"resolution: variation below {result.resolution:.3g} of the standardised data's scale counts as noise "
             f"(score.resolution); dimension by resolution: {describe_staircase(result)}"
         )
     if result.tear and result.tear.share > 0:

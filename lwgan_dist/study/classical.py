@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import version
 from types import MappingProxyType, ModuleType
 from typing import Any
 
@@ -193,6 +194,10 @@ ESTIMATORS: Mapping[str, ClassicalEstimator] = MappingProxyType(
 """The estimators by name, with scikit-dimension's settings where the summary says nothing else."""
 
 
+OURS = ("ABIDE", "Gride", "Isomap")
+"""The estimators that are not of scikit-dimension; see `lwgan_dist.study.scales`."""
+
+
 def classical_estimate(name: str, rows: NDArray[Any], seed: int) -> ClassicalEstimate:
     """The intrinsic dimension of a sample by a classical estimator, a function of the arguments alone.
 
@@ -236,6 +241,12 @@ def classical_estimate(name: str, rows: NDArray[Any], seed: int) -> ClassicalEst
     if reasons:
         return ClassicalEstimate(value, None, ended - started, "; ".join(dict.fromkeys(reasons)))
     return ClassicalEstimate(value, max(1, math.floor(value + 0.5)), ended - started, None)
+
+
+def made_by(name: str) -> str:
+    """The package, with its version, that an estimator comes from."""
+    package = "lwgan-dist" if name in OURS else "scikit-dimension"
+    return f"{package} {version(package)}"
 
 
 def require_library() -> None:

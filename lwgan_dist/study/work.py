@@ -21,7 +21,7 @@ from lwgan_dist.results import ScoreTables, scores_from_parquet
 from lwgan_dist.runs import ENVIRONMENT_FILE, SCORES_FILE, Fit, Run
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.bootstrap import refit_config, resample, warm_start
-from lwgan_dist.study.classical import classical_estimate
+from lwgan_dist.study.classical import classical_estimate, made_by
 from lwgan_dist.study.config import BootstrapConfig, RuleConfig
 from lwgan_dist.study.ledger import Ledger, Record, flat
 from lwgan_dist.worker import NUMERICAL, check_table, patiently, quiet
@@ -131,7 +131,7 @@ def _classical(run: dict[str, Any], _study: Folder, _execution: ExecutionConfig)
         ambient_dim=sample.ambient_dim,
         cpu_seconds=found.cpu_seconds,
         wall_seconds=time.perf_counter() - started,
-        version=f"scikit-dimension {version('scikit-dimension')}",
+        version=made_by(run["estimator"]),
     )
 
 

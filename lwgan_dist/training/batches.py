@@ -181,7 +181,8 @@ class Batches:
     def _parts(self, split: Split, index: int, count: int) -> Pair:
         """Two of the parts into which a random order cuts the sample; together, the first ones are the whole sample.
 
-        A part has at least two rows, so parts of a sample of fewer than 2 ``count`` rows overlap.
+        Where parts differ by a row, the longer ones leave it out. A part has at least two rows, so parts of a sample of
+        fewer than 2 ``count`` rows overlap.
         """
         rows = getattr(self.sample, split)
         order = generator(self.seed, f"score/{split}/order").permutation(len(rows))

@@ -45,11 +45,14 @@ LEAST_SHARE = 1e-9
 DECODING_NEIGHBOURS = 5
 """Nearest rows in code space whose mean decodes a row."""
 
-CLOSED = 0.85
-"""Share of the gap in decodability that a tear has to close."""
+CLOSED = {1: 0.85, 2: 0.85}
+CLOSED_ABOVE = 0.8
+"""Share of the gap in decodability that a tear has to close, by rank: at the smallest ranks a missing dimension can in
+part be had by a curve that winds through the rows, at larger ones the coordinates are coarser.
+"""
 
-LOOPS = (8.0, 6.0)
-"""Longest loops that `essential_loops` leaves, in edges: from 2 to 4 charts are torn."""
+LOOPS = (8.0, 6.0, 4.0)
+"""Longest loops that `essential_loops` leaves, in edges; the shortest for many dimensions, where edges are long."""
 
 BASES = 8
 """Rows around which log maps are tried, from the most central to the most remote one."""
@@ -240,38 +243,60 @@ def _torn(
     open_ranks = [rank for rank in range(1, count) if gaps[rank - 1] > resolution**2]
     if not open_ranks:
         return None
-    squared = geodesic**2
-    loops = list(_loop_coordinates(graph, geodesic, count))
-    order = np.argsort(squared.mean(axis=0), kind="stable")
-    bases = order[np.linspace(0, len(order) - 1, BASES).astype(int)]
-    before: list[tuple[Array, str, NDArray[np.bool_]]] = []
+    loops = list(_loops(graph, geodesic, count))
+    grounds = [(graph, geodesic**2, np.zeros(graph.nnz, dtype=bool)), *(ground for ground, _ in loops)]
+    opened: list[_Candidate] = []
     for rank in open_ranks:
-        candidates = [*loops, *before]
-        maps = [log_map(squared, rows, int(base), rank) for base in bases if rank <= min(rows.shape[1], len(rows) - 1)]
-        if maps:
-            chart = min(maps, key=lambda coordinates: _decodability(coordinates, rows))
-            torn = stretched(graph, chart)
-            candidates.append((_extended(chart, rows, count), "log map", torn))
-            if rank <= MOST_TORN_RANK:
-                opened, torn = cut(graph, torn)
-                again = scaled(shortest_path(opened, directed=False) ** 2, count)
-                before.append((again, "cut log map", torn))
-                candidates.append(before[-1])
+        candidates = [*(candidate for _, candidate in loops), *opened]
+        if rank <= min(rows.shape[1], len(rows) - 1):
+            for ground in grounds if rank <= MOST_TORN_RANK else grounds[:1]:
+                found = list(_log_maps(ground, graph, rows, rank, count))
+                candidates += found
+                opened += found[1:]
+        candidates = [candidate for candidate in candidates if candidate[2].any()]
+        if not candidates:
+            continue
         errors = [_decodability(coordinates[:, :rank], rows) for coordinates, _, _ in candidates]
         coordinates, method, torn = candidates[int(np.argmin(errors))]
-        if gaps[rank - 1] - (min(errors) - best) > CLOSED * gaps[rank - 1]:
+        if gaps[rank - 1] - (min(errors) - best) > CLOSED.get(rank, CLOSED_ABOVE) * gaps[rank - 1]:
             at_tear = np.zeros(len(rows), dtype=bool)
             at_tear[graph.tocoo().coords[0][torn]] = True
             return coordinates, Tear(method, rank, float(torn.mean())), at_tear
     return None
 
 
-def _loop_coordinates(graph: csr_array, geodesic: Array, count: int) -> Iterator[tuple[Array, str, NDArray[np.bool_]]]:
+_Candidate = tuple[Array, str, NDArray[np.bool_]]
+"""Coordinates, how they were torn, and the torn edges of the graph."""
+
+_Ground = tuple[csr_array, Array, NDArray[np.bool_]]
+"""A graph that is cut already or not, its squared geodesic distances, and the edges that were cut."""
+
+
+def _loops(graph: csr_array, geodesic: Array, count: int) -> Iterator[tuple[_Ground, _Candidate]]:
+    """The graph without its essential loops, for each of `LOOPS` that cuts something else than the one before it."""
+    before = -1
     for reach in LOOPS:
         torn = essential_loops(graph, geodesic, reach)
-        if torn.any():
-            opened, torn = cut(graph, torn)
-            yield scaled(shortest_path(opened, directed=False) ** 2, count), "loops", torn
+        if torn.sum() in (0, before):
+            continue
+        before = int(torn.sum())
+        opened, torn = cut(graph, torn)
+        squared = shortest_path(opened, directed=False) ** 2
+        yield (opened, squared, torn), (scaled(squared, count), "loops", torn)
+
+
+def _log_maps(ground: _Ground, graph: csr_array, rows: Array, rank: int, count: int) -> Iterator[_Candidate]:
+    """The best log map over `BASES` rows and, at small ranks, coordinates of the graph cut where it is stretched."""
+    _, squared, cut_before = ground
+    order = np.argsort(squared.mean(axis=0), kind="stable")
+    bases = order[np.linspace(0, len(order) - 1, BASES).astype(int)]
+    maps = [log_map(squared, rows, int(base), rank) for base in bases]
+    chart = min(maps, key=lambda coordinates: _decodability(coordinates, rows))
+    torn = stretched(graph, chart) | cut_before
+    yield _extended(chart, rows, count), "log map", torn
+    if rank <= MOST_TORN_RANK:
+        opened, torn = cut(graph, torn)
+        yield scaled(shortest_path(opened, directed=False) ** 2, count), "cut log map", torn
 
 
 def _extended(chart: Array, rows: Array, count: int) -> Array:

@@ -19,7 +19,10 @@ STRETCH = 3.0
 """An edge that coordinates stretch more than this many times the median is torn."""
 
 NEIGHBOURS_OF_BASE = 30
-"""Rows around its base from which a log map is regressed."""
+"""Rows around its base from which a log map of one or two coordinates is regressed; twice as many for each further one,
+up to `MOST_NEIGHBOURS`: the more coordinates, the coarser the graph and the noisier its distances."""
+
+MOST_NEIGHBOURS = 200
 
 
 def essential_loops(graph: csr_array, geodesic: Array, reach: float) -> NDArray[np.bool_]:
@@ -75,7 +78,8 @@ def log_map(squared: Array, rows: Array, base: int, dim: int) -> Array:
 
     Source: Brun, Westin, Herberthson, Knutsson 2005, "Fast manifold learning based on Riemannian normal coordinates".
     """
-    near = np.argsort(squared[base], kind="stable")[: NEIGHBOURS_OF_BASE + 1]
+    count = min(MOST_NEIGHBOURS, NEIGHBOURS_OF_BASE * 2 ** max(0, dim - 2))
+    near = np.argsort(squared[base], kind="stable")[: count + 1]
     differences = rows[near] - rows[base]
     axes = np.linalg.svd(differences, full_matrices=False)[2][:dim]
     tangent = differences @ axes.T

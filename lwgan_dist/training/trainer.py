@@ -235,7 +235,11 @@ class Trainer:
                     rows, self.latent_dim, schedule.embedding_neighbors, START_RESOLUTION, tear=schedule.tear
                 )
                 table[:] = _packed(found)
-            except (ArithmeticError, np.linalg.LinAlgError) as error:  # said here; the others learn of it by the NaN
+            except (
+                ArithmeticError,
+                ValueError,
+                np.linalg.LinAlgError,
+            ) as error:  # said here; the others learn of it by the NaN
                 logger.error("the geodesic coordinates cannot be computed: %s", error)
         here = torch.from_numpy(table).to(self.world.device)
         table = self.world.collect(here)[0].cpu().numpy()
