@@ -231,7 +231,7 @@ class FastSchedule(Frozen):
 
     name: Literal["fast"] = "fast"
     batch_size: Annotated[int, Field(ge=2)] | None = None
-    """Rows of one batch over all workers; by default 128, or four for each rank where that is more, or all training
+    """Rows of one batch over all workers; by default 128, or four a rank up to 512, or all training
     rows where there are fewer."""
     rank_share_exponent: NonNegativeFloat = 0.25
     """Rows of rank r in a batch are in proportion to r^-exponent: low ranks are the hardest to fit."""
@@ -376,7 +376,7 @@ class RunConfig(Settings, _OnData):
             or ("relu" if self.schedule.name == "paper" else "silu"),
         }
         fast = self.schedule.name == "fast"
-        largest = max(128, 4 * latent_dim) if fast else 512  # a batch of mixed ranks holds some rows of each
+        largest = min(512, max(128, 4 * latent_dim)) if fast else 512  # of mixed ranks, it holds some rows of each
         batch_size = self.schedule.batch_size or min(largest, train_rows or largest)
         score = {
             "evaluations": self.score.evaluations or (20 if fast else 50),

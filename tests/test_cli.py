@@ -157,7 +157,7 @@ def test_without_json_the_table_the_estimate_and_the_files_are_printed(run_dir):
     assert f"{said['rank_scores'][2]['score']:.4f}" in result.stdout
     refused = [row["refused"] for row in said["rank_scores"]]
     assert all(f"{by:.4f}" in result.stdout for by in refused if by is not None and by > 0)
-    assert "below 0.08 of the data's scale counts as noise" in result.stdout
+    assert "below 0.08 of the standardised data's scale counts as noise" in result.stdout
     assert f"{run_dir}/rank_scores.png" in result.stdout
 
 

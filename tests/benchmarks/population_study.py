@@ -77,9 +77,10 @@ def draws(members: Iterable[int]) -> list[dict]:
 
 
 def reported() -> list[dict]:
-    """The draws of the table."""
+    """The draws of the table, in a random order, so that a study that was cut off is a random part of it."""
     blocks = (BLOCKS_SEEN + BLOCKS) * len(STRATA)
-    return draws(report_members("population", blocks))[BLOCKS_SEEN * len(STRATA) :]
+    chosen = draws(report_members("population", blocks))[BLOCKS_SEEN * len(STRATA) :]
+    return [chosen[i] for i in generator(0, "population/order").permutation(len(chosen))]
 
 
 def write() -> None:
@@ -149,7 +150,8 @@ def report(study: Path, out: Path) -> None:
         {method for told in by_draw.values() for method in told},
         key=lambda method: (not method.startswith("LWGAN"), -sum(told[method] for told in by_draw.values())),
     )
-    lines = [f"{len(chosen)} draws, members {chosen[0]['population']} to {chosen[-1]['population']}, n = 2,000.", ""]
+    numbers = [draw["population"] for draw in chosen]
+    lines = [f"{len(chosen)} draws, members {min(numbers)} to {max(numbers)}, n = 2,000.", ""]
     lines += _table("all draws", chosen, lambda _: "all", methods, by_draw)
     for title, key in MARGINALS.items():
         lines += _table(title, chosen, key, methods, by_draw)
@@ -169,7 +171,7 @@ def report(study: Path, out: Path) -> None:
 def _table(
     title: str, chosen: list[dict], key: Callable[[dict], str], methods: list[str], by_draw: dict[str, dict[str, bool]]
 ) -> list[str]:
-    groups = list(dict.fromkeys(key(draw) for draw in chosen))
+    groups = sorted({key(draw) for draw in chosen}, key=lambda group: (len(group), group))
     lines = [f"| {title} | " + " | ".join(groups) + " |", "|---|" + "---|" * len(groups)]
     for method in methods:
         cells = []

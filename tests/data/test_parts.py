@@ -7,7 +7,7 @@ import pytest
 from tiny import FAST
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, ScoreConfig, override
-from lwgan_dist.data.manifolds import MANIFOLDS
+from lwgan_dist.data.manifolds import MANIFOLDS, swissroll_curve
 from lwgan_dist.data.parts import LEAST_ROWS, MOST_ROWS, parts_of
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.quality import LEAST_PART_ROWS, dimensions_by_part
@@ -205,3 +205,11 @@ def test_a_run_on_clusters_tells_of_its_parts(tmp_path, caplog):
 def test_a_run_in_one_piece_has_no_parts(tmp_path, caplog):
     assert fit(rng().standard_normal((300, 3)), tmp_path / "one").parts == []
     assert "parts" not in caplog.text
+
+
+def test_a_sampled_curve_is_in_one_piece(monkeypatch):
+    """By chance, some gaps on a curve are many times the mean; with 10 neighbours it often falls apart there."""
+    samples = [swissroll_curve(rng(seed), 1000, 1) for seed in range(30)]
+    assert not any(parts_of(x).any() for x in samples)
+    monkeypatch.setattr("lwgan_dist.data.parts.NEIGHBORS", 10)
+    assert any(parts_of(x).any() for x in samples)  # control

@@ -221,7 +221,7 @@ def test_parts_without_a_tear_have_none():
 
 def test_stray_rows_take_the_coordinates_of_the_nearest_row_of_a_part():
     """A clump of its own, too small to be a part, nearer to the second of two discs."""
-    clump = 0.01 * rng(3).standard_normal((12, 3)) + [0.0, 0.0, 13.0]
+    clump = 0.01 * rng(3).standard_normal((25, 3)) + [0.0, 0.0, 13.0]
     rows = np.concatenate([beside(disc(300), disc(200, seed=2)), clump])
     found = started(rows)
     nearest = np.square(rows[:500, None] - clump).sum(axis=2).argmin(axis=0)
