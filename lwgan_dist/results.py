@@ -228,9 +228,9 @@ def rank_set(ranks: ResolvedRanks, resolution: float, other: int | None, factor:
         ranks: the rule on the scores of a fit.
         resolution: of the estimate.
         other: the estimate on the other rows, see `other_dimension`.
-        factor: how much more, or less, is allowed; by default `RANK_SET_FACTOR`.
+        factor: how much more is allowed at the lower end; by default `RANK_SET_FACTOR`.
     """
-    inner = ranks.rank_set(resolution, factor or RANK_SET_FACTOR)
+    inner = ranks.rank_set(resolution, factor or RANK_SET_FACTOR, RANK_SET_UPPER)
     ends = inner if other is None else [*inner, other]
     return list(range(min(ends), max(ends) + 1))
 
@@ -248,8 +248,11 @@ def other_dimension(tables: ScoreTables, score: ScoreConfig) -> int | None:
     return ResolvedRanks(errors, errors, score.penalty_exponent, score.penalty_constant).dimension(score.resolution)
 
 
-RANK_SET_FACTOR = 2.0
-"""How much more, or less, a gain may be allowed at the ends of the rank set; calibrated, see docs/rule."""
+RANK_SET_FACTOR = 14.83
+"""How much more a gain is allowed at the lower end of the rank set; calibrated, see docs/rule."""
+
+RANK_SET_UPPER = 1.5
+"""How much less at its upper end: errors are nearly all too large, so little is gained there."""
 
 RANK_SET_CONFIDENCE = 0.9
 

@@ -160,14 +160,16 @@ class ResolvedRanks:
         """(resolution, dimension) at every value of `STAIRCASE`."""
         return [(resolution, self.dimension(resolution)) for resolution in STAIRCASE]
 
-    def rank_set(self, resolution: float, factor: float) -> list[int]:
-        """All ranks from the estimate with ``factor`` times to that with 1/``factor`` of what is allowed to a gain.
+    def rank_set(self, resolution: float, lower: float, upper: float | None = None) -> list[int]:
+        """All ranks from the estimate with ``lower`` times to that with 1/``upper`` of what is allowed to a gain.
 
         Args:
             resolution: of the estimate.
-            factor: at least 1. How large it has to be for a confidence is a matter of calibration.
+            lower, upper: at least 1; the latter by default the former. How large they have to be for a confidence is a
+                matter of calibration.
         """
-        return list(range(self.dimension(resolution, factor), self.dimension(resolution, 1.0 / factor) + 1))
+        first, last = self.dimension(resolution, lower), self.dimension(resolution, 1.0 / (upper or lower))
+        return list(range(first, last + 1))
 
 
 def _moments(scores: Array) -> tuple[Array, Array]:
