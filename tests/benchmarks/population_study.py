@@ -156,7 +156,7 @@ def report(study: Path, out: Path) -> None:
     for title, key in MARGINALS.items():
         lines += _table(title, chosen, key, methods, by_draw)
     lines += ["| LWGAN against | only LWGAN right | only the other right | exact McNemar p |", "|---|---|---|---|"]
-    for method in methods[1:]:
+    for method in (method for method in methods if method != "LWGAN"):
         pairs = [(by_draw[draw["label"]]["LWGAN"], by_draw[draw["label"]][method]) for draw in chosen]
         ours, theirs = sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
         p = binomtest(ours, ours + theirs).pvalue if ours + theirs else 1.0
