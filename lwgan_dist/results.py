@@ -115,7 +115,8 @@ class RunResult(BaseModel):
             for rules without one.
         staircase: the dimension by resolution; empty for rules without one.
         rank_set: the ranks that hold the truth with ``confidence``; None for rules without one.
-        confidence: of the rank set, over the draws that it was calibrated on; see docs/rule.
+        confidence: of the rank set, over the draws that it was calibrated on, see docs/rule; None for other settings of
+            the rule, for which nothing was calibrated.
         other_dimension: what the reconstruction errors alone say on the rows that the score was not computed on; None
             for rules without a resolution, and without such rows.
         tear: what was torn at the start; None without a start, and in results of older versions.
@@ -215,7 +216,7 @@ class Judgement(BaseModel):
                 "resolution": score.resolution,
                 "staircase": _steps(ranks.staircase()),
                 "rank_set": rank_set(ranks, score.resolution, other),
-                "confidence": RANK_SET_CONFIDENCE,
+                "confidence": RANK_SET_CONFIDENCE if _is_calibrated(score) else None,
                 "other_dimension": other,
             }
         return cls(dimension=choice.rank, penalty=choice.penalty, rank_scores=rank_table, rule=score.penalty, **told)
@@ -255,6 +256,14 @@ RANK_SET_UPPER = 1.5
 """How much less at its upper end: errors are nearly all too large, so little is gained there."""
 
 RANK_SET_CONFIDENCE = 0.9
+
+_CALIBRATED = ("penalty", "resolution", "critic", "penalty_exponent", "penalty_constant", "score_on")
+"""Fields of the rule; the rank set was calibrated at their defaults."""
+
+
+def _is_calibrated(score: ScoreConfig) -> bool:
+    default = ScoreConfig()
+    return all(getattr(score, name) == getattr(default, name) for name in _CALIBRATED)
 
 
 def choice_of(table: NDArray[np.float64], mmd_weight: float, score: ScoreConfig, rows: int | None) -> RankChoice:

@@ -52,3 +52,16 @@ def test_a_rank_row_holds_the_means_and_the_score_is_their_sum(tables):
     assert row.score == pytest.approx(
         means["critic"] + means["reconstruction"] + means["gradient_penalty"] + 2 * means["mmd"]
     )
+
+
+def test_other_settings_of_the_rule_claim_no_confidence():
+    """The rank set was calibrated with the default rule alone."""
+    table = np.zeros((4, 3, 4))
+    table[:, :, 1] = [0.9, 0.1, 0.1]
+    table[:, :, 1] += 1e-3 * np.random.default_rng(0).standard_normal((4, 3))
+    told = [
+        Judgement.of({"train": table}, ObjectiveConfig(), score, 100)
+        for score in (ScoreConfig(), ScoreConfig(resolution=0.05))
+    ]
+    assert [judgement.confidence for judgement in told] == [0.9, None]
+    assert all(judgement.rank_set for judgement in told)
