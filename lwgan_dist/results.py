@@ -60,19 +60,21 @@ class Quality(BaseModel):
 
 
 class TearSummary(BaseModel):
-    """What was torn to lay coordinates on closed data; see `lwgan_dist.training.embedding`.
+    """How coordinates were laid on the data, and what was torn for it; see `lwgan_dist.training.embedding.Tear`.
 
     Attributes:
-        method: ``none``, ``loops``, ``log map`` or ``cut log map``.
+        pieces: that were laid side by side; 1 for none. (1 in results of versions that tore otherwise.)
         rank: at which the tear closed the gap; 0 for none.
         share: of the edges between neighbouring rows that are torn.
+        groups: of directions, independent of each other, that were laid out by themselves; 1 for all together.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    method: str
+    pieces: int = 1
     rank: int
     share: float
+    groups: int = 1
 
 
 class Part(BaseModel):

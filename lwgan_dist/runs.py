@@ -575,7 +575,7 @@ def _passed(state: TrainingState, iteration: int) -> bool:
 
 def _tear(state: TrainingState) -> TearSummary | None:
     start = state.meta["start"]
-    return start and TearSummary(method=start["method"], rank=start["rank"], share=start["share"])
+    return start and TearSummary(**{name: start[name] for name in TearSummary.model_fields})
 
 
 def _components(state: TrainingState) -> ScoreTables:

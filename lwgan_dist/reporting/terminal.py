@@ -172,8 +172,10 @@ def describe_evidence(result: RunResult) -> list[str]:
     if result.tear and result.tear.share > 0:
         told.append(
             f"the data were torn open to lay {result.tear.rank} coordinates on them: {result.tear.share:.1%} of the "
-            f"edges between neighbours ({result.tear.method})"
+            "edges between neighbours"
         )
+    if result.tear and result.tear.groups > 1:
+        told.append(f"{result.tear.groups} groups of directions vary independently and were laid out by themselves")
     if result.parts:
         parts = ", ".join(
             f"{part.share:.0%} of the rows ({'too few to say' if part.dimension is None else part.dimension})"

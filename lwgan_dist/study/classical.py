@@ -30,7 +30,16 @@ from numpy.typing import NDArray
 
 from lwgan_dist import seeding
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.study.scales import ISOMAP_NEIGHBOURS, ISOMAP_ROWS, abide, gride, isomap_residual, principal_components
+from lwgan_dist.study.scales import (
+    ISOMAP_NEIGHBOURS,
+    ISOMAP_ROWS,
+    START_ROWS,
+    abide,
+    gride,
+    isomap_residual,
+    principal_components,
+    start_alone,
+)
 
 Rows = NDArray[np.float64]
 
@@ -87,6 +96,11 @@ def _isomap(_: Any, rows: Rows, seed: int) -> float:
         raise ValueError(f"needs more than {ISOMAP_NEIGHBOURS} rows")
     some = seeding.generator(seed, "classical/isomap").permutation(len(rows))[:ISOMAP_ROWS]
     return isomap_residual(rows, np.sort(some))
+
+
+def _start(_: Any, rows: Rows, seed: int) -> float:
+    some = seeding.generator(seed, "classical/start").permutation(len(rows))[:START_ROWS]
+    return start_alone(rows[np.sort(some)])
 
 
 def _after_pca(name: str) -> ClassicalEstimator:
@@ -181,6 +195,12 @@ ESTIMATORS: Mapping[str, ClassicalEstimator] = MappingProxyType(
             random=True,
             distinct=True,
         ),
+        "Start": ClassicalEstimator(
+            "coordinates that decode the rows as well as any, torn and by groups: the start of the LWGAN by itself",
+            _start,
+            random=True,
+            distinct=True,
+        ),
         "PCA+ABIDE": _after_pca("ABIDE"),
         "PCA+TwoNN": _after_pca("TwoNN"),
         "PCA+MLE": _after_pca("MLE"),
@@ -194,7 +214,7 @@ ESTIMATORS: Mapping[str, ClassicalEstimator] = MappingProxyType(
 """The estimators by name, with scikit-dimension's settings where the summary says nothing else."""
 
 
-OURS = ("ABIDE", "Gride", "Isomap")
+OURS = ("ABIDE", "Gride", "Isomap", "Start")
 """The estimators that are not of scikit-dimension; see `lwgan_dist.study.scales`."""
 
 

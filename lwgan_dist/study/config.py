@@ -23,7 +23,7 @@ Probability = Annotated[float, Field(gt=0, lt=1)]
 Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f/\\]{1,60}$")]
 Estimator = Literal[
     "TwoNN", "MLE", "CorrInt", "MiND", "lPCA", "PCA", "DANCo", "ESS", "FisherS", "KNN", "MADA", "MOM", "TLE",
-    "ABIDE", "Gride", "Isomap", "PCA+ABIDE", "PCA+TwoNN", "PCA+MLE",
+    "ABIDE", "Gride", "Isomap", "Start", "PCA+ABIDE", "PCA+TwoNN", "PCA+MLE",
 ]  # fmt: skip
 
 

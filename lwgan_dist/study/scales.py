@@ -1,5 +1,5 @@
 """Estimators that scikit-dimension does not have: ABIDE, which chooses its own neighbourhoods, Gride, which states
-them, and the residual variance of Isomap, a control for the start of the LWGAN.
+them, and two controls for the start of the LWGAN: the residual variance of Isomap, and the start itself.
 
 DADApy, the library of the authors of ABIDE and Gride, needs a NumPy below 2 (version 0.3.4) and cannot be installed
 beside the versions that are tested here; `tests/study/test_scales.py` holds the numbers that it gives.
@@ -15,7 +15,8 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.stats import chi2
 from sklearn.neighbors import NearestNeighbors
 
-from lwgan_dist.training.embedding import neighbour_graph, scaled
+from lwgan_dist.training.embedding import START_RESOLUTION, distinct, geodesic_start, needed, neighbour_graph
+from lwgan_dist.training.tears import scaled
 
 Array = NDArray[Any]
 
@@ -35,6 +36,9 @@ GRIDE_SCALE = 64
 """Gride looks at the distances to this neighbour and to the one of twice the rank."""
 
 ISOMAP_ROWS, ISOMAP_NEIGHBOURS, ISOMAP_RANKS, ISOMAP_PENALTY = 800, 10, 12, 0.005
+
+START_ROWS = 1_500
+"""Rows from which an LWGAN starts, by default."""
 
 
 def abide(rows: Array) -> float:
@@ -119,6 +123,19 @@ def isomap_residual(rows: Array, seed_rows: Array) -> float:
         1.0 - np.corrcoef(told, pdist(coordinates[:, :rank]))[0, 1] ** 2 for rank in range(1, coordinates.shape[1] + 1)
     ]
     return float(1 + np.argmin(np.array(residuals) + ISOMAP_PENALTY * np.arange(1, len(residuals) + 1)))
+
+
+def start_alone(rows: Array) -> float:
+    """The rank that the coordinates from which an LWGAN starts need, without any network.
+
+    A control: see `lwgan_dist.training.embedding.needed`.
+
+    Args:
+        rows: distinct, shape (n, p).
+    """
+    ranks = min(ISOMAP_RANKS, rows.shape[1])
+    start = geodesic_start(distinct(rows), ranks, ISOMAP_NEIGHBOURS, START_RESOLUTION)
+    return float(needed(start.decodability, START_RESOLUTION))
 
 
 def principal_components(rows: Array, share: float = 0.95) -> Array:

@@ -10,18 +10,19 @@ from coordinates t is measured without a network:
     e(t) = mean_i ||x_i - mean of the 5 rows nearest to i in t||^2.
 
 Isomap's coordinates have e_1 >= e_2 >= .. by rank; e_min is the smallest. At a rank where e_r - e_min is above the
-square of the resolution, something is missing: a dimension, or a chart. A tear that closes more than `CLOSED` of this
-gap at the same rank shows that it was the chart; the smallest such rank is taken. A missing dimension cannot be had by
-tearing.
+square of the resolution, something is missing: a dimension, or a chart. Pieces of the rows, laid side by side, that
+close more than `CLOSED` of this gap at the same rank show that it was the chart; the smallest such rank is taken. A
+missing dimension cannot be had by cutting.
+
+Directions that vary independently of each other are also laid out group by group, each group by the same criterion
+(`lwgan_dist.training.factors`): e is then a sum over the groups. That is taken where it needs fewer coordinates.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree, shortest_path
 from scipy.spatial.distance import pdist, squareform
@@ -32,33 +33,30 @@ from threadpoolctl import threadpool_limits
 
 from lwgan_dist.data.parts import parts_of
 from lwgan_dist.data.standardize import Standardizer
-from lwgan_dist.training.tears import NEIGHBOURS_OF_BASE, cut, essential_loops, log_map, stretched
+from lwgan_dist.training.factors import Group, independent_groups
+from lwgan_dist.training.tears import pieces_side_by_side, scaled, stretched, ways_to_cut
 
 Array = NDArray[Any]
+
+START_RESOLUTION = 0.08
+"""Share of the data's scale below which a gap in the decodability of coordinates does not matter to a run."""
 
 WIDEST_GRAPH = 4
 """The neighbourhood grows up to this many times ``neighbors`` to make the graph connected."""
 
-LEAST_SHARE = 1e-9
-"""Coordinates with a smaller eigenvalue than this part of the first are rounding, and left out."""
-
 DECODING_NEIGHBOURS = 5
 """Nearest rows in code space whose mean decodes a row."""
 
-CLOSED = {1: 0.85, 2: 0.85}
-CLOSED_ABOVE = 0.8
-"""Share of the gap in decodability that a tear has to close, by rank: at the smallest ranks a missing dimension can in
-part be had by a curve that winds through the rows, at larger ones the coordinates are coarser.
+FEWEST_ROWS = 30
+"""With no more rows nothing is torn, and no groups of directions are looked for."""
+
+CLOSED = {1: 0.85, 2: 0.95}
+"""Share of the gap in decodability that pieces have to close, by the number of cuts. A missing dimension can in part be
+had by pieces side by side: across an interval, halves close .75 of the gap.
 """
 
-LOOPS = (8.0, 6.0, 4.0)
-"""Longest loops that `essential_loops` leaves, in edges; the shortest for many dimensions, where edges are long."""
-
-BASES = 8
-"""Rows around which log maps are tried, from the most central to the most remote one."""
-
-MOST_TORN_RANK = 3
-"""Up to this rank the graph is also cut where a log map stretches it, and the coordinates are computed anew."""
+MOST_RANK_CUT_TWICE = 4
+"""Up to this rank two cuts are tried where one leaves a gap."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +64,16 @@ class Tear:
     """What was torn to lay coordinates on the rows.
 
     Attributes:
-        method: ``none``, ``loops`` (cut around holes), ``log map`` (the coordinates of one row's surroundings) or
-            ``cut log map`` (the graph is cut where these stretch it).
-        rank: at which the tear was judged; 0 for none.
-        share: of the edges of the graph that are torn, in 0..1.
+        pieces: that were laid side by side; 1 for none. Of groups of directions, the largest number.
+        rank: number of coordinates of the pieces; 0 for none. Of groups, the sum over those that were torn.
+        share: of the edges of the graph that are torn, in 0..1. Of groups, the largest share.
+        groups: of directions that were laid out by themselves; 1 for all together.
     """
 
-    method: str = "none"
+    pieces: int = 1
     rank: int = 0
     share: float = 0.0
+    groups: int = 1
 
 
 @dataclass(frozen=True)
@@ -142,8 +141,7 @@ def geodesic_start(rows: Array, latent_dim: int, neighbors: int, resolution: flo
         if len(pieces) > 1:
             return _side_by_side(original, rows, pieces, latent_dim, neighbors, resolution, tear=tear)
         laid = _laid(rows, latent_dim, neighbors, resolution, tear=tear)
-        curve = _decodability_by_rank(laid.coordinates, rows)
-        return _embedding(original, laid.coordinates, latent_dim, curve, laid=laid)
+        return _embedding(original, laid.coordinates, latent_dim, laid.decodability, laid=laid)
 
 
 @dataclass(frozen=True)
@@ -152,19 +150,98 @@ class _Laid:
 
     coordinates: Array
     graph: csr_array
+    decodability: Array
     tear: Tear
     at_tear: NDArray[np.bool_]
 
 
+def needed(decodability: Array, resolution: float) -> int:
+    """The smallest rank at which coordinates decode the rows as well as at any, up to twice the squared resolution."""
+    return 1 + int(np.flatnonzero(decodability - decodability.min() <= 2.0 * resolution**2)[0])
+
+
 def _laid(rows: Array, latent_dim: int, neighbors: int, resolution: float, *, tear: bool) -> _Laid:
+    together = _laid_together(rows, latent_dim, neighbors, resolution, tear=tear)
+    if not tear or len(rows) <= FEWEST_ROWS or latent_dim < 2:
+        return together
+    ways, rest = independent_groups(rows, resolution)
+    known: dict[tuple[int, ...], _Laid] = {}
+
+    found = []
+    for way in ways:
+        for group in way:
+            if group.members not in known:
+                known[group.members] = _laid_together(group.rows, len(group.members), neighbors, resolution, tear=True)
+        found.append(_joined([(group, known[group.members]) for group in way], together, rest, latent_dim, resolution))
+    rank = needed(together.decodability, resolution)
+    if any(_refutes(way, together, resolution, 0.5) for way in found):
+        rank = latent_dim + 1
+    standing = [way for way in found if not any(_refutes(other, way, resolution) for other in found)]
+    best = min(standing, key=lambda way: needed(way.decodability, resolution), default=together)
+    return best if needed(best.decodability, resolution) < rank else together
+
+
+def _refutes(other: _Laid, one: _Laid, resolution: float, share: float = 1.0) -> bool:
+    """Whether coordinates, at the rank that others need, leave no more than a share of their error and find more."""
+    rank, more = needed(one.decodability, resolution), needed(other.decodability, resolution)
+    return more > rank and bool(other.decodability[rank - 1] <= share * one.decodability[rank - 1])
+
+
+def _laid_together(rows: Array, latent_dim: int, neighbors: int, resolution: float, *, tear: bool) -> _Laid:
+    nobody = np.zeros(len(rows), dtype=bool)
+    if rows.shape[1] == 1:  # a line is laid out already
+        return _Laid(rows, csr_array((len(rows), len(rows))), np.zeros(1), Tear(), nobody)
     graph = neighbour_graph(rows, neighbors)
-    geodesic = shortest_path(graph, directed=False)
-    isomap = scaled(geodesic**2, latent_dim)
-    untorn = _Laid(isomap, graph, Tear(), np.zeros(len(rows), dtype=bool))
-    if not tear or len(rows) <= NEIGHBOURS_OF_BASE or min(isomap.shape[1], latent_dim) < 2:
+    squared = shortest_path(graph, directed=False) ** 2
+    isomap = scaled(squared, latent_dim)
+    curve = _decodability_by_rank(isomap, rows)
+    untorn = _Laid(isomap, graph, curve, Tear(), nobody)
+    if not tear or len(rows) <= FEWEST_ROWS or min(isomap.shape[1], latent_dim) < 2:
         return untorn
-    found = _torn(graph, geodesic, rows, _decodability_by_rank(isomap, rows), resolution)
-    return untorn if found is None else _Laid(found[0], graph, found[1], found[2])
+    return _torn(untorn, squared, rows, resolution) or untorn
+
+
+def _joined(
+    groups: list[tuple[Group, _Laid]], together: _Laid, rest: float, latent_dim: int, resolution: float
+) -> _Laid:
+    """The coordinates of groups of directions as one list, at every place those that explain most per coordinate."""
+    curves = []  # by the number of coordinates, from 0
+    for group, laid in groups:
+        known = np.minimum.accumulate(laid.decodability)
+        known[needed(known, resolution) :] = known[needed(known, resolution) - 1]
+        curves.append(np.append(group.rows.var(axis=0).sum(), known))
+    taken = [0] * len(groups)
+    missing = rest + sum(float(own[0]) for own in curves)
+    chosen: list[Array] = []
+    curve: list[float] = []
+    while len(chosen) < latent_dim:
+        rates = {
+            (k, upto): (own[now] - own[upto]) / (upto - now)
+            for k, (now, own) in enumerate(zip(taken, curves, strict=True))
+            for upto in range(now + 1, len(own))
+        }
+        if not rates:
+            break
+        k, upto = max(rates, key=lambda step: rates[step])
+        for at in range(taken[k], upto):
+            missing -= float(curves[k][at] - curves[k][at + 1])
+            curve.append(missing)
+            chosen.append(groups[k][1].coordinates[:, at])
+        taken[k] = upto
+    laid = [laid for _, laid in groups]
+    tear = Tear(
+        pieces=max(one.tear.pieces for one in laid),
+        rank=sum(one.tear.rank for one in laid),
+        share=max(one.tear.share for one in laid),
+        groups=len(groups),
+    )
+    return _Laid(
+        np.column_stack(chosen[:latent_dim]),
+        together.graph,
+        np.array(curve[:latent_dim]),
+        tear,
+        np.any([one.at_tear for one in laid], axis=0),
+    )
 
 
 def _side_by_side(
@@ -184,7 +261,7 @@ def _side_by_side(
         scaled_rows = np.asarray(own.apply(rows[piece]))
         laid = _laid(scaled_rows, latent_dim, neighbors, resolution, tear=tear)
         there = laid.coordinates.shape[1]
-        known = _decodability_by_rank(laid.coordinates, scaled_rows)  # in the scale of the part, as it is judged
+        known = laid.decodability  # in the scale of the part, as it is judged
         curve[:there] += len(piece) * known
         curve[there:] += len(piece) * known[-1]
         half = np.abs(laid.coordinates[:, 0]).max() or 1.0
@@ -235,69 +312,33 @@ def _reach(rows: Array, graph: csr_array) -> Array:
     return reach
 
 
-def _torn(
-    graph: csr_array, geodesic: Array, rows: Array, isomap: Array, resolution: float
-) -> tuple[Array, Tear, NDArray[np.bool_]] | None:
-    """Coordinates of the smallest rank at which a tear closes the gap, with the tear and the rows at it."""
-    count, best = len(isomap), isomap.min()
-    gaps = isomap - best
-    open_ranks = [rank for rank in range(1, count) if gaps[rank - 1] > resolution**2]
-    if not open_ranks:
-        return None
-    loops = list(_loops(graph, geodesic, count))
-    grounds = [(graph, geodesic**2, np.zeros(graph.nnz, dtype=bool)), *(ground for ground, _ in loops)]
-    opened: list[_Candidate] = []
-    for rank in open_ranks:
-        candidates = [*(candidate for _, candidate in loops), *opened]
-        if rank <= min(rows.shape[1], len(rows) - 1):
-            for ground in grounds if rank <= MOST_TORN_RANK else grounds[:1]:
-                found = list(_log_maps(ground, graph, rows, rank, count))
-                candidates += found
-                opened += found[1:]
-        candidates = [candidate for candidate in candidates if candidate[2].any()]
-        if not candidates:
+def _torn(untorn: _Laid, squared: Array, rows: Array, resolution: float) -> _Laid | None:
+    """Coordinates of the smallest rank at which pieces side by side close the gap."""
+    isomap, curve = untorn.coordinates, untorn.decodability
+    for rank in range(1, len(curve)):
+        gap = curve[rank - 1] - curve.min()
+        if gap <= resolution**2:
             continue
-        errors = [_decodability(coordinates[:, :rank], rows) for coordinates, _, _ in candidates]
-        coordinates, method, torn = candidates[int(np.argmin(errors))]
-        if gaps[rank - 1] - (min(errors) - best) > CLOSED.get(rank, CLOSED_ABOVE) * gaps[rank - 1]:
+        for cuts, share in CLOSED.items():
+            if cuts > 1 and rank > MOST_RANK_CUT_TWICE:
+                continue
+            ways = [
+                pieces_side_by_side(squared, isomap, across, rank) for across in ways_to_cut(rank, cuts, len(curve))
+            ]
+            errors = [_decodability(coordinates, rows) for coordinates, _ in ways]
+            coordinates, piece = ways[int(np.argmin(errors))]
+            if curve[rank - 1] - min(errors) <= share * gap:
+                continue
+            i, j = untorn.graph.tocoo().coords
+            torn = stretched(untorn.graph, coordinates) & (piece[i] != piece[j])
             at_tear = np.zeros(len(rows), dtype=bool)
-            at_tear[graph.tocoo().coords[0][torn]] = True
-            return coordinates, Tear(method, rank, float(torn.mean())), at_tear
+            at_tear[i[torn]] = True
+            coordinates = _extended(coordinates, rows, isomap.shape[1])
+            known = _decodability_by_rank(coordinates, rows)
+            known[rank:] = known[rank - 1]  # that this rank is enough has just been decided
+            tear = Tear(len(np.unique(piece)), rank, float(torn.mean()))
+            return _Laid(coordinates, untorn.graph, known, tear, at_tear)
     return None
-
-
-_Candidate = tuple[Array, str, NDArray[np.bool_]]
-"""Coordinates, how they were torn, and the torn edges of the graph."""
-
-_Ground = tuple[csr_array, Array, NDArray[np.bool_]]
-"""A graph that is cut already or not, its squared geodesic distances, and the edges that were cut."""
-
-
-def _loops(graph: csr_array, geodesic: Array, count: int) -> Iterator[tuple[_Ground, _Candidate]]:
-    """The graph without its essential loops, for each of `LOOPS` that cuts something else than the one before it."""
-    before = -1
-    for reach in LOOPS:
-        torn = essential_loops(graph, geodesic, reach)
-        if torn.sum() in (0, before):
-            continue
-        before = int(torn.sum())
-        opened, torn = cut(graph, torn)
-        squared = shortest_path(opened, directed=False) ** 2
-        yield (opened, squared, torn), (scaled(squared, count), "loops", torn)
-
-
-def _log_maps(ground: _Ground, graph: csr_array, rows: Array, rank: int, count: int) -> Iterator[_Candidate]:
-    """The best log map over `BASES` rows and, at small ranks, coordinates of the graph cut where it is stretched."""
-    _, squared, cut_before = ground
-    order = np.argsort(squared.mean(axis=0), kind="stable")
-    bases = order[np.linspace(0, len(order) - 1, BASES).astype(int)]
-    maps = [log_map(squared, rows, int(base), rank) for base in bases]
-    chart = min(maps, key=lambda coordinates: _decodability(coordinates, rows))
-    torn = stretched(graph, chart) | cut_before
-    yield _extended(chart, rows, count), "log map", torn
-    if rank <= MOST_TORN_RANK:
-        opened, torn = cut(graph, torn)
-        yield scaled(shortest_path(opened, directed=False) ** 2, count), "cut log map", torn
 
 
 def _extended(chart: Array, rows: Array, count: int) -> Array:
@@ -306,22 +347,6 @@ def _extended(chart: Array, rows: Array, count: int) -> Array:
     left, sizes, _ = np.linalg.svd(rest - rest.mean(axis=0), full_matrices=False)
     more = (left * sizes)[:, : max(0, count - chart.shape[1])]
     return np.hstack([chart, more])
-
-
-def scaled(squared: Array, count: int) -> Array:
-    """Classical multidimensional scaling of squared distances, shape (m, m), to at most ``count`` coordinates.
-
-    They come by falling eigenvalue; none of them is rounding.
-    """
-    m = len(squared)
-    centred = squared - squared.mean(axis=0) - squared.mean(axis=1, keepdims=True) + squared.mean()
-    first = max(0, m - count)
-    eigenvalues, vectors = eigh(-0.5 * centred, subset_by_index=[first, m - 1], driver="evr")
-    eigenvalues, vectors = eigenvalues[::-1], vectors[:, ::-1]
-    present = eigenvalues > LEAST_SHARE * eigenvalues[0]
-    eigenvalues, vectors = eigenvalues[present], vectors[:, present]
-    vectors = vectors * np.sign(np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0))
-    return np.asarray(vectors * np.sqrt(eigenvalues))
 
 
 def _decoded(coordinates: Array, rows: Array) -> Array:

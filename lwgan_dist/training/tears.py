@@ -1,98 +1,94 @@
 """Where a closed manifold may be torn open, so that coordinates can be laid on it.
 
 A circle, sphere or torus of dimension d has no continuous map into R^d and back, but one that is discontinuous on a set
-of measure zero, and continuous ones come arbitrarily near to it (Kvalheim, Sontag, arXiv:2310.02250). Two constructions
-find such a set on a graph of neighbours: `essential_loops` cuts what runs around a hole, `log_map` lays the coordinates
-of one row's surroundings over everything and shows by how much they stretch each edge.
+of measure zero, and continuous ones come arbitrarily near to it (Kvalheim, Sontag, arXiv:2310.02250). It is had by
+cutting the manifold into pieces that have a chart, which are laid side by side: a circle into two arcs, a sphere into
+two hemispheres, a torus into two rings, a flat torus into four squares.
 """
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components, dijkstra
 
 Array = NDArray[Any]
 
 STRETCH = 3.0
 """An edge that coordinates stretch more than this many times the median is torn."""
 
-NEIGHBOURS_OF_BASE = 30
-"""Rows around its base from which a log map of one or two coordinates is regressed; twice as many for each further one,
-up to `MOST_NEIGHBOURS`: the more coordinates, the coarser the graph and the noisier its distances."""
+LEAST_SHARE = 1e-9
+"""Coordinates with a smaller eigenvalue than this part of the first are rounding, and left out."""
 
-MOST_NEIGHBOURS = 200
+APART = 1.02
+"""Distance between the middles of two pieces, in units of what makes them touch."""
 
 
-def essential_loops(graph: csr_array, geodesic: Array, reach: float) -> NDArray[np.bool_]:
-    """Which edges of a graph to cut so that no loop remains that runs around a hole.
+def scaled(squared: Array, count: int) -> Array:
+    """Classical multidimensional scaling of squared distances, shape (m, m), to at most ``count`` coordinates.
 
-    Begins with the shortest-path tree of the most central row and adds again, in rounds, every edge whose ends are
-    joined by a path shorter than ``reach`` times the median length of a row's longest edge. What is never added
-    closes only long loops. A chart has none, so nothing is cut.
-
-    Args:
-        graph: symmetric, connected, positive lengths, shape (m, m).
-        geodesic: its shortest-path lengths, shape (m, m).
-        reach: length of the longest loop that may remain.
-
-    Returns:
-        For each entry of ``graph`` as a COO matrix, in its order, whether it is cut.
-
-    Source: Lee, Verleysen 2005, "Nonlinear dimensionality reduction of data manifolds with essential loops".
+    They come by falling eigenvalue; none of them is rounding.
     """
-    edges = coo_array(graph)
-    ends, lengths = edges.coords, edges.data
-    root = int(geodesic.mean(axis=0).argmin())
-    _, parent = dijkstra(graph, directed=False, indices=root, return_predecessors=True)
-    kept = (parent[ends[0]] == ends[1]) | (parent[ends[1]] == ends[0])
-    limit = reach * float(np.median(graph.max(axis=1).toarray()))
-    while not kept.all():
-        tree = csr_array((lengths[kept], (ends[0][kept], ends[1][kept])), shape=graph.shape)
-        pending = np.flatnonzero(~kept)
-        sources, position = np.unique(ends[0][pending], return_inverse=True)
-        near = np.isfinite(dijkstra(tree, directed=False, indices=sources, limit=limit))
-        joined = near[position, ends[1][pending]]
-        if not joined.any():
-            break
-        kept[pending[joined]] = True
-    return np.asarray(~kept)
+    m = len(squared)
+    centred = squared - squared.mean(axis=0) - squared.mean(axis=1, keepdims=True) + squared.mean()
+    first = max(0, m - count)
+    eigenvalues, vectors = eigh(-0.5 * centred, subset_by_index=[first, m - 1], driver="evr")
+    eigenvalues, vectors = eigenvalues[::-1], vectors[:, ::-1]
+    present = eigenvalues > LEAST_SHARE * eigenvalues[0]
+    eigenvalues, vectors = eigenvalues[present], vectors[:, present]
+    vectors = vectors * np.sign(np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0))
+    return np.asarray(vectors * np.sqrt(eigenvalues))
 
 
-def log_map(squared: Array, rows: Array, base: int, dim: int) -> Array:
-    """Riemannian normal coordinates around one row, for all rows: direction and geodesic distance as seen from there.
+def ways_to_cut(rank: int, cuts: int, count: int) -> list[tuple[int, ...]]:
+    """Which of ``count`` coordinates to cut across so that ``rank`` others remain: sets of ``cuts`` of the first."""
+    return list(combinations(range(min(rank + cuts, count)), cuts))
 
-    With t_j the coordinates of the base's neighbours along the first ``dim`` principal directions of their differences
-    from it, d(x, j)^2 = |u|^2 - 2 u . t_j + |t_j|^2 is regressed on t_j; -1/2 of the slope is the direction of u, and
-    its length is set to the geodesic distance from the base.
+
+def pieces_side_by_side(squared: Array, coordinates: Array, across: tuple[int, ...], rank: int) -> tuple[Array, Array]:
+    """Coordinates of the pieces into which the medians of some coordinates cut the rows, side by side.
+
+    Each piece has the coordinates of its own distances, turned onto those that are not cut. The two sides of the k-th
+    cut lie beside each other along coordinate k (modulo the rank), one of them mirrored, so that they touch where they
+    did before.
 
     Args:
         squared: squared geodesic distances, shape (m, m).
-        rows: shape (m, p).
-        base: the row.
-        dim: number of coordinates, at most the number of neighbours and of columns.
+        coordinates: of the rows, shape (m, c).
+        across: which of them are cut; at least one of the others remains, and at most 2^rank pieces arise.
+        rank: number of coordinates wanted.
 
     Returns:
-        Coordinates along their principal axes, centred, shape (m, dim).
-
-    Source: Brun, Westin, Herberthson, Knutsson 2005, "Fast manifold learning based on Riemannian normal coordinates".
+        Coordinates, shape (m, rank), and the piece of each row, shape (m,).
     """
-    count = min(MOST_NEIGHBOURS, NEIGHBOURS_OF_BASE * 2 ** max(0, dim - 2))
-    near = np.argsort(squared[base], kind="stable")[: count + 1]
-    differences = rows[near] - rows[base]
-    axes = np.linalg.svd(differences, full_matrices=False)[2][:dim]
-    tangent = differences @ axes.T
-    design = np.column_stack([np.ones(len(near)), tangent])
-    slope = np.linalg.lstsq(design, squared[near] - np.square(tangent).sum(axis=1)[:, None], rcond=None)[0][1:]
-    direction = -0.5 * slope.T
-    length = np.linalg.norm(direction, axis=1)
-    away = length > 0
-    coordinates = np.zeros_like(direction)
-    coordinates[away] = direction[away] * (np.sqrt(squared[base][away]) / length[away])[:, None]
-    centred = coordinates - coordinates.mean(axis=0)
-    rotated: Array = centred @ np.linalg.eigh(centred.T @ centred)[1][:, ::-1]
-    return rotated
+    sides = coordinates[:, across] > np.median(coordinates[:, across], axis=0)
+    piece = sides @ (1 << np.arange(len(across)))
+    kept = np.setdiff1d(np.arange(coordinates.shape[1]), across)[:rank]
+    onto = _widened(coordinates[:, kept], rank)
+    laid = np.zeros((len(squared), rank))
+    for one in np.unique(piece):
+        rows = np.flatnonzero(piece == one)
+        laid[rows] = _turned(_widened(scaled(squared[np.ix_(rows, rows)], rank), rank), onto[rows])
+    half = APART * np.abs(laid).max(axis=0)
+    for k in range(len(across)):
+        axis, side = k % rank, sides[:, k]
+        laid[side, axis] *= -1.0
+        laid[:, axis] += np.where(side, half[axis], -half[axis])
+        half[axis] *= 2.0
+    return laid, piece
+
+
+def _widened(coordinates: Array, count: int) -> Array:
+    return np.pad(coordinates, ((0, 0), (0, max(0, count - coordinates.shape[1]))))
+
+
+def _turned(coordinates: Array, onto: Array) -> Array:
+    """Coordinates after the rotation, about their mean, that brings them nearest to others (orthogonal Procrustes)."""
+    left, _, right = np.linalg.svd(coordinates.T @ (onto - onto.mean(axis=0)))
+    turned: Array = coordinates @ (left @ right)
+    return turned
 
 
 def stretched(graph: csr_array, coordinates: Array) -> NDArray[np.bool_]:
@@ -100,39 +96,3 @@ def stretched(graph: csr_array, coordinates: Array) -> NDArray[np.bool_]:
     edges = coo_array(graph)
     spans = np.linalg.norm(coordinates[edges.coords[0]] - coordinates[edges.coords[1]], axis=1) / edges.data
     return np.asarray(spans > STRETCH * np.median(spans))
-
-
-def cut(graph: csr_array, torn: NDArray[np.bool_]) -> tuple[csr_array, NDArray[np.bool_]]:
-    """A graph without the torn edges, but connected: of these, the fewest and shortest join the parts again.
-
-    A whole spanning tree of the torn edges would sew the tear up.
-
-    Args:
-        graph: symmetric and connected, shape (m, m).
-        torn: for each entry as a COO matrix.
-
-    Returns:
-        The graph, and the edges that are torn in it.
-    """
-    edges = coo_array(graph)
-    (i, j), lengths, torn = edges.coords, edges.data, torn.copy()
-    _, part = connected_components(csr_array((lengths[~torn], (i[~torn], j[~torn])), shape=graph.shape), directed=False)
-    leader = np.arange(part.max() + 1)
-
-    def find(k: int) -> int:
-        while leader[k] != k:
-            leader[k] = leader[leader[k]]
-            k = int(leader[k])
-        return k
-
-    candidates = np.flatnonzero(torn & (i < j))
-    again = []
-    for edge in candidates[np.argsort(lengths[candidates], kind="stable")]:
-        one, other = find(part[i[edge]]), find(part[j[edge]])
-        if one != other:
-            leader[one] = other
-            again.append(edge)
-    sewn = {(int(i[edge]), int(j[edge])) for edge in again}
-    if sewn:
-        torn &= ~np.array([(min(a, b), max(a, b)) in sewn for a, b in zip(i, j, strict=True)])
-    return csr_array((lengths[~torn], (i[~torn], j[~torn])), shape=graph.shape), torn

@@ -21,15 +21,19 @@ from lwgan_dist.networks import build_networks
 from lwgan_dist.seeding import generator
 from lwgan_dist.training.batches import Batches
 from lwgan_dist.training.distributed import World
-from lwgan_dist.training.embedding import Embedding, Tear, distinct, geodesic_start
+from lwgan_dist.training.embedding import (
+    START_RESOLUTION,
+    Embedding,
+    Tear,
+    distinct,
+    geodesic_start,
+    needed,
+)
 from lwgan_dist.training.evaluation import score_components
 from lwgan_dist.training.phases import CriticLoss, EncoderGeneratorLoss, Phase, Terms, Weights
 from lwgan_dist.training.stages import CHECKED_ROWS, FOCUS, PATIENCE, Adam, Stage, stages_of
 
 logger = logging.getLogger("lwgan_dist")
-
-START_RESOLUTION = 0.08
-"""Share of the data's scale below which a gap in the decodability of geodesic coordinates does not matter."""
 
 LOG_POINTS = 500
 """Records of the losses kept over a run, at equal distances."""
@@ -228,7 +232,7 @@ class Trainer:
         """
         schedule, rows = self.config.schedule, self._embedded_rows()
         assert isinstance(schedule, FastSchedule)
-        count, table = len(rows), np.full((len(rows) + 3, self.latent_dim + 2), np.nan)
+        count, table = len(rows), np.full((len(rows) + 4, self.latent_dim + 2), np.nan)
         if self.world.is_main:
             try:
                 found = geodesic_start(
@@ -258,7 +262,7 @@ class Trainer:
 
     def _adopt_start(self, start: dict[str, Any]) -> None:
         self.start = start
-        self._batches.focus = focus_of(np.array(start["decodability"]), START_RESOLUTION)
+        self._batches.focus = needed(np.array(start["decodability"]), START_RESOLUTION)
 
     def _is_guided(self) -> bool:
         """Whether an iteration still to come needs the embedding: the guided stages come first."""
@@ -393,38 +397,29 @@ class Trainer:
         self.components = {split: list(tables) for split, tables in state.meta["components"].items()}
 
 
-def focus_of(decodability: NDArray[np.float64], resolution: float) -> int:
-    """The smallest rank at which coordinates decode the rows as well as at any, up to twice the squared resolution."""
-    return 1 + int(np.flatnonzero(decodability - decodability.min() <= 2.0 * resolution**2)[0])
-
-
-METHODS = ("none", "loops", "log map", "cut log map")
-"""The methods of `Tear`, by the number that stands for them in a table."""
-
-
 def _packed(embedding: Embedding) -> NDArray[np.float64]:
-    """An embedding but for its rows as one table, shape (m + 3, q + 2).
+    """An embedding but for its rows as one table, shape (m + 4, q + 2).
 
     Codes, at_tear and reach; below them weights, decodability and the tear.
     """
     m, q = embedding.codes.shape
-    table = np.zeros((m + 3, q + 2))
+    table = np.zeros((m + 4, q + 2))
     table[:m] = np.column_stack([embedding.codes, embedding.at_tear, embedding.reach])
     table[m, :q], table[m + 1, :q] = embedding.weights, embedding.decodability
     tear = embedding.tear
-    table[m + 2, :3] = METHODS.index(tear.method), tear.rank, tear.share
+    table[m + 2, :3], table[m + 3, 0] = (tear.pieces, tear.rank, tear.share), tear.groups
     return table
 
 
 def _unpacked(rows: NDArray[Any], table: NDArray[np.float64]) -> Embedding:
     m, q = len(rows), table.shape[1] - 2
-    method, rank, share = table[m + 2, :3]
+    pieces, rank, share = table[m + 2, :3]
     return Embedding(
         rows=rows,
         codes=table[:m, :q],
         weights=table[m, :q],
         decodability=table[m + 1, :q],
-        tear=Tear(METHODS[int(method)], int(rank), float(share)),
+        tear=Tear(int(pieces), int(rank), float(share), int(table[m + 3, 0])),
         at_tear=table[:m, q] > 0,
         reach=table[:m, q + 1],
     )

@@ -40,9 +40,22 @@ DEVELOPMENT = range(100, 154)
 development members."""
 assert DEVELOPMENT.stop <= DEVELOPMENT_END
 STRATA = list(itertools.product(["chart", "closed"], [(1, 3), (4, 6), (7, 10)], [0, 0.02, 0.05], ["d+1", 20, 100]))
-BLOCKS_SEEN, BLOCKS = 1, 1
+BLOCKS_SEEN, BLOCKS = 2, 2
 """Blocks that were looked at before the defaults were changed, and blocks of the table."""
-ESTIMATORS = ["TwoNN", "MLE", "MiND", "CorrInt", "lPCA", "DANCo", "ABIDE", "Gride", "PCA+ABIDE", "PCA+TwoNN", "Isomap"]
+ESTIMATORS = [
+    "TwoNN",
+    "MLE",
+    "MiND",
+    "CorrInt",
+    "lPCA",
+    "DANCo",
+    "ABIDE",
+    "Gride",
+    "PCA+ABIDE",
+    "PCA+TwoNN",
+    "Isomap",
+    "Start",
+]
 HEAD = """# lwgan-dist study tune_configs/study/{name}.yaml
 #
 # {what}

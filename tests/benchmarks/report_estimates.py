@@ -190,8 +190,8 @@ def decodability() -> str:
         rows = distinct(Standardizer.fit(case.rows(), "global").apply(case.rows())[:1500])
         start = geodesic_start(rows, 6, 10, START_RESOLUTION)
         errors = (f"{error:.4f}" for error in start.decodability)
-        body.append([case.data.name, case.noise, case.data.truth, *errors, start.tear.method])
-    return table(["data", "noise", "truth", *(str(k) for k in range(1, 7)), "tear"], body)
+        body.append([case.data.name, case.noise, case.data.truth, *errors, start.tear.pieces])
+    return table(["data", "noise", "truth", *(str(k) for k in range(1, 7)), "pieces"], body)
 
 
 def quality(rows: list[Row], paper: list[Row]) -> str:
