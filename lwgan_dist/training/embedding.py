@@ -44,6 +44,9 @@ START_RESOLUTION = 0.08
 WIDEST_GRAPH = 4
 """The neighbourhood grows up to this many times ``neighbors`` to make the graph connected."""
 
+NO_DISTANCE = 1e-12
+"""Of rows that are equal, along some directions or in all: an edge of length 0 would be none."""
+
 DECODING_NEIGHBOURS = 5
 """Nearest rows in code space whose mean decodes a row."""
 
@@ -54,6 +57,12 @@ CLOSED = {1: 0.85, 2: 0.95}
 """Share of the gap in decodability that pieces have to close, by the number of cuts. A missing dimension can in part be
 had by pieces side by side: across an interval, halves close .75 of the gap.
 """
+
+CLEARLY = 0.5
+"""Coordinates decode clearly better than others if they leave no more than this share of their error."""
+
+MORE = 2
+"""Coordinates beyond those wanted: what is closed at the last rank is seen by what further ones would decode."""
 
 MOST_RANK_CUT_TWICE = 4
 """Up to this rank two cuts are tried where one leaves a gap."""
@@ -154,6 +163,10 @@ class _Laid:
     tear: Tear
     at_tear: NDArray[np.bool_]
 
+    def first(self, count: int) -> "_Laid":
+        """The first coordinates alone."""
+        return replace(self, coordinates=self.coordinates[:, :count], decodability=self.decodability[:count])
+
 
 def needed(decodability: Array, resolution: float) -> int:
     """The smallest rank at which coordinates decode the rows as well as at any, up to twice the squared resolution."""
@@ -164,27 +177,43 @@ def _laid(rows: Array, latent_dim: int, neighbors: int, resolution: float, *, te
     together = _laid_together(rows, latent_dim, neighbors, resolution, tear=tear)
     if not tear or len(rows) <= FEWEST_ROWS or latent_dim < 2:
         return together
-    ways, rest = independent_groups(rows, resolution)
-    known: dict[tuple[int, ...], _Laid] = {}
-
-    found = []
-    for way in ways:
-        for group in way:
-            if group.members not in known:
-                known[group.members] = _laid_together(group.rows, len(group.members), neighbors, resolution, tear=True)
-        found.append(_joined([(group, known[group.members]) for group in way], together, rest, latent_dim, resolution))
-    rank = needed(together.decodability, resolution)
-    if any(_refutes(way, together, resolution, 0.5) for way in found):
-        rank = latent_dim + 1
-    standing = [way for way in found if not any(_refutes(other, way, resolution) for other in found)]
-    best = min(standing, key=lambda way: needed(way.decodability, resolution), default=together)
-    return best if needed(best.decodability, resolution) < rank else together
+    apart = _laid_apart(rows, together, latent_dim, neighbors, resolution)
+    if apart is None:
+        return together
+    fewer = needed(apart.decodability, resolution) < needed(together.decodability, resolution)
+    # in very many directions hardly anything is decoded from all together, and the curve is flat for that
+    return apart if fewer or _finds_more(apart, together, resolution) else together
 
 
-def _refutes(other: _Laid, one: _Laid, resolution: float, share: float = 1.0) -> bool:
-    """Whether coordinates, at the rank that others need, leave no more than a share of their error and find more."""
-    rank, more = needed(one.decodability, resolution), needed(other.decodability, resolution)
-    return more > rank and bool(other.decodability[rank - 1] <= share * one.decodability[rank - 1])
+def _laid_apart(rows: Array, together: _Laid, latent_dim: int, neighbors: int, resolution: float) -> _Laid | None:
+    """Coordinates of groups of directions; groups are joined where that needs fewer coordinates."""
+
+    def laid(group: Group) -> _Laid:
+        return _laid_together(group.rows, len(group.members), neighbors, resolution, tear=True)
+
+    def joined(groups: list[tuple[Group, _Laid]], rest: float = 0.0) -> _Laid:
+        most = sum(len(group.members) for group, _ in groups)
+        return _joined(groups, together, rest, most, resolution)
+
+    found = independent_groups(rows, resolution)
+    kept = {group.members: [(group, laid(group))] for group in found.groups}
+    for one, other, both in found.joins:
+        parts = kept.pop(one.members) + kept.pop(other.members)
+        whole, separate = laid(both), joined(parts)
+        rank = needed(whole.decodability, resolution)
+        left, without = whole.decodability[rank - 1], separate.decodability
+        pays = rank < needed(without, resolution) and left <= CLEARLY * without[rank - 1]
+        kept[both.members] = [(both, whole)] if pays else parts
+    groups = [part for parts in kept.values() for part in parts]
+    return joined(groups, found.rest).first(latent_dim) if len(groups) > 1 else None
+
+
+def _finds_more(one: _Laid, other: _Laid, resolution: float) -> bool:
+    """Whether coordinates leave clearly less than others at the rank that those need, and still find more to decode."""
+    rank = needed(other.decodability, resolution)
+    return needed(one.decodability, resolution) > rank and bool(
+        one.decodability[rank - 1] <= CLEARLY * other.decodability[rank - 1]
+    )
 
 
 def _laid_together(rows: Array, latent_dim: int, neighbors: int, resolution: float, *, tear: bool) -> _Laid:
@@ -193,12 +222,11 @@ def _laid_together(rows: Array, latent_dim: int, neighbors: int, resolution: flo
         return _Laid(rows, csr_array((len(rows), len(rows))), np.zeros(1), Tear(), nobody)
     graph = neighbour_graph(rows, neighbors)
     squared = shortest_path(graph, directed=False) ** 2
-    isomap = scaled(squared, latent_dim)
+    isomap = scaled(squared, latent_dim + MORE)
     curve = _decodability_by_rank(isomap, rows)
     untorn = _Laid(isomap, graph, curve, Tear(), nobody)
-    if not tear or len(rows) <= FEWEST_ROWS or min(isomap.shape[1], latent_dim) < 2:
-        return untorn
-    return _torn(untorn, squared, rows, resolution) or untorn
+    torn = _torn(untorn, squared, rows, resolution, latent_dim) if tear and len(rows) > FEWEST_ROWS else None
+    return (torn or untorn).first(latent_dim)
 
 
 def _joined(
@@ -228,11 +256,11 @@ def _joined(
             curve.append(missing)
             chosen.append(groups[k][1].coordinates[:, at])
         taken[k] = upto
-    laid = [laid for _, laid in groups]
+    parts = [laid for _, laid in groups]
     tear = Tear(
-        pieces=max(one.tear.pieces for one in laid),
-        rank=sum(one.tear.rank for one in laid),
-        share=max(one.tear.share for one in laid),
+        pieces=max(one.tear.pieces for one in parts),
+        rank=sum(one.tear.rank for one in parts),
+        share=max(one.tear.share for one in parts),
         groups=len(groups),
     )
     return _Laid(
@@ -240,7 +268,7 @@ def _joined(
         together.graph,
         np.array(curve[:latent_dim]),
         tear,
-        np.any([one.at_tear for one in laid], axis=0),
+        np.any([one.at_tear for one in parts], axis=0),
     )
 
 
@@ -312,10 +340,10 @@ def _reach(rows: Array, graph: csr_array) -> Array:
     return reach
 
 
-def _torn(untorn: _Laid, squared: Array, rows: Array, resolution: float) -> _Laid | None:
-    """Coordinates of the smallest rank at which pieces side by side close the gap."""
+def _torn(untorn: _Laid, squared: Array, rows: Array, resolution: float, most: int) -> _Laid | None:
+    """Coordinates of the smallest rank, up to the largest wanted, at which pieces side by side close the gap."""
     isomap, curve = untorn.coordinates, untorn.decodability
-    for rank in range(1, len(curve)):
+    for rank in range(1, min(most, len(curve) - 1) + 1):
         gap = curve[rank - 1] - curve.min()
         if gap <= resolution**2:
             continue
@@ -369,10 +397,11 @@ def neighbour_graph(rows: Array, neighbors: int) -> csr_array:
     most, reach = len(rows) - 1, neighbors
     while True:
         graph = csr_array(kneighbors_graph(rows, min(reach, most), mode="distance"))
+        graph.data = np.maximum(graph.data, NO_DISTANCE)
         graph = csr_array(graph.maximum(graph.T))
         if connected_components(graph, directed=False, return_labels=False) == 1:
             return graph
         if reach >= min(WIDEST_GRAPH * neighbors, most):
-            tree = csr_array(minimum_spanning_tree(squareform(pdist(rows))))
+            tree = csr_array(minimum_spanning_tree(squareform(np.maximum(pdist(rows), NO_DISTANCE))))
             return csr_array(graph.maximum(tree.maximum(tree.T)))
         reach += max(1, neighbors // 2)

@@ -7,6 +7,7 @@ component analysis finds the directions up to what belongs together; what does i
 """
 
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,17 +30,15 @@ MOST_MEMBERS = 10
 PREDICTING_NEIGHBOURS = 40
 """Nearest rows whose mean predicts a coordinate."""
 
-DEPENDENCE = (0.5, 0.3, 0.2, 0.12, 0.08, 0.05, 0.035)
-"""Shares of the variance of a coordinate, or of its square, that another group explains, from which on they belong
+DEPENDENCE = 0.035
+"""Share of the variance of a coordinate, or of its square, that another group explains, from which on they may belong
 together."""
-
 
 QUADRIC = 0.5
 """Share of the variance of a square that the squares of others explain from which on they belong together .."""
 
 QUADRIC_WEIGHT = 0.3
 """.. those of them whose weight, in standard deviations, is above this."""
-
 
 COLLINEAR = 0.15
 """Singular values of squares below this part of the largest are relations among the others, not data."""
@@ -58,20 +57,35 @@ class Group:
     rows: Array
 
 
-def independent_groups(rows: Array, resolution: float) -> tuple[list[list[Group]], float]:
-    """Ways to split the directions of the rows into groups, from many small groups to few large ones.
+@dataclass(frozen=True)
+class Hierarchy:
+    """Groups of directions, and in which order they may be joined.
 
-    The principal components above the resolution are turned into independent components s_1 .. s_k. Groups A and B are
-    joined while the mean over the 10 nearest rows in A explains more than a share of the variance of s_b or of s_b^2
-    for some b in B, the most dependent groups first; each share of `DEPENDENCE` gives one way.
+    Attributes:
+        groups: the smallest ones; all directions are in one of them.
+        joins: pairs to join one after the other, the most dependent first, and what arises.
+        rest: the variance along directions that are in no group, below the resolution.
+    """
+
+    groups: list[Group]
+    joins: list[tuple[Group, Group, Group]]
+    rest: float
+
+
+def independent_groups(rows: Array, resolution: float) -> Hierarchy:
+    """The directions in which rows vary, in groups by their dependence.
+
+    The principal components above the resolution are turned into independent components s_1 .. s_k. Those whose squares
+    are a linear function of each other are a group from the beginning (`QUADRIC`). Groups A and B are joined while the
+    mean over the 40 nearest rows in A explains more than `DEPENDENCE` of the variance of s_b or of s_b^2 for some b in
+    B.
 
     Args:
         rows: shape (m, p), in units of their scale.
         resolution: directions of a smaller standard deviation are left out.
 
     Returns:
-        The ways that have at least two groups, none for rows that vary in less than two directions or in more than
-        `MOST_COMPONENTS`; and the variance left out.
+        No groups for rows that vary in less than two directions or in more than `MOST_COMPONENTS`.
 
     Source: Hyvarinen, Oja 2000 (FastICA); Cardoso 1998, "Multidimensional independent component analysis". Joining by
     prediction is ours.
@@ -83,10 +97,12 @@ def independent_groups(rows: Array, resolution: float) -> tuple[list[list[Group]
     count = int((variances > resolution**2).sum())
     rest = float(variances[count:].sum())
     if not 2 <= count <= MOST_COMPONENTS or m <= 2 * PREDICTING_NEIGHBOURS:
-        return [], rest
+        return Hierarchy([], [], rest)
     with warnings.catch_warnings():  # components that are Gaussian have no direction to converge to
         warnings.simplefilter("ignore", ConvergenceWarning)
         components = FastICA(whiten=False, random_state=0).fit_transform(left[:, :count] * np.sqrt(m))
+    if not np.isfinite(components).all():
+        return Hierarchy([], [], rest)
     components /= components.std(axis=0)
     mixing = centred.T @ components / m
 
@@ -94,28 +110,30 @@ def independent_groups(rows: Array, resolution: float) -> tuple[list[list[Group]
         axes, lengths, _ = np.linalg.svd(components[:, members] @ mixing[:, members].T, full_matrices=False)
         return Group(members, (axes * lengths)[:, : len(members)])
 
-    return [[group(members) for members in way] for way in _ways(components) if len(way) > 1], rest
+    quadrics = [group(members) for members in _quadrics(components)]
+    return Hierarchy(quadrics, list(_joins(components, quadrics, group)), rest)
 
 
-def _ways(components: Array) -> list[list[tuple[int, ...]]]:
-    groups = _quadrics(components)
-    explained = {members: _explained(components, members) for members in groups}
-    ways: list[list[tuple[int, ...]]] = []
-    for share in DEPENDENCE:
-        while len(groups) > 1:
-            pairs = [(one, other) for one in groups for other in groups if one != other]
-            strength = [explained[one][list(other)].max() for one, other in pairs]
-            if max(strength) <= share:
-                break
-            joined = pairs[int(np.argmax(strength))]
-            groups = [members for members in groups if members not in joined]
-            groups.append(tuple(sorted(joined[0] + joined[1])))
-            explained[groups[-1]] = _explained(components, groups[-1])
-        if max(map(len, groups)) > MOST_MEMBERS:
-            break
-        if not ways or ways[-1] != groups:
-            ways.append(list(groups))
-    return ways
+def _joins(
+    components: Array, groups: list[Group], joined: Callable[[tuple[int, ...]], Group]
+) -> Iterator[tuple[Group, Group, Group]]:
+    """Joins the most dependent pair until no group explains another; groups of `MOST_MEMBERS` are not joined."""
+    left = {group.members: group for group in groups}
+    explained = {members: _explained(components, members) for members in left}
+    while True:
+        strength = {
+            (one, other): explained[one][list(other)].max()
+            for one in left
+            for other in left
+            if one != other and len(one) + len(other) <= MOST_MEMBERS
+        }
+        if not strength or max(strength.values()) <= DEPENDENCE:
+            return
+        one, other = max(strength, key=lambda pair: strength[pair])
+        both = joined(tuple(sorted(one + other)))
+        explained[both.members] = _explained(components, both.members)
+        yield left.pop(one), left.pop(other), both
+        left[both.members] = both
 
 
 def _quadrics(components: Array) -> list[tuple[int, ...]]:

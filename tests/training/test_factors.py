@@ -1,0 +1,154 @@
+"""Directions that vary independently are found and laid out by themselves; what belongs together stays together."""
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from lwgan_dist.data.manifolds import random_rotation, s_curve
+from lwgan_dist.data.population import CHARTS, CLOSED
+from lwgan_dist.data.standardize import Standardizer
+from lwgan_dist.training.embedding import geodesic_start, needed
+from lwgan_dist.training.factors import MOST_COMPONENTS, MOST_MEMBERS, independent_groups
+
+RESOLUTION = 0.08
+FACTORS = {factor.name: factor for factor in (*CHARTS, *CLOSED)}
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def product(*names, n=1500, columns=None, noise=0.0, seed=0):
+    """Rows of a product of factors, turned into columns at random, in units of their scale; and its dimension."""
+    rows = np.hstack([FACTORS[name].draw(rng(seed + k), n) for k, name in enumerate(names)])
+    if columns:
+        rows = np.pad(rows, ((0, 0), (0, columns - rows.shape[1]))) @ random_rotation(columns, rng(seed))
+    rows = rows + noise * rng(seed + 50).standard_normal(rows.shape)
+    return np.asarray(Standardizer.fit(rows, "global").apply(rows)), sum(FACTORS[name].dim for name in names)
+
+
+def spans(groups, owners):
+    """Which factors the groups' rows are functions of, each as a set: explained by more than a tenth."""
+    found = []
+    for group in groups:
+        shares = []
+        for columns in owners:
+            fitted = columns @ np.linalg.lstsq(columns, group.rows, rcond=None)[0]
+            shares.append(np.square(fitted).sum() / np.square(group.rows).sum())
+        found.append(frozenset(np.flatnonzero(np.array(shares) > 0.1).tolist()))
+    return found
+
+
+# groups ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("circle", "sphere of 3"),
+        ("trefoil", "sphere of 4"),
+        ("spiral", "torus", "Gauss of 2"),
+        ("S", "helix", "circle", "interval"),
+    ],
+)
+def test_the_factors_of_a_turned_product_are_found(names):
+    drawn = [FACTORS[name].draw(rng(k), 1500) for k, name in enumerate(names)]
+    drawn = [columns - columns.mean(axis=0) for columns in drawn]
+    rows, _ = product(*names, columns=20)
+    ways, rest = independent_groups(rows, RESOLUTION)
+    assert rest < 1e-20
+    curved = {k for k, name in enumerate(names) if FACTORS[name].columns > FACTORS[name].dim}
+    assert any(
+        all(len(span) == 1 for span in spans(way, drawn))
+        and all(sum(k in span for span in spans(way, drawn)) == 1 for k in curved)
+        for way in ways
+    )
+
+
+def test_groups_hold_the_variance_of_the_rows():
+    rows, _ = product("circle", "spiral", "Gauss of 1", columns=8, noise=0.02)
+    ways, rest = independent_groups(rows, RESOLUTION)
+    assert rest > 0
+    for way in ways:
+        members = sorted(member for group in way for member in group.members)
+        assert members == list(range(5))
+        held = sum(group.rows.var(axis=0).sum() for group in way)
+        assert held + rest == pytest.approx(rows.var(axis=0).sum(), rel=1e-9)
+
+
+def test_a_product_in_one_group_has_no_way_to_be_split():
+    """A sphere: every coordinate is a function of the others."""
+    rows, _ = product("sphere of 2")
+    assert independent_groups(rows, RESOLUTION)[0] == []
+    split, _ = product("sphere of 2", "interval")
+    assert independent_groups(split, RESOLUTION)[0] != []  # control
+
+
+def test_too_few_or_too_many_directions_are_left_alone():
+    line = np.linspace(-1, 1, 200)[:, None] * [1.0, 0.0, 0.0]
+    assert independent_groups(line, RESOLUTION)[0] == []
+    many = rng().standard_normal((400, MOST_COMPONENTS + 1))
+    assert independent_groups(many, RESOLUTION)[0] == []
+    assert independent_groups(many[:, :-1], RESOLUTION)[0] != []  # control
+    assert independent_groups(many[:40, :5], RESOLUTION)[0] == []
+
+
+def test_no_group_is_larger_than_can_be_looked_at():
+    rows = rng().standard_normal((600, 1)) ** 2 * np.ones((1, 14)) + 0.3 * rng(1).standard_normal((600, 14))
+    ways, _ = independent_groups(rows, 0.01)
+    assert all(len(group.members) <= MOST_MEMBERS for way in ways for group in way)
+
+
+# the start ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "noise"),
+    [
+        (("circle", "sphere of 3"), 0.0),
+        (("spiral", "Gauss of 4", "ball of 3"), 0.02),
+        (("flat torus", "Gauss of 4", "helix"), 0.05),
+        (("trefoil", "Gauss of 2", "sphere of 3"), 0.02),
+    ],
+)
+def test_a_product_of_many_dimensions_needs_its_dimension(names, noise):
+    rows, dim = product(*names, columns=20, noise=noise)
+    found = geodesic_start(rows, 12, 10, RESOLUTION)
+    assert needed(found.decodability, RESOLUTION) == dim
+    assert found.tear.groups > 1
+    assert found.codes.shape == (1500, 12)
+    without = geodesic_start(rows, 12, 10, RESOLUTION, tear=False)
+    assert needed(without.decodability, RESOLUTION) > dim  # control: Isomap
+
+
+def test_what_coordinates_lay_out_together_stays_together():
+    """In few dimensions nothing is won by groups, so the codes are Isomap's."""
+    rows = np.asarray(Standardizer.fit(s_curve(rng(), 800, 2), "global").apply(s_curve(rng(), 800, 2)))
+    found = geodesic_start(rows, 3, 10, RESOLUTION)
+    assert found.tear.groups == 1
+    np.testing.assert_array_equal(found.codes, geodesic_start(rows, 3, 10, RESOLUTION, tear=False).codes)
+
+
+def test_directions_that_depend_on_each_other_are_not_taken_apart():
+    """A Gaussian on a bent graph: the third column is a function of the first two."""
+    flat = rng().standard_normal((1000, 2))
+    rows = np.column_stack([flat, np.cos(2.0 * flat.sum(axis=1))])
+    found = geodesic_start(np.asarray(Standardizer.fit(rows, "global").apply(rows)), 3, 10, RESOLUTION)
+    assert needed(found.decodability, RESOLUTION) == 2
+
+
+@pytest.mark.parametrize("change", ["threads", "unit"])
+def test_nothing_else_matters(change):
+    rows, _ = product("circle", "Gauss of 2", "S", n=500)
+    found = geodesic_start(rows, 6, 10, RESOLUTION)
+    assert found.tear.groups > 1
+    with threadpool_limits(2 if change == "threads" else 1):
+        other = geodesic_start(rows * (2.0**30 if change == "unit" else 1.0), 6, 10, RESOLUTION)
+    np.testing.assert_array_equal(found.codes, other.codes)
+    assert found.tear == other.tear
+
+
+def test_needed_allows_twice_the_squared_resolution():
+    curve = np.array([1.0, 0.5, 0.1 + 1.9 * RESOLUTION**2, 0.1])
+    assert needed(curve, RESOLUTION) == 3
+    assert needed(curve, 0.9 * RESOLUTION) == 4
