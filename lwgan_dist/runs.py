@@ -575,7 +575,7 @@ def _passed(state: TrainingState, iteration: int) -> bool:
 
 def _tear(state: TrainingState) -> TearSummary | None:
     start = state.meta["start"]
-    return start and TearSummary(**{name: start[name] for name in TearSummary.model_fields})
+    return start and TearSummary(**{name: start[name] for name in TearSummary.model_fields if name in start})
 
 
 def _components(state: TrainingState) -> ScoreTables:

@@ -47,6 +47,9 @@ WIDEST_GRAPH = 4
 NO_DISTANCE = 1e-12
 """Of rows that are equal, along some directions or in all: an edge of length 0 would be none."""
 
+SAME = 9
+"""Decimals to which rows are compared along some of their directions."""
+
 DECODING_NEIGHBOURS = 5
 """Nearest rows in code space whose mean decodes a row."""
 
@@ -63,6 +66,13 @@ CLEARLY = 0.5
 
 MORE = 2
 """Coordinates beyond those wanted: what is closed at the last rank is seen by what further ones would decode."""
+
+NEARLY = 0.58
+"""Pieces are complete if no further coordinate leaves less than this share of their error."""
+
+WORTHWHILE = 1.25
+"""A gap is looked at where coordinates leave at least this many times the smallest error: in noise of many dimensions,
+where hardly anything is decoded, the best of many cuts closes small gaps by chance."""
 
 MOST_RANK_CUT_TWICE = 4
 """Up to this rank two cuts are tried where one leaves a gap."""
@@ -189,7 +199,15 @@ def _laid_apart(rows: Array, together: _Laid, latent_dim: int, neighbors: int, r
     """Coordinates of groups of directions; groups are joined where that needs fewer coordinates."""
 
     def laid(group: Group) -> _Laid:
-        return _laid_together(group.rows, len(group.members), neighbors, resolution, tear=True)
+        if len(group.members) == 1:  # a line is laid out already
+            return _Laid(group.rows, together.graph, np.zeros(1), Tear(), np.zeros(len(rows), dtype=bool))
+        # rows that are equal along these directions would decode each other, whatever the coordinates
+        _, first, again = np.unique(group.rows.round(SAME), axis=0, return_index=True, return_inverse=True)
+        if len(first) <= FEWEST_ROWS:
+            flat = np.append(group.rows.var(axis=0)[::-1].cumsum()[::-1][1:], 0.0)
+            return _Laid(group.rows, together.graph, flat, Tear(), np.zeros(len(rows), dtype=bool))
+        one = _laid_together(group.rows[first], len(group.members), neighbors, resolution, tear=True)
+        return replace(one, coordinates=one.coordinates[again], at_tear=one.at_tear[again])
 
     def joined(groups: list[tuple[Group, _Laid]], rest: float = 0.0) -> _Laid:
         most = sum(len(group.members) for group, _ in groups)
@@ -217,14 +235,11 @@ def _finds_more(one: _Laid, other: _Laid, resolution: float) -> bool:
 
 
 def _laid_together(rows: Array, latent_dim: int, neighbors: int, resolution: float, *, tear: bool) -> _Laid:
-    nobody = np.zeros(len(rows), dtype=bool)
-    if rows.shape[1] == 1:  # a line is laid out already
-        return _Laid(rows, csr_array((len(rows), len(rows))), np.zeros(1), Tear(), nobody)
     graph = neighbour_graph(rows, neighbors)
     squared = shortest_path(graph, directed=False) ** 2
     isomap = scaled(squared, latent_dim + MORE)
     curve = _decodability_by_rank(isomap, rows)
-    untorn = _Laid(isomap, graph, curve, Tear(), nobody)
+    untorn = _Laid(isomap, graph, curve, Tear(), np.zeros(len(rows), dtype=bool))
     torn = _torn(untorn, squared, rows, resolution, latent_dim) if tear and len(rows) > FEWEST_ROWS else None
     return (torn or untorn).first(latent_dim)
 
@@ -305,8 +320,9 @@ def _side_by_side(
         coordinates[stray] = coordinates[member[nearest.ravel()]]
     most = max(tears, key=lambda found: found.share)
     share = float(np.average([found.share for found in tears], weights=edges))
+    groups = max(found.groups for found in tears)
     started = _embedding(original, coordinates, latent_dim, curve / len(member))
-    return replace(started, tear=replace(most, share=share), at_tear=at_tear, reach=reach)
+    return replace(started, tear=replace(most, share=share, groups=groups), at_tear=at_tear, reach=reach)
 
 
 def _embedding(
@@ -345,7 +361,7 @@ def _torn(untorn: _Laid, squared: Array, rows: Array, resolution: float, most: i
     isomap, curve = untorn.coordinates, untorn.decodability
     for rank in range(1, min(most, len(curve) - 1) + 1):
         gap = curve[rank - 1] - curve.min()
-        if gap <= resolution**2:
+        if gap <= resolution**2 or curve[rank - 1] < WORTHWHILE * curve.min():
             continue
         for cuts, share in CLOSED.items():
             if cuts > 1 and rank > MOST_RANK_CUT_TWICE:
@@ -363,6 +379,9 @@ def _torn(untorn: _Laid, squared: Array, rows: Array, resolution: float, most: i
             at_tear[i[torn]] = True
             coordinates = _extended(coordinates, rows, isomap.shape[1])
             known = _decodability_by_rank(coordinates, rows)
+            # across two clumps halves close nearly all of the gap, and yet a further coordinate decodes the clumps
+            if not torn.any() or known.min() < min(NEARLY * known[rank - 1], known[rank - 1] - 2.0 * resolution**2):
+                continue
             known[rank:] = known[rank - 1]  # that this rank is enough has just been decided
             tear = Tear(len(np.unique(piece)), rank, float(torn.mean()))
             return _Laid(coordinates, untorn.graph, known, tear, at_tear)

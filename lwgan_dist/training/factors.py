@@ -40,6 +40,9 @@ QUADRIC = 0.5
 QUADRIC_WEIGHT = 0.3
 """.. those of them whose weight, in standard deviations, is above this."""
 
+ROUNDING = 1e-6
+"""Standard deviation, of columns of the order of 1, that is no variation."""
+
 COLLINEAR = 0.15
 """Singular values of squares below this part of the largest are relations among the others, not data."""
 
@@ -104,7 +107,7 @@ def independent_groups(rows: Array, resolution: float) -> Hierarchy:
     if not np.isfinite(components).all():
         return Hierarchy([], [], rest)
     components /= components.std(axis=0)
-    mixing = centred.T @ components / m
+    mixing = (left[:, :count] * sizes[:count]).T @ components / m  # along the principal axes, so in few columns
 
     def group(members: tuple[int, ...]) -> Group:
         axes, lengths, _ = np.linalg.svd(components[:, members] @ mixing[:, members].T, full_matrices=False)
@@ -142,7 +145,7 @@ def _quadrics(components: Array) -> list[tuple[int, ...]]:
     Predicting one from another hardly sees a sphere of many dimensions; all others together explain a square wholly.
     """
     squares = components**2 - (components**2).mean(axis=0)
-    squares /= squares.std(axis=0)
+    squares = squares / np.where(_varies(components**2), squares.std(axis=0), np.inf)  # 0 where it is rounding
     linked = np.eye(squares.shape[1])
     for k in range(len(linked)):
         others = np.delete(np.arange(len(linked)), k)
@@ -159,6 +162,12 @@ def _explained(components: Array, members: tuple[int, ...]) -> Array:
     near = index.kneighbors(return_distance=False)
     shares = np.zeros(components.shape[1])
     for targets in (components, components**2):
-        missed = np.square(targets - targets[near].mean(axis=1)).mean(axis=0) / targets.var(axis=0)
-        shares = np.maximum(shares, 1.0 - missed / (1.0 + 1.0 / PREDICTING_NEIGHBOURS))
+        missed = np.square(targets - targets[near].mean(axis=1)).mean(axis=0)
+        told = 1.0 - missed / np.where(_varies(targets), targets.var(axis=0), 1.0) / (1.0 + 1.0 / PREDICTING_NEIGHBOURS)
+        shares = np.maximum(shares, np.where(_varies(targets), told, 0.0))
     return shares
+
+
+def _varies(targets: Array) -> NDArray[np.bool_]:
+    """Whether columns, of the order of 1, vary by more than rounding: the square of a column of -1 and 1 does not."""
+    return np.asarray(targets.std(axis=0) > ROUNDING)

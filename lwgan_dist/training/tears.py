@@ -57,7 +57,7 @@ def pieces_side_by_side(squared: Array, coordinates: Array, across: tuple[int, .
     Args:
         squared: squared geodesic distances, shape (m, m).
         coordinates: of the rows, shape (m, c).
-        across: which of them are cut; at least one of the others remains, and at most 2^rank pieces arise.
+        across: which of them are cut.
         rank: number of coordinates wanted.
 
     Returns:

@@ -242,6 +242,7 @@ class Trainer:
             except (
                 ArithmeticError,
                 ValueError,
+                IndexError,
                 np.linalg.LinAlgError,
             ) as error:  # said here; the others learn of it by the NaN
                 logger.error("the geodesic coordinates cannot be computed: %s", error)
@@ -414,12 +415,13 @@ def _packed(embedding: Embedding) -> NDArray[np.float64]:
 def _unpacked(rows: NDArray[Any], table: NDArray[np.float64]) -> Embedding:
     m, q = len(rows), table.shape[1] - 2
     pieces, rank, share = table[m + 2, :3]
+    groups = table[m + 3, 0] if len(table) > m + 3 else 1  # one row less in checkpoints of earlier versions
     return Embedding(
         rows=rows,
         codes=table[:m, :q],
         weights=table[m, :q],
         decodability=table[m + 1, :q],
-        tear=Tear(int(pieces), int(rank), float(share), int(table[m + 3, 0])),
+        tear=Tear(int(pieces), int(rank), float(share), int(groups)),
         at_tear=table[:m, q] > 0,
         reach=table[:m, q + 1],
     )

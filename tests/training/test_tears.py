@@ -85,21 +85,20 @@ def test_what_has_a_chart_is_left_whole(name):
     np.testing.assert_array_equal(whole.codes, start(name, tear=False).codes)
 
 
-@pytest.mark.parametrize("name", ["torus", "sphere"])
+@pytest.mark.parametrize("name", ["torus", "sphere", "flat torus"])
 def test_a_missing_dimension_is_not_had_by_tearing(name):
-    """With two coordinates a torn surface could only be accepted at rank 1, where a tear closes some of the gap."""
-    found = geodesic_start(start(name).rows, 2, 10, RESOLUTION)
+    """With one coordinate a surface could only be accepted at rank 1, where pieces close some of the gap."""
+    found = geodesic_start(start(name).rows, 1, 10, RESOLUTION)
     assert found.tear == Tear()
     assert found.decodability[0] > 10 * RESOLUTION**2
-    assert start(name).decodability[0] > 10 * RESOLUTION**2
-    line = geodesic_start(circle(300), 2, 10, RESOLUTION)
-    assert line.tear.rank == 1  # control: two coordinates are enough to see that a curve is closed
 
 
-def test_with_one_coordinate_nothing_is_torn():
-    found = geodesic_start(circle(200), 1, 10, RESOLUTION)
-    assert found.tear == Tear()
-    assert found.codes.shape == (200, 1)
+@pytest.mark.parametrize(("name", "rank"), [("even circle", 1), ("sphere", 2), ("torus", 2)])
+def test_what_closes_at_the_last_rank_wanted_is_torn(name, rank):
+    found = geodesic_start(start(name).rows, rank, 10, RESOLUTION)
+    assert found.tear.rank == rank
+    assert found.codes.shape == (len(found.rows), rank)
+    np.testing.assert_allclose(np.abs(found.codes), np.abs(start(name).codes[:, :rank]))  # up to a reflection
 
 
 @pytest.mark.parametrize(("width", "resolution", "rank"), [(0.06, 0.08, 0), (0.06, 0.01, 1), (0.08, 0.08, 1)])
@@ -120,7 +119,7 @@ def test_neighbours_whose_codes_lie_apart_are_at_the_tear(name):
     assert apart.any()
     assert found.at_tear[i[apart]].all()
     assert found.at_tear[j[apart]].all()
-    assert found.at_tear.mean() < 0.3
+    assert found.at_tear.mean() < 0.5  # the rows within one edge of a cut
     kept = start(name, tear=False).codes[:, :dim]
     assert not (np.linalg.norm(kept[i] - kept[j], axis=1) > 2.0).any()  # control: Isomap folds, and tears nothing
 
