@@ -380,7 +380,7 @@ def _torn(untorn: _Laid, squared: Array, rows: Array, resolution: float, most: i
             coordinates = _extended(coordinates, rows, isomap.shape[1])
             known = _decodability_by_rank(coordinates, rows)
             # across two clumps halves close nearly all of the gap, and yet a further coordinate decodes the clumps
-            if not torn.any() or known.min() < min(NEARLY * known[rank - 1], known[rank - 1] - 2.0 * resolution**2):
+            if not torn.any() or known.min() < min(NEARLY * known[rank - 1], known[rank - 1] - 4.0 * resolution**2):
                 continue
             known[rank:] = known[rank - 1]  # that this rank is enough has just been decided
             tear = Tear(len(np.unique(piece)), rank, float(torn.mean()))
