@@ -91,16 +91,19 @@ def _nearest_neighbour_graph(skdim_id: Any, rows: Rows, seed: int) -> Any:
     return skdim_id.KNN(k=5, ps=sizes, M=10, gamma=1, random_state=seed).fit(rows).dimension_
 
 
-def _isomap(_: Any, rows: Rows, seed: int) -> float:
+def _some(rows: Rows, count: int, seed: int, purpose: str) -> NDArray[np.int64]:
+    """Which rows to lay out, at most ``count``."""
     if len(rows) <= ISOMAP_NEIGHBOURS:
         raise ValueError(f"needs more than {ISOMAP_NEIGHBOURS} rows")
-    some = seeding.generator(seed, "classical/isomap").permutation(len(rows))[:ISOMAP_ROWS]
-    return isomap_residual(rows, np.sort(some))
+    return np.sort(seeding.generator(seed, purpose).permutation(len(rows))[:count])
+
+
+def _isomap(_: Any, rows: Rows, seed: int) -> float:
+    return isomap_residual(rows, _some(rows, ISOMAP_ROWS, seed, "classical/isomap"))
 
 
 def _start(_: Any, rows: Rows, seed: int) -> float:
-    some = seeding.generator(seed, "classical/start").permutation(len(rows))[:START_ROWS]
-    return start_alone(rows[np.sort(some)])
+    return start_alone(rows[_some(rows, START_ROWS, seed, "classical/start")])
 
 
 def _after_pca(name: str) -> ClassicalEstimator:

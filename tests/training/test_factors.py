@@ -170,6 +170,14 @@ def test_rows_that_are_equal_along_a_group_of_directions_are_no_obstacle():
     assert np.isfinite(found.decodability).all()
 
 
+@pytest.mark.parametrize("levels", [2, 7])
+def test_a_lattice_keeps_its_dimension(levels):
+    """Rows that are equal along some directions would decode each other; squares of -1 and 1 are constant."""
+    dim = 7 if levels == 2 else 3
+    grid = np.stack(np.meshgrid(*[np.linspace(-1.0, 1.0, levels)] * dim), axis=-1).reshape(-1, dim)
+    assert needed(geodesic_start(grid, dim, 10, RESOLUTION).decodability, RESOLUTION) == dim
+
+
 def test_needed_allows_twice_the_squared_resolution():
     curve = np.array([1.0, 0.5, 0.1 + 1.9 * RESOLUTION**2, 0.1])
     assert needed(curve, RESOLUTION) == 3

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from lwgan_dist.data.manifolds import ball, s_curve, swiss_roll, swissroll_curve
 from lwgan_dist.data.population import CLOSED
-from lwgan_dist.training.embedding import Tear, geodesic_start, neighbour_graph
+from lwgan_dist.training.embedding import Tear, distinct, geodesic_start, needed, neighbour_graph
 from lwgan_dist.training.tears import STRETCH, pieces_side_by_side, scaled, stretched, ways_to_cut
 
 RESOLUTION = 0.08
@@ -91,6 +91,33 @@ def test_a_missing_dimension_is_not_had_by_tearing(name):
     found = geodesic_start(start(name).rows, 1, 10, RESOLUTION)
     assert found.tear == Tear()
     assert found.decodability[0] > 10 * RESOLUTION**2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_clumps_are_no_closed_manifold(seed):
+    """Halves would be the clumps, each with a thickness that counts."""
+    thin = rng(seed + 9).choice([-1.0, 1.0], 1200) + 0.3 * rng(seed + 20).normal(size=1200)
+    rows = np.column_stack([rng(seed).normal(size=1200), thin])
+    found = geodesic_start(rows, 2, 10, RESOLUTION)
+    assert found.tear.rank != 1
+    assert needed(found.decodability, RESOLUTION) == 2
+
+
+@pytest.mark.parametrize(("columns", "latent_dim"), [(30, 5), (30, 10), (60, 10)])
+def test_noise_of_many_dimensions_is_not_torn(columns, latent_dim):
+    """Hardly anything of it is decoded, and the best of many cuts closes small gaps by chance."""
+    found = geodesic_start(rng().normal(size=(400, columns)), latent_dim, 10, RESOLUTION)
+    assert found.tear == Tear()
+    assert needed(found.decodability, RESOLUTION) == latent_dim
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_one_column_is_laid_out(parts):
+    rows = np.concatenate([60.0 * part + rng(part).normal(size=(200, 1)) for part in range(parts)])
+    found = geodesic_start(distinct(rows), 1, 10, RESOLUTION)
+    assert abs(spearmanr(found.codes[:200, 0], found.rows[:200, 0])[0]) > 0.999
+    assert found.tear == Tear()
+    assert (found.reach > 0).all()
 
 
 @pytest.mark.parametrize(("name", "rank"), [("even circle", 1), ("sphere", 2), ("torus", 2)])
