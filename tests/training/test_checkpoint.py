@@ -10,6 +10,8 @@ import torch
 from pyarrow import fs
 from tiny import FAST, make_trainer
 
+from lwgan_dist.results import TearSummary
+from lwgan_dist.runs import _tear as tear_of_state
 from lwgan_dist.storage import TEMPORARY, Folder
 from lwgan_dist.training.checkpoint import Checkpoints
 from lwgan_dist.training.trainer import TrainingState
@@ -111,6 +113,28 @@ def test_a_resumed_trainer_takes_the_same_steps(tmp_path):
     assert all(torch.equal(ours.tensors[name], theirs.tensors[name]) for name in theirs.tensors)
     assert ours.meta["losses"] == theirs.meta["losses"]
     assert ours.meta["components"] == theirs.meta["components"]
+
+
+@pytest.mark.parametrize("iteration", [4, 14])
+def test_a_checkpoint_of_an_earlier_version_is_gone_on_from(iteration):
+    """Its table of the start has one row less, its account of the tear a method and neither pieces nor groups."""
+    first, second, straight = (make_trainer(FAST) for _ in range(3))
+    for progress in first.run():
+        if progress.iteration == iteration:
+            break
+    state = first.state()
+    if "embedding/table" in state.tensors:
+        state.tensors["embedding/table"] = state.tensors["embedding/table"][:-1]
+    else:
+        del state.meta["start"]["pieces"], state.meta["start"]["groups"]
+        state.meta["start"]["method"] = "none"
+    second.load(state)
+    for trainer in (second, straight):
+        for _ in trainer.run():
+            pass
+    ours, theirs = second.state(), straight.state()
+    assert all(torch.equal(ours.tensors[name], theirs.tensors[name]) for name in theirs.tensors)
+    assert tear_of_state(ours) == TearSummary(pieces=1, rank=0, share=0.0, groups=1)
 
 
 def test_every_break_point_resumes_to_the_same_state(tmp_path):
