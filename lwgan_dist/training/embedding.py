@@ -11,8 +11,8 @@ from coordinates t is measured without a network:
 
 Isomap's coordinates have e_1 >= e_2 >= .. by rank; e_min is the smallest. At a rank where e_r - e_min is above the
 square of the resolution, something is missing: a dimension, or a chart. Pieces of the rows, laid side by side, that
-close more than `CLOSED` of this gap at the same rank show that it was the chart; the smallest such rank is taken. A
-missing dimension cannot be had by cutting.
+close more than `CLOSED` of this gap at the same rank show that it was the chart, unless a further coordinate decodes
+much of what they leave: then they are clumps. The smallest such rank is taken.
 
 Directions that vary independently of each other are also laid out group by group, each group by the same criterion
 (`lwgan_dist.training.factors`): e is then a sum over the groups. That is taken where it needs fewer coordinates.
@@ -105,8 +105,8 @@ class Embedding:
         weights: shape (q,), likewise.
         decodability: e of the first r coordinates, in units of the rows' squared scale, by rank, shape (q,).
         tear: what was torn.
-        at_tear: which rows are ends of torn edges, shape (m,).
-        reach: distance of each row to its farthest neighbour in the graph, shape (m,).
+        at_tear: which rows are ends of torn edges, in the graph of any group of directions, shape (m,).
+        reach: distance of each row to its farthest neighbour in the graph of all directions, shape (m,).
     """
 
     rows: Array
@@ -127,7 +127,7 @@ def geodesic_start(rows: Array, latent_dim: int, neighbors: int, resolution: flo
     """Coordinates of the rows, each brought to a normal distribution by its ranks.
 
     With t_ik the k-th coordinate of row i: code_ik = Phi^-1((rank of t_ik among t_1k .. t_mk - 1/2) / m). Without a
-    tear the coordinates are Isomap's. The neighbourhood is the smallest of ``neighbors`` times 1, 1.5, 2, .. 4 that
+    tear, and unless groups of directions need fewer, the coordinates are Isomap's. The neighbourhood is the smallest of ``neighbors`` times 1, 1.5, 2, .. 4 that
     connects the rows; where none does, the minimum spanning tree joins stray rows. Parts of the rows that lie apart
     (`lwgan_dist.data.parts`) are laid side by side. One thread, so that the codes do not depend on how many there are.
     Time grows with m^3, memory with m^2.
