@@ -59,7 +59,7 @@ class FittedModel:
     def at_tear(self, rows: Array) -> NDArray[np.bool_]:
         """Which rows lie where closed data were torn open, shape (n,): codes of neighbours may lie far apart there.
 
-        A row does if it is nearer to a training row at the tear than that one's farthest neighbour among all rows. Where
+        A row does if it is nearer to a training row at the tear than that one's farthest neighbour in the graph. Where
         groups of directions were laid out by themselves, the tear of any of them counts; in many directions neighbours
         are far, so more rows are flagged than lie at a tear.
 

@@ -127,10 +127,10 @@ def geodesic_start(rows: Array, latent_dim: int, neighbors: int, resolution: flo
     """Coordinates of the rows, each brought to a normal distribution by its ranks.
 
     With t_ik the k-th coordinate of row i: code_ik = Phi^-1((rank of t_ik among t_1k .. t_mk - 1/2) / m). Without a
-    tear, and unless groups of directions need fewer, the coordinates are Isomap's. The neighbourhood is the smallest of ``neighbors`` times 1, 1.5, 2, .. 4 that
-    connects the rows; where none does, the minimum spanning tree joins stray rows. Parts of the rows that lie apart
-    (`lwgan_dist.data.parts`) are laid side by side. One thread, so that the codes do not depend on how many there are.
-    Time grows with m^3, memory with m^2.
+    tear, and unless groups of directions need fewer, the coordinates are Isomap's. The neighbourhood is the smallest of
+    ``neighbors`` times 1, 1.5, 2, .. 4 that connects the rows; where none does, the minimum spanning tree joins stray
+    rows. Parts of the rows that lie apart (`lwgan_dist.data.parts`) are laid side by side. One thread, so that the
+    codes do not depend on how many there are. Time grows with m^3, memory with m^2.
 
     Args:
         rows: shape (m, p), finite and `distinct`.
