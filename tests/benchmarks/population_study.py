@@ -24,8 +24,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy.stats import binomtest
 
+from lwgan_dist.config import PopulationData
 from lwgan_dist.configfile import read_config
-from lwgan_dist.data.population import DEVELOPMENT_END, report_members
+from lwgan_dist.data.population import DEVELOPMENT_END, Member, member, report_members
 from lwgan_dist.results import RANK_SET_FACTOR, other_dimension, rank_set, resolved_ranks
 from lwgan_dist.seeding import generator
 from lwgan_dist.storage import Folder
@@ -89,6 +90,12 @@ def draws(members: Iterable[int]) -> list[dict]:
     return found
 
 
+def member_of(draw: dict) -> Member:
+    """The manifold of a draw."""
+    told = {name: draw[name] for name in ("population", "topology", "dim", "ambient_dim")}
+    return member(PopulationData.model_validate(told))
+
+
 def reported() -> list[dict]:
     """The draws of the table, in a random order, so that a study that was cut off is a random part of it."""
     blocks = (BLOCKS_SEEN + BLOCKS) * len(STRATA)
@@ -147,6 +154,7 @@ MARGINALS: dict[str, Callable[[dict], str]] = {
     "topology": lambda draw: draw["topology"],
     "noise": lambda draw: f"{draw['noise']:g}",
     "columns": lambda draw: draw["columns"],
+    "bending": lambda draw: member_of(draw).bending,
 }
 
 
