@@ -15,6 +15,7 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.stats import chi2
 from sklearn.neighbors import NearestNeighbors
 
+from lwgan_dist.config import FastSchedule
 from lwgan_dist.training.embedding import START_RESOLUTION, distinct, geodesic_start, needed, neighbour_graph
 from lwgan_dist.training.tears import scaled
 
@@ -37,8 +38,8 @@ GRIDE_SCALE = 64
 
 ISOMAP_ROWS, ISOMAP_NEIGHBOURS, ISOMAP_RANKS, ISOMAP_PENALTY = 800, 10, 12, 0.005
 
-START_ROWS = 1_500
-"""Rows from which an LWGAN starts, by default."""
+START_ROWS, START_NEIGHBOURS = FastSchedule().embedding_rows, FastSchedule().embedding_neighbors
+"""Rows from which an LWGAN starts, by default, and their neighbours in the graph."""
 
 
 def abide(rows: Array) -> float:
@@ -134,7 +135,7 @@ def start_alone(rows: Array) -> float:
         rows: distinct, shape (n, p).
     """
     ranks = min(ISOMAP_RANKS, rows.shape[1])
-    start = geodesic_start(distinct(rows), ranks, ISOMAP_NEIGHBOURS, START_RESOLUTION)
+    start = geodesic_start(distinct(rows), ranks, START_NEIGHBOURS, START_RESOLUTION)
     return float(needed(start.decodability, START_RESOLUTION))
 
 

@@ -155,10 +155,10 @@ def geodesic_start(rows: Array, latent_dim: int, neighbors: int, resolution: flo
     rows /= np.abs(rows).max()
     with threadpool_limits(1):
         rows = np.asarray(Standardizer.fit(rows, "global").apply(rows))
-        parts = parts_of(rows)
-        pieces = [np.flatnonzero(parts == part) for part in range(parts.max() + 1)]
-        if len(pieces) > 1:
-            return _side_by_side(original, rows, pieces, latent_dim, neighbors, resolution, tear=tear)
+        part = parts_of(rows)
+        members = [np.flatnonzero(part == k) for k in range(part.max() + 1)]
+        if len(members) > 1:
+            return _side_by_side(original, rows, members, latent_dim, neighbors, resolution, tear=tear)
         laid = _laid(rows, latent_dim, neighbors, resolution, tear=tear)
         return _embedding(original, laid.coordinates, latent_dim, laid.decodability, laid=laid)
 
@@ -288,7 +288,7 @@ def _joined(
 
 
 def _side_by_side(
-    original: Array, rows: Array, pieces: list[NDArray[np.int64]], latent_dim: int, neighbors: int, resolution: float,
+    original: Array, rows: Array, parts: list[NDArray[np.int64]], latent_dim: int, neighbors: int, resolution: float,
     *, tear: bool,
 ) -> Embedding:  # fmt: skip
     """Coordinates of rows that fall apart: those of each part, in its own scale, one beside the other along the first.
@@ -299,21 +299,21 @@ def _side_by_side(
     coordinates = np.zeros((len(rows), latent_dim))
     at_tear, reach = np.zeros(len(rows), dtype=bool), np.zeros(len(rows))
     tears, edges, curve = [], [], np.zeros(latent_dim)
-    for number, piece in enumerate(pieces):
-        own = Standardizer.fit(rows[piece], "global")
-        scaled_rows = np.asarray(own.apply(rows[piece]))
+    for number, part in enumerate(parts):
+        own = Standardizer.fit(rows[part], "global")
+        scaled_rows = np.asarray(own.apply(rows[part]))
         laid = _laid(scaled_rows, latent_dim, neighbors, resolution, tear=tear)
         there = laid.coordinates.shape[1]
         known = laid.decodability  # in the scale of the part, as it is judged
-        curve[:there] += len(piece) * known
-        curve[there:] += len(piece) * known[-1]
+        curve[:there] += len(part) * known
+        curve[there:] += len(part) * known[-1]
         half = np.abs(laid.coordinates[:, 0]).max() or 1.0
-        coordinates[piece, :there] = laid.coordinates / half
-        coordinates[piece, 0] += 3.0 * number
-        at_tear[piece], reach[piece] = laid.at_tear, _reach(original[piece], laid.graph)
+        coordinates[part, :there] = laid.coordinates / half
+        coordinates[part, 0] += 3.0 * number
+        at_tear[part], reach[part] = laid.at_tear, _reach(original[part], laid.graph)
         tears.append(laid.tear)
         edges.append(laid.graph.nnz)
-    member = np.concatenate(pieces)
+    member = np.concatenate(parts)
     stray = np.setdiff1d(np.arange(len(rows)), member)
     if len(stray):
         nearest = NearestNeighbors(n_neighbors=1).fit(rows[member]).kneighbors(rows[stray], return_distance=False)

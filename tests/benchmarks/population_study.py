@@ -36,11 +36,12 @@ from lwgan_dist.study.ledger import Ledger
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "tune_configs" / "study"
-DEVELOPMENT = range(100, 154)
+DEVELOPMENT = range(400, 454)
 """Members of the calibration, of which every second is taken: not looked at before it, and below the end of the
 development members."""
 assert DEVELOPMENT.stop <= DEVELOPMENT_END
-STRATA = list(itertools.product(["chart", "closed"], [(1, 3), (4, 6), (7, 10)], [0, 0.02, 0.05], ["d+1", 20, 100]))
+DIMENSIONS = [(1, 3), (4, 6), (7, 10)]
+STRATA = list(itertools.product(["chart", "closed"], DIMENSIONS, [0, 0.02, 0.05], ["d+1", 20, 100]))
 BLOCKS_SEEN, BLOCKS = 2, 2
 """Blocks that were looked at before the defaults were changed, and blocks of the table."""
 ESTIMATORS = [
@@ -60,7 +61,7 @@ ESTIMATORS = [
 HEAD = """# lwgan-dist study tune_configs/study/{name}.yaml
 #
 # {what}
-# Written by tests/benchmarks/population_study.py. Time: some 40 CPU seconds an LWGAN run.
+# Written by tests/benchmarks/population_study.py. Time: some 50 CPU seconds an LWGAN run.
 sizes: [2000]
 """
 REPORTED = f"""lwgan:
@@ -125,8 +126,10 @@ FACTORS = np.geomspace(1.0, 50.0, 400)
 LEVEL = 0.9
 
 
-def least_factors(study: Path) -> list[tuple[int, float]]:
-    """Truth and the least factor of a rank set that holds it (infinity for none), of every LWGAN run of a study."""
+def least_factors(study: Path) -> list[tuple[int, float, int]]:
+    """Of every LWGAN run of a study: truth, the least factor of a rank set that holds it (infinity for none), and the
+    size of the set in use.
+    """
     config = read_config(StudyConfig, str(study / "config.yaml"), ())
     precision = Folder.at(str(study)).read_json("env.json")["study"]["precision"]
     design = Design(config, precision)
@@ -138,13 +141,14 @@ def least_factors(study: Path) -> list[tuple[int, float]]:
         ranks = resolved_ranks(tables["train"], group.config.objective.mmd_weight, score)
         other = other_dimension(tables, score)
         covering = (f for f in FACTORS if group.intrinsic_dim in rank_set(ranks, score.resolution, other, f))
-        found.append((group.intrinsic_dim, next(covering, math.inf)))
+        size = len(rank_set(ranks, score.resolution, other))
+        found.append((group.intrinsic_dim, next(covering, math.inf), size))
     return found
 
 
 def calibrate(study: Path) -> None:
     """The factor by split conformal prediction: the ceil((m + 1) .9)-th smallest of the m least factors."""
-    factors = sorted(factor for _, factor in least_factors(study))
+    factors = sorted(factor for _, factor, _ in least_factors(study))
     count = math.ceil((len(factors) + 1) * LEVEL)
     print(f"{len(factors)} runs; factor {factors[count - 1]:.3f} (the {count}-th smallest); in use {RANK_SET_FACTOR}")
 
@@ -182,11 +186,20 @@ def report(study: Path, out: Path) -> None:
         ours, theirs = sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
         p = binomtest(ours, ours + theirs).pvalue if ours + theirs else 1.0
         lines.append(f"| {method} | {ours} | {theirs} | {p:.2g} |")
-    factors = least_factors(study)
-    covered = sum(factor <= RANK_SET_FACTOR for _, factor in factors)
-    low, high = binomtest(covered, len(factors)).proportion_ci(method="exact")
-    lines += ["", f"The rank set holds the truth in {covered} of {len(factors)} ({low:.2f} to {high:.2f})."]
+    lines += ["", *_rank_sets(least_factors(study))]
     (out / "tables.md").write_text("\n".join(lines) + "\n")
+
+
+def _rank_sets(found: list[tuple[int, float, int]]) -> list[str]:
+    """Coverage and mean size of the rank sets, by dimension."""
+    lines = ["| rank sets | hold the truth | mean size |", "|---|---|---|"]
+    for title, low, high in [("all", 1, 10), *((f"dimension {low}-{high}", low, high) for low, high in DIMENSIONS)]:
+        some = [(factor, size) for truth, factor, size in found if low <= truth <= high]
+        covered = sum(factor <= RANK_SET_FACTOR for factor, _ in some)
+        interval = binomtest(covered, len(some)).proportion_ci(method="exact")
+        size = np.mean([size for _, size in some])
+        lines.append(f"| {title} | {covered}/{len(some)} {interval.low:.2f}-{interval.high:.2f} | {size:.1f} |")
+    return lines
 
 
 def _table(
