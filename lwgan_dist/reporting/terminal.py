@@ -169,13 +169,14 @@ def describe_evidence(result: RunResult) -> list[str]:
             f"resolution: variation below {result.resolution:.3g} of the standardised data's scale counts as noise "
             f"(score.resolution); dimension by resolution: {describe_staircase(result)}"
         )
-    if result.tear and result.tear.share > 0:
+    tear = result.tear
+    if tear and tear.groups > 1:
+        told.append(f"the directions fall into {tear.groups} groups that vary independently, each laid out by itself")
+    if tear and tear.share > 0:
+        edges = "edges between neighbours" if tear.groups == 1 else "edges between neighbours within a group, at most"
         told.append(
-            f"the data were torn open to lay {result.tear.rank} coordinates on them: {result.tear.share:.1%} of the "
-            "edges between neighbours"
+            f"closed data were torn open to lay {tear.rank} coordinates on them: {tear.share:.1%} of the {edges}"
         )
-    if result.tear and result.tear.groups > 1:
-        told.append(f"{result.tear.groups} groups of directions vary independently and were laid out by themselves")
     if result.parts:
         parts = ", ".join(
             f"{part.share:.0%} of the rows ({'too few to say' if part.dimension is None else part.dimension})"

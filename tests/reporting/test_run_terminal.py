@@ -1,0 +1,30 @@
+"""What stands behind an estimate, in sentences."""
+
+import pytest
+
+from lwgan_dist.reporting.terminal import describe_evidence
+from lwgan_dist.results import RunResult, TearSummary
+
+
+def told(**tear):
+    result = RunResult.model_construct(resolution=None, tear=TearSummary(**tear), parts=[])
+    return " ".join(describe_evidence(result))
+
+
+def test_data_that_one_chart_covers_are_not_spoken_of():
+    assert told(rank=0, share=0.0) == ""
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_tear_is_told_with_its_share(groups):
+    said = told(pieces=2, rank=3, share=0.0761, groups=groups)
+    assert "torn open to lay 3 coordinates" in said
+    assert "7.6% of the edges" in said
+    assert ("4 groups that vary independently" in said) == (groups == 4)
+    assert ("within a group, at most" in said) == (groups == 4)
+
+
+def test_groups_without_a_tear_are_told_alone():
+    said = told(rank=0, share=0.0, groups=5)
+    assert "5 groups" in said
+    assert "torn" not in said
