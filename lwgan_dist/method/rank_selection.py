@@ -136,7 +136,8 @@ class ResolvedRanks:
         (mean, _), (errors, _) = _moments(self.scores), _moments(self.reconstruction)
         ranks = np.arange(len(mean))
         more = ranks[None, :] - ranks[:, None]
-        allowed = self.penalties() + np.sqrt(np.square(errors) + np.maximum(more, 0) * resolution**2) - errors
+        noise = resolution * np.sqrt(np.maximum(more, 0))
+        allowed = self.penalties() + np.hypot(errors, noise) - errors  # hypot: squares of tiny errors would be 0
         gains = mean[:, None] - mean[None, :] - factor * allowed
         return np.asarray(np.where(more > 0, gains, -np.inf).max(axis=1))
 

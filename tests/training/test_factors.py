@@ -96,6 +96,19 @@ def test_a_sphere_is_one_group_from_the_beginning():
     assert {len(group.members) for group in independent_groups(gauss, RESOLUTION).groups} == {1}  # control
 
 
+@pytest.mark.parametrize("seed", [3, 5])
+def test_two_spheres_are_two_groups(seed):
+    """The squares of either are a function of each other, and a circle's two are collinear for the other sphere."""
+    rows, _ = product("sphere of 3", "circle", seed=seed)
+    assert sorted(len(group.members) for group in independent_groups(rows, RESOLUTION).groups) == [2, 4]
+
+
+def test_squares_that_do_not_vary_join_nothing():
+    """Those of -1 and 1 are 1 up to rounding, of which no group may be made."""
+    design = np.stack(np.meshgrid(*[np.array([-1.0, 1.0])] * 7), axis=-1).reshape(-1, 7)
+    assert {len(group.members) for group in independent_groups(design, RESOLUTION).groups} == {1}
+
+
 def test_too_few_or_too_many_directions_are_left_alone():
     line = np.linspace(-1, 1, 200)[:, None] * [1.0, 0.0, 0.0]
     assert independent_groups(line, RESOLUTION).groups == []
