@@ -28,6 +28,10 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 ManifoldName = Literal[
     "swissroll_curve", "s_curve", "hyperplane", "sphere", "ball", "torus", "flat_torus", "helix", "moebius",
     "swiss_roll", "affine", "nonlinear", "trefoil", "ellipse", "ellipsoid", "klein_bottle",
+    "M1_Sphere", "M2_Affine_3to5", "M3_Nonlinear_4to6", "M4_Nonlinear", "M5a_Helix1d", "M5b_Helix2d", "M6_Nonlinear",
+    "M7_Roll", "M8_Nonlinear", "M9_Affine", "M10a_Cubic", "M10b_Cubic", "M10c_Cubic", "M10d_Cubic", "M11_Moebius",
+    "M12_Norm", "M13a_Scurve", "M13b_Spiral", "Mbeta", "Mn1_Nonlinear", "Mn2_Nonlinear", "Mp1_Paraboloid",
+    "Mp2_Paraboloid", "Mp3_Paraboloid",
 ]  # fmt: skip
 Standardization = Literal["global", "per_column", "none"]
 Split = Literal["train", "holdout"]
@@ -69,7 +73,8 @@ class ManifoldConfig(SampleConfig):
 
     source: Literal["manifold"] = "manifold"
     name: ManifoldName
-    """Which manifold; `lwgan_dist.data.manifolds` describes each."""
+    """Which manifold; `lwgan_dist.data.manifolds` describes each, those that begin with M are the benchmark of
+    scikit-dimension (`lwgan_dist.data.benchmark`; extra ``classical``)."""
     dim: PositiveInt | None = None
     """Intrinsic dimension, for the manifolds that have one to choose (sphere, ball, flat_torus, affine, nonlinear)."""
     ambient_dim: PositiveInt | None = None

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwgan_dist.config import ManifoldData
+from lwgan_dist.data.benchmark import DIMENSIONS, benchmark_rows
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.seeding import generator
 
@@ -146,6 +147,12 @@ def nonlinear(rng: np.random.Generator, n: int, dim: int) -> Array:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=2).reshape(n, 2 * dim)
 
 
+def _benchmark(name: str) -> Manifold:
+    """A manifold of scikit-dimension's benchmark."""
+    dim, columns = DIMENSIONS[name]
+    return Manifold(lambda rng, n, _dim: benchmark_rows(name, rng, n), dim, lambda _dim: columns)
+
+
 MANIFOLDS: dict[str, Manifold] = {
     "swissroll_curve": Manifold(swissroll_curve, 1, lambda d: 2),
     "s_curve": Manifold(s_curve, 2, lambda d: 3),
@@ -163,6 +170,7 @@ MANIFOLDS: dict[str, Manifold] = {
     "klein_bottle": Manifold(klein_bottle, 2, lambda d: 4),
     "affine": Manifold(affine, 3, lambda d: 2 * d, fixed=False, always_rotated=True),
     "nonlinear": Manifold(nonlinear, 4, lambda d: 2 * d, fixed=False),
+    **{name: _benchmark(name) for name in DIMENSIONS},
 }
 """Every manifold by the name that a configuration uses."""
 

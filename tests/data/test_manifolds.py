@@ -1,9 +1,12 @@
 """Every manifold has the dimension that it claims: counted independently, from the local spread of a dense sample."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from lwgan_dist.config import ManifoldData
+from lwgan_dist.data.benchmark import DIMENSIONS
 from lwgan_dist.data.manifolds import MANIFOLDS, ManifoldSampler
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.seeding import generator
@@ -13,7 +16,7 @@ def draw(n=1000, **told):
     return ManifoldSampler(ManifoldData(**told)).draw(generator(0, "test"), n)
 
 
-@pytest.mark.parametrize("name", MANIFOLDS)
+@pytest.mark.parametrize("name", sorted(set(MANIFOLDS) - set(DIMENSIONS)))
 def test_local_principal_components_count_the_dimension(name):
     """Among the 30 nearest of 60,000 points, directions with over 1 % of the variance: 1 in a line, 2 in a surface.
 
@@ -32,6 +35,23 @@ def test_local_principal_components_count_the_dimension(name):
 @pytest.mark.parametrize("name", MANIFOLDS)
 def test_a_draw_depends_on_its_generator_alone(name):
     assert np.array_equal(draw(name=name, n=20), draw(name=name, n=20))
+
+
+@pytest.mark.parametrize("name", DIMENSIONS)
+def test_the_benchmark_is_that_of_the_library(name):
+    """Its truths and columns are those that scikit-dimension states, and the rows those that it draws."""
+    truth = pytest.importorskip("skdim.datasets").BenchmarkManifolds().truth.loc[name]
+    sampler = ManifoldSampler(ManifoldData(name=name))
+    assert (sampler.intrinsic_dim, sampler.ambient_dim) == (truth.iloc[0], truth.iloc[1])
+    x = sampler.draw(generator(1, "test"), 500)
+    assert x.shape == (500, truth.iloc[1])
+    assert np.linalg.matrix_rank(x - x.mean(0)) >= truth.iloc[0]
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skdim.datasets", None)
+    with pytest.raises(ConfigError, match=r"M1_Sphere .* pip install 'lwgan-dist\[classical\]'"):
+        draw(name="M1_Sphere", n=20)
 
 
 def test_sphere_ball_and_torus_lie_where_their_equations_say():
