@@ -28,6 +28,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 ManifoldName = Literal[
     "swissroll_curve", "s_curve", "hyperplane", "sphere", "ball", "torus", "flat_torus", "helix", "moebius",
     "swiss_roll", "affine", "nonlinear", "trefoil", "ellipse", "ellipsoid", "klein_bottle",
+    "cinquefoil", "waves_3", "waves_6",
     "M1_Sphere", "M2_Affine_3to5", "M3_Nonlinear_4to6", "M4_Nonlinear", "M5a_Helix1d", "M5b_Helix2d", "M6_Nonlinear",
     "M7_Roll", "M8_Nonlinear", "M9_Affine", "M10a_Cubic", "M10b_Cubic", "M10c_Cubic", "M10d_Cubic", "M11_Moebius",
     "M12_Norm", "M13a_Scurve", "M13b_Spiral", "Mbeta", "Mn1_Nonlinear", "Mn2_Nonlinear", "Mp1_Paraboloid",
@@ -76,9 +77,9 @@ class ManifoldConfig(SampleConfig):
     """Which manifold; `lwgan_dist.data.manifolds` describes each, those that begin with M are the benchmark of
     scikit-dimension (`lwgan_dist.data.benchmark`; extra ``classical``)."""
     dim: PositiveInt | None = None
-    """Intrinsic dimension, for the manifolds that have one to choose (sphere, ball, flat_torus, affine, nonlinear)."""
+    """Intrinsic dimension, for the manifolds that have one to choose (sphere, ball, flat_torus, affine, nonlinear, waves)."""
     ambient_dim: PositiveInt | None = None
-    """Columns: a manifold of fewer columns is padded with zeros (and turned, if ``rotate``)."""
+    """Columns: a manifold of fewer columns is padded with zeros (and turned, if ``rotate``); waves fill them all."""
     rotate: bool = False
     """Apply a random rotation of the ambient space, drawn from ``seed``."""
     noise: NonNegativeFloat = 0.0
@@ -248,6 +249,10 @@ class FastSchedule(Frozen):
     embedding_neighbors: Annotated[int, Field(ge=1)] = 10
     """Neighbours of a row in the graph of geodesic distances; more, up to four times as many, if the graph falls
     apart."""
+    interpolation_neighbors: Annotated[int, Field(ge=0)] = 10
+    """In stages 1 and 2 encoder and generator learn points between a row and one of this many nearest ones, so that
+    they do not learn a small sample by heart; 0 for the rows as they are, which samples of more than 1,000 training
+    rows and streams always are."""
     tear: bool = True
     """Tear closed manifolds open where that makes their rows decodable at a smaller rank."""
     embedding_iterations: Annotated[int, Field(ge=0)] = 1_500

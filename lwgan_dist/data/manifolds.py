@@ -30,6 +30,8 @@ class Manifold:
         ambient_dim: columns as a function of d.
         fixed: d cannot be chosen.
         always_rotated: the embedding is a random rotation whatever the configuration says.
+        frequency: f > 0: the rows u of ``sample`` are mapped into every column j by cos(f w_j . u + b_j), with w_j
+            standard normal and b_j uniform on (0, 2 pi), in place of padding with zeros.
     """
 
     sample: Sampler
@@ -37,6 +39,7 @@ class Manifold:
     ambient_dim: Callable[[int], int]
     fixed: bool = True
     always_rotated: bool = False
+    frequency: float = 0.0
 
 
 def swissroll_curve(rng: np.random.Generator, n: int, _dim: int) -> Array:
@@ -113,6 +116,18 @@ def trefoil(rng: np.random.Generator, n: int, _dim: int) -> Array:
     return np.column_stack([radius * np.cos(2.0 * t), radius * np.sin(2.0 * t), -np.sin(3.0 * t)])
 
 
+def cinquefoil(rng: np.random.Generator, n: int, _dim: int) -> Array:
+    """(r cos 2t, r sin 2t, -sin 5t), r = 2 + cos 5t, t ~ U(0, 2 pi): the torus knot (2, 5) (1 in R^3)."""
+    t = rng.uniform(0.0, 2.0 * np.pi, n)
+    radius = 2.0 + np.cos(5.0 * t)
+    return np.column_stack([radius * np.cos(2.0 * t), radius * np.sin(2.0 * t), -np.sin(5.0 * t)])
+
+
+def square(rng: np.random.Generator, n: int, dim: int) -> Array:
+    """U(0, 1)^d: what the random waves of `Manifold.frequency` bend."""
+    return rng.uniform(0.0, 1.0, (n, dim))
+
+
 def ellipse(rng: np.random.Generator, n: int, _dim: int) -> Array:
     """(2 cos t, .7 sin t), t ~ U(0, 2 pi) (1 in R^2)."""
     t = rng.uniform(0.0, 2.0 * np.pi, n)
@@ -165,11 +180,14 @@ MANIFOLDS: dict[str, Manifold] = {
     "moebius": Manifold(moebius, 2, lambda d: 3),
     "swiss_roll": Manifold(swiss_roll, 2, lambda d: 3),
     "trefoil": Manifold(trefoil, 1, lambda d: 3),
+    "cinquefoil": Manifold(cinquefoil, 1, lambda d: 3),
     "ellipse": Manifold(ellipse, 1, lambda d: 2),
     "ellipsoid": Manifold(ellipsoid, 2, lambda d: 3),
     "klein_bottle": Manifold(klein_bottle, 2, lambda d: 4),
     "affine": Manifold(affine, 3, lambda d: 2 * d, fixed=False, always_rotated=True),
     "nonlinear": Manifold(nonlinear, 4, lambda d: 2 * d, fixed=False),
+    "waves_3": Manifold(square, 2, lambda d: d + 1, fixed=False, frequency=3.0),
+    "waves_6": Manifold(square, 2, lambda d: d + 1, fixed=False, frequency=6.0),
     **{name: _benchmark(name) for name in DIMENSIONS},
 }
 """Every manifold by the name that a configuration uses."""
@@ -178,7 +196,7 @@ MANIFOLDS: dict[str, Manifold] = {
 class ManifoldSampler:
     """Draws rows of a configured manifold: sampled, padded with zero columns, rotated, with noise.
 
-    The rotation depends on the configuration's seed only, so every draw lies on the same manifold.
+    Rotation and waves depend on the configuration's seed only, so every draw lies on the same manifold.
 
     Attributes:
         intrinsic_dim: the truth.
@@ -202,6 +220,11 @@ class ManifoldSampler:
             raise ConfigError(
                 f"data.ambient_dim: {config.name} needs at least {least} columns (got {self.ambient_dim})"
             )
+        self._waves: tuple[Array, Array] | None = None
+        if self._manifold.frequency:
+            rng = generator(config.seed, "waves")
+            directions = self._manifold.frequency * rng.standard_normal((self.intrinsic_dim, self.ambient_dim))
+            self._waves = directions, rng.uniform(0.0, 2.0 * np.pi, self.ambient_dim)
         self._rotation: Array | None = None
         if config.rotate or self._manifold.always_rotated:
             self._rotation = random_rotation(self.ambient_dim, generator(config.seed, "rotation"))
@@ -209,6 +232,8 @@ class ManifoldSampler:
     def draw(self, rng: np.random.Generator, n: int) -> Array:
         """N independent rows, shape (n, ambient_dim)."""
         x = self._manifold.sample(rng, n, self.intrinsic_dim)
+        if self._waves:
+            x = np.cos(x @ self._waves[0] + self._waves[1])
         x = np.pad(x, ((0, 0), (0, self.ambient_dim - x.shape[1])))
         if self._rotation is not None:
             x = x @ self._rotation

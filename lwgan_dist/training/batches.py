@@ -3,7 +3,7 @@
 Drawn for the whole batch from (seed, stage, purpose, step), the same on every worker, which then takes its share.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from lwgan_dist.training.distributed import World
 from lwgan_dist.training.embedding import Embedding
 from lwgan_dist.training.phases import CriticBatch, EncoderGeneratorBatch
 from lwgan_dist.training.stages import Stage, rank_parts
+from lwgan_dist.training.vicinity import MOST_ROWS, Vicinity, between
 
 Step = int | tuple[int, int]
 """An iteration of a stage, or one of several updates in it."""
@@ -48,6 +49,7 @@ class Batches:
         self, sample: Sample, networks: Networks, world: World, *, latent_dim: int, seed: int, dtype: torch.dtype
     ) -> None:
         self.embedding: Embedding | None = None
+        self._vicinities: dict[str, Vicinity] = {}
         self.focus: int | None = None
         self.sample = sample
         self.networks = networks
@@ -133,12 +135,14 @@ class Batches:
         z = mask_to_rank(z, ranks)
         x_match, z_match, guide, guide_weights = None, z, None, None
         if guided:
-            assert self.embedding is not None
-            rng = self._rng(stage, "encoder_generator/rows", step)
-            picks = pick_rows(rng, len(self.embedding.rows), size)[share]
-            x = self._tensor(self.embedding.rows[picks])
-            guide = mask_to_rank(self._tensor(self.embedding.codes[picks]), local_ranks)
-            guide_weights = self._tensor(self.embedding.weights)
+            embedding = self.embedding
+            assert embedding is not None
+            draw = self._draw(stage, step, "guided", embedding.rows, embedding.at_tear)
+            x = self._tensor(draw(embedding.rows)[share])
+            guide = mask_to_rank(self._tensor(draw(embedding.codes)[share]), local_ranks)
+            guide_weights = self._tensor(embedding.weights)
+        elif self.sample.stream is None:
+            x = self._tensor(self._draw(stage, step, "all", self.sample.train)(self.sample.train)[share])
         else:
             x = self._rows(stage, "encoder_generator/rows", step, 1)[0, share]
         if matching and stage.independent_batches:
@@ -156,6 +160,26 @@ class Batches:
             guide=guide,
             guide_weights=guide_weights,
         )
+
+    def _draw(
+        self, stage: Stage, step: Step, name: str, rows: NDArray[Any], fixed: NDArray[np.bool_] | None = None
+    ) -> Callable[[NDArray[Any]], NDArray[Any]]:
+        """What takes the rows of an encoder-generator batch out of a table: some of them or, if the stage interpolates
+        and the sample is small, points between them and their neighbours.
+
+        Args:
+            stage, step: when.
+            name: of the rows; their neighbours are found once.
+            rows: between which it is interpolated.
+            fixed: rows that are not moved.
+        """
+        picks = pick_rows(self._rng(stage, "encoder_generator/rows", step), len(rows), stage.batch_size)
+        if not stage.interpolation_neighbors or len(self.sample.train) > MOST_ROWS or self.sample.stream:
+            return lambda values: values[picks]
+        if name not in self._vicinities:
+            self._vicinities[name] = Vicinity(rows, stage.interpolation_neighbors, fixed)
+        ends, t = self._vicinities[name].draw(self._rng(stage, "encoder_generator/between", step), picks)
+        return lambda values: between(values, picks, ends, t)
 
     def score(
         self, stage: Stage, iteration: int, size: int | None, split: Split, part: tuple[int, int]

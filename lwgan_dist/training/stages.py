@@ -97,6 +97,8 @@ class Stage:
             r in proportion to r^-exponent.
         rank_focus: what a rank counts that lies more than `FOCUS` from the one at which the geodesic coordinates decode
             the rows.
+        interpolation_neighbors: the rows of encoder-generator updates lie between a row and one of this many nearest
+            ones (`lwgan_dist.training.vicinity`); 0 for rows as they are.
         independent_batches: gradient penalty and MMD use a second batch of rows and fresh noise.
         fresh_optimizers: forget the moments that the stage before left.
         burst: iterations with more critic updates.
@@ -122,6 +124,7 @@ class Stage:
     critic_term: bool = True
     rank_share_exponent: float | None = None
     rank_focus: float = 1.0
+    interpolation_neighbors: int = 0
     independent_batches: bool = False
     fresh_optimizers: bool = False
     burst: Burst | None = None
@@ -218,6 +221,7 @@ def _fast(config: RunConfig, schedule: FastSchedule) -> list[Stage]:
         critic_term=False,
         rank_share_exponent=schedule.rank_share_exponent,
         rank_focus=schedule.rank_focus,
+        interpolation_neighbors=schedule.interpolation_neighbors,
         plateau=schedule.plateau,
     )
     matching = replace(
