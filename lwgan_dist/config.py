@@ -77,7 +77,8 @@ class ManifoldConfig(SampleConfig):
     """Which manifold; `lwgan_dist.data.manifolds` describes each, those that begin with M are the benchmark of
     scikit-dimension (`lwgan_dist.data.benchmark`; extra ``classical``)."""
     dim: PositiveInt | None = None
-    """Intrinsic dimension, for the manifolds that have one to choose (sphere, ball, flat_torus, affine, nonlinear, waves)."""
+    """Intrinsic dimension, for the manifolds that have one to choose (sphere, ball, flat_torus, affine, nonlinear,
+    waves)."""
     ambient_dim: PositiveInt | None = None
     """Columns: a manifold of fewer columns is padded with zeros (and turned, if ``rotate``); waves fill them all."""
     rotate: bool = False

@@ -1,7 +1,7 @@
 """Rows between neighbouring rows.
 
-A network that sees a few rows again and again learns them by heart: it reconstructs them and no others. So rows to learn
-from are drawn on the segments between a row x and a near one x':
+A network that sees a few rows again and again learns them by heart: it reconstructs them and no others. So rows to
+learn from are drawn on the segments between a row x and a near one x':
 
     x + t (x' - x),  t ~ U(0, 1),  x' one of the k nearest rows of x, each as likely
 
