@@ -31,7 +31,11 @@ DEVELOPMENT_END = 1_000
 REPORT_START = 1_000_000
 """Members from here on are for published tables: a table's members are reserved in `REPORTS` before it is made."""
 
-REPORTS = {"population": range(1_000_000, 1_000_400), "consistency": range(1_001_000, 1_001_100)}
+REPORTS = {
+    "population": range(1_000_000, 1_000_400),
+    "consistency": range(1_001_000, 1_001_100),
+    "resolution": range(1_001_100, 1_001_200),
+}
 """Members by published table. Ranges do not overlap, and none is used for anything but its table."""
 
 MOST_DIMENSIONS, MOST_COLUMNS = 10, 200
