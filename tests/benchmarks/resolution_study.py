@@ -4,8 +4,8 @@
     lwgan-dist study tune_configs/study/resolution.yaml
     python tests/benchmarks/resolution_study.py report runs/resolution docs/resolution
 
-`write` makes the strips (tables of 4,000 rows) and the configuration. The truth that a study is told is the dimension at
-the stated resolution: a direction counts if the standard deviation along it, in units of the data's scale, is above
+`write` makes the strips (tables of 4,000 rows) and the configuration. The truth that a study is told is the dimension
+at the stated resolution: a direction counts if the standard deviation along it, in units of the data's scale, is above
 `score.resolution`; noise that counts fills all columns. The report makes the map of the estimates.
 """
 
@@ -28,11 +28,12 @@ LENGTHS = (1, 2, 4)
 WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0)
 NOISES = (0.05, 0.1, 0.2)
 MEMBERS = report_members("resolution", 2)
-HEAD = """# python tests/benchmarks/resolution_study.py write runs/strips && lwgan-dist study tune_configs/study/resolution.yaml
+HEAD = """# python tests/benchmarks/resolution_study.py write runs/strips
+# lwgan-dist study tune_configs/study/resolution.yaml
 #
 # Strips of an S-curve and a spiral, .1 to 2 wide, and noise of 0 to .2 on them and on two members of the population,
-# trained once, twice and four times as long: does the answer flip where the stated resolution says? intrinsic_dim is the
-# dimension at that resolution. Written by tests/benchmarks/resolution_study.py. Time: --dry-run estimates it.
+# trained once, twice and four times as long: does the answer flip where the stated resolution says? intrinsic_dim is
+# the dimension at that resolution. Written by tests/benchmarks/resolution_study.py. Time: --dry-run estimates it.
 sizes: [2000]
 lwgan:
   replicates: 1

@@ -10,7 +10,8 @@ from tiny import FAST, make_trainer
 
 from lwgan_dist.config import override
 from lwgan_dist.data.manifolds import swiss_roll, swissroll_curve
-from lwgan_dist.training.embedding import Tear, distinct, geodesic_start
+from lwgan_dist.training import embedding
+from lwgan_dist.training.embedding import Tear, distinct, geodesic_start, neighbour_graph
 
 RESOLUTION = 0.08
 
@@ -71,6 +72,26 @@ def test_parts_that_no_neighbourhood_connects_are_joined():
     assert np.isfinite(codes).all()
     assert list(found.weights) == [1.0, 1.0]
     assert codes[:100, 0].max() < codes[100:, 0].min() or codes[100:, 0].max() < codes[:100, 0].min()
+
+
+def test_rows_at_no_distance_are_neighbours():
+    """A sparse matrix takes a distance of 0 for no edge."""
+    graph = neighbour_graph(np.array([[0.0], [0.0], [1.0], [3.0]]), 1).toarray()
+
+    assert 0 < graph[0, 1] < 1e-9
+
+
+def test_groups_that_find_more_are_kept_where_all_together_are_blind():
+    """With a flat curve fewer coordinates are needed, and none of them decodes anything."""
+
+    def laid(*curve):
+        return embedding._Laid(np.zeros((4, 4)), None, np.array(curve), Tear(), np.zeros(4, dtype=bool))
+
+    blind, apart = laid(0.90, 0.89, 0.885, 0.884), laid(0.8, 0.4, 0.2, 0.01)
+    assert embedding._finds_more(apart, blind, 0.08)
+    assert not embedding._finds_more(blind, apart, 0.08)
+    assert not embedding._finds_more(laid(0.85, 0.6, 0.3, 0.01), blind, 0.08), "no clearly better at rank 2"
+    assert not embedding._finds_more(laid(0.4, 0.39, 0.388, 0.388), blind, 0.08), "finds no more coordinates"
 
 
 @pytest.mark.parametrize("rows", [2, 3, 4])
