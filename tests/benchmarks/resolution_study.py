@@ -28,8 +28,9 @@ LENGTHS = (1, 2, 4)
 WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0)
 NOISES = (0.05, 0.1, 0.2)
 MEMBERS = report_members("resolution", 2)
-HEAD = """# python tests/benchmarks/resolution_study.py write runs/strips
-# lwgan-dist study tune_configs/study/resolution.yaml
+HEAD = """# lwgan-dist study tune_configs/study/resolution.yaml
+#
+# (after python tests/benchmarks/resolution_study.py write runs/strips, which makes its tables)
 #
 # Strips of an S-curve and a spiral, .1 to 2 wide, and noise of 0 to .2 on them and on two members of the population,
 # trained once, twice and four times as long: does the answer flip where the stated resolution says? intrinsic_dim is

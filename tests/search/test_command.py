@@ -132,8 +132,8 @@ def test_the_configurations_of_the_repository_are_searches(path):
     assert "execution" in text or read_config(SearchConfig, str(path)).execution.workers == 1
 
 
-def test_there_are_the_configurations_that_the_readme_names():
-    text = (ROOT / "README.md").read_text()
+def test_the_guide_names_every_configuration():
+    text = (ROOT / "docs" / "guide" / "search.md").read_text()
     assert all(f"`{path.stem}`" in text for path in CONFIGS)
 
 

@@ -18,6 +18,9 @@ from lwgan_dist.study.config import StudyConfig
 CONFIGS = sorted((Path(__file__).parents[2] / "tune_configs" / "study").glob("*.yaml"))
 
 
+GUIDE = Path(__file__).parents[2] / "docs" / "guide"
+
+
 def call(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
@@ -152,11 +155,6 @@ def test_the_configurations_of_the_repository_are_studies(path):
     read_config(StudyConfig, str(path))
 
 
-def test_there_are_the_configurations_that_the_readme_names():
-    names = {"quickstart", "toys", "noise", "benchmark_manifolds", "cluster_scale"}
-    assert names <= {path.stem for path in CONFIGS}
-
-
 def test_show_shows_a_study(file, tmp_path):
     shown = call("study", file, "--storage", tmp_path, "--name", "mine").stdout
     assert call("show", tmp_path / "mine").stdout == shown
@@ -172,8 +170,13 @@ def test_a_cap_that_ends_replicates_on_demand_is_told(file, tmp_path):
     assert "those of the first 3 (classical) replicates" in (tmp_path / "tiny" / "summary.md").read_text()
 
 
-def test_the_example_of_the_readme_is_a_study(tmp_path):
-    text = (Path(__file__).parents[2] / "README.md").read_text()
+def test_the_guide_names_every_configuration():
+    text = (GUIDE / "study.md").read_text()
+    assert all(f"`{path.stem}`" in text for path in CONFIGS)
+
+
+def test_the_example_of_the_guide_is_a_study(tmp_path):
+    text = (GUIDE / "study.md").read_text()
     (tmp_path / "example.yaml").write_text(text.partition("```yaml\n")[2].partition("```")[0])
     result = call("validate", tmp_path / "example.yaml")
     assert result.exit_code == 0, result.output
