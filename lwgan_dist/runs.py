@@ -43,8 +43,7 @@ from lwgan_dist.errors import ConfigError, DataError, RunFailedError
 from lwgan_dist.model import FittedModel, networks_of, tear_of
 from lwgan_dist.networks import bfloat16_pays
 from lwgan_dist.quality import dimensions_by_part, held_out_quality
-from lwgan_dist.reporting.figures import png, rank_score_figure, sample_figure
-from lwgan_dist.reporting.tensorboard import LiveLosses, write_run
+from lwgan_dist.reporting.live import LiveLosses
 from lwgan_dist.results import Judgement, Part, RunResult, ScoreTables, TearSummary, scores_to_parquet
 from lwgan_dist.seeding import generator
 from lwgan_dist.storage import Folder, exclusive
@@ -434,6 +433,8 @@ class Run:
 
     def _finish(self, folder: Folder) -> RunResult:
         """Write everything that is drawn from the final state; ``result.json`` comes last."""
+        from lwgan_dist.reporting.figures import png, rank_score_figure  # here: a worker draws nothing
+
         state = self._final_state(folder)
         tables = _components(state)
         result = self._result(folder, state, tables)
@@ -533,6 +534,8 @@ class Run:
         ]
 
     def _sample_figure(self, model: FittedModel) -> Any:
+        from lwgan_dist.reporting.figures import sample_figure
+
         rng = generator(self.config.seed, "sample figure")
         rows = self.sample.draw(rng, min(SAMPLE_ROWS, len(self.sample.train) or SAMPLE_ROWS))
         generated = model.generate(len(rows), seed=self.config.seed)
@@ -540,6 +543,8 @@ class Run:
 
     def _write_tensorboard(self, folder: Folder, result: RunResult, losses: Any, figures: dict[str, Any]) -> None:
         """From the recorded history, replacing what was written live: no step appears twice after a resume."""
+        from lwgan_dist.reporting.tensorboard import write_run
+
         with tempfile.TemporaryDirectory() as temporary:
             write_run(Path(temporary), self.config, result, losses, figures)
             if folder.local is not None:

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 
 import fsspec
 import numpy as np
@@ -343,3 +345,11 @@ def test_a_run_goes_on_from_the_state_of_another(tmp_path):
     ), "the other weight counts from there on"
     with pytest.raises(RunFailedError, match="is not there"):
         run_of().fit_until(Folder.at(str(tmp_path / "fourth")), HERE, end, start=Folder.at(str(tmp_path / "nowhere")))
+
+
+def test_a_worker_imports_nothing_that_only_draws_or_embeds():
+    """Figures, TensorBoard and scikit-learn are imported where they are used: they take as long as all the rest."""
+    late = ["matplotlib", "tensorboard", "sklearn", "scipy.stats", "pandas", "ray"]
+    code = f"import sys, lwgan_dist.runs; print(sorted(set({late}) & set(sys.modules)))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"

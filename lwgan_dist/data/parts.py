@@ -4,8 +4,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
-from sklearn.neighbors import NearestNeighbors, kneighbors_graph
 
 Array = NDArray[Any]
 
@@ -27,6 +25,9 @@ def parts_of(rows: Array) -> NDArray[np.int64]:
     Args:
         rows: shape (n, p), finite.
     """
+    from scipy.sparse.csgraph import connected_components
+    from sklearn.neighbors import NearestNeighbors, kneighbors_graph
+
     n = len(rows)
     chosen = np.unique(np.linspace(0, n - 1, min(n, MOST_ROWS)).astype(int))
     if len(chosen) <= NEIGHBORS:

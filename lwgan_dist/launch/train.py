@@ -33,7 +33,7 @@ from lwgan_dist.launch.network import GroupConfig
 from lwgan_dist.launch.room import await_room, fewest_workers, resources, waiting_for
 from lwgan_dist.launch.session import session
 from lwgan_dist.launch.worker_logs import configure_worker, told_to_workers
-from lwgan_dist.reporting.tensorboard import LiveLosses
+from lwgan_dist.reporting.live import LiveLosses
 from lwgan_dist.storage import Folder
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.loop import PROGRESS_FILE, train_worker

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist, pdist
-from scipy.stats import wasserstein_distance
 
 Array = NDArray[Any]
 
@@ -23,6 +22,8 @@ def sliced_wasserstein(x: Array, y: Array, rng: np.random.Generator, projections
 
     Source: Rabin, Peyre, Delon, Bernot 2011.
     """
+    from scipy.stats import wasserstein_distance
+
     directions = rng.standard_normal((projections, x.shape[1]))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     pairs = zip(directions @ x.T, directions @ y.T, strict=True)

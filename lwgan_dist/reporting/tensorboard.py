@@ -1,10 +1,9 @@
 """TensorBoard files of a run, a study or a search, written from what is recorded of it."""
 
-import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 from matplotlib.figure import Figure
@@ -13,58 +12,14 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2  # ty
 from torch.utils.tensorboard import SummaryWriter
 
 from lwgan_dist.config import RunConfig
+from lwgan_dist.reporting.live import write_losses
 from lwgan_dist.reporting.page import Row, finite
 from lwgan_dist.reporting.search_figures import PARAMETER
 from lwgan_dist.reporting.search_page import default_trial, ranked
 from lwgan_dist.results import RunResult
 
-logger = logging.getLogger("lwgan_dist")
-
 _MOST_CELLS = _MOST_TRIALS = 250
 _MEASURES = ("energy_distance", "sliced_wasserstein", "reconstruction", "miss", "dimension_error", "cpu_seconds")
-
-
-class LiveLosses:
-    """Writes the losses of a run under way into ``tb/`` of a local run folder; nothing on another file system.
-
-    Args:
-        run_folder: local path of the run folder, or None.
-    """
-
-    def __init__(self, run_folder: Path | None) -> None:
-        self._writer: SummaryWriter | None = None
-        try:
-            self._writer = SummaryWriter(str(run_folder / "tb")) if run_folder else None
-        except OSError as error:
-            self._give_up(error)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        if self._writer:
-            try:
-                self._writer.close()
-            except OSError as error:
-                self._give_up(error)
-
-    def __call__(self, told: dict[str, Any]) -> None:
-        """Write the losses of a progress record."""
-        if self._writer:
-            try:
-                _write_losses(self._writer, told["losses"], told["iteration"])
-            except OSError as error:
-                self._give_up(error)
-
-    def _give_up(self, error: OSError) -> None:
-        """A view of the run is no reason to end it."""
-        logger.warning("TensorBoard shows no losses of this run until it is finished: %s", error)
-        self._writer = None
-
-
-def _write_losses(writer: SummaryWriter, losses: dict[str, float], iteration: int) -> None:
-    for name, value in losses.items():
-        writer.add_scalar(f"loss/{name}", value, iteration)
 
 
 def write_run(
@@ -83,7 +38,7 @@ def write_run(
     """
     with SummaryWriter(str(folder)) as writer:
         for record in losses:
-            _write_losses(writer, {k: v for k, v in record.items() if k != "iteration"}, int(record["iteration"]))
+            write_losses(writer, {k: v for k, v in record.items() if k != "iteration"}, int(record["iteration"]))
         for row in result.rank_scores:
             for name in ("score", "se", "critic", "reconstruction", "gradient_penalty", "mmd"):
                 writer.add_scalar(f"rank/{name}", getattr(row, name), row.rank)

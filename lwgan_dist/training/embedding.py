@@ -27,8 +27,6 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree, shortest_path
 from scipy.spatial.distance import pdist, squareform
 from scipy.special import ndtri
-from scipy.stats import rankdata
-from sklearn.neighbors import NearestNeighbors, kneighbors_graph
 from threadpoolctl import threadpool_limits
 
 from lwgan_dist.data.parts import parts_of
@@ -296,6 +294,8 @@ def _side_by_side(
     Geodesics between parts would be distances through nothing, by which the parts' own coordinates are hidden. Stray
     rows take the coordinates of the nearest row that belongs to a part.
     """
+    from sklearn.neighbors import NearestNeighbors
+
     coordinates = np.zeros((len(rows), latent_dim))
     at_tear, reach = np.zeros(len(rows), dtype=bool), np.zeros(len(rows))
     tears, edges, curve = [], [], np.zeros(latent_dim)
@@ -328,6 +328,8 @@ def _side_by_side(
 def _embedding(
     rows: Array, coordinates: Array, latent_dim: int, curve: Array, *, laid: _Laid | None = None
 ) -> Embedding:
+    from scipy.stats import rankdata
+
     m, there = len(rows), coordinates.shape[1]
     codes, weights = np.zeros((m, latent_dim)), np.zeros(latent_dim)
     decodability = np.full(latent_dim, curve[-1] if len(curve) else 0.0)
@@ -398,6 +400,8 @@ def _extended(chart: Array, rows: Array, count: int) -> Array:
 
 def _decoded(coordinates: Array, rows: Array) -> Array:
     """The mean of the rows nearest in the coordinates, the row itself left out, shape (m, p)."""
+    from sklearn.neighbors import NearestNeighbors
+
     near = NearestNeighbors(n_neighbors=min(DECODING_NEIGHBOURS, len(rows) - 1)).fit(coordinates)
     return np.asarray(rows[near.kneighbors(return_distance=False)].mean(axis=1))
 
@@ -413,6 +417,8 @@ def _decodability_by_rank(coordinates: Array, rows: Array) -> Array:
 
 def neighbour_graph(rows: Array, neighbors: int) -> csr_array:
     """Distances between neighbours, symmetric, as a connected graph."""
+    from sklearn.neighbors import kneighbors_graph
+
     most, reach = len(rows) - 1, neighbors
     while True:
         graph = csr_array(kneighbors_graph(rows, min(reach, most), mode="distance"))

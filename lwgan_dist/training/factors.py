@@ -15,9 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.decomposition import FastICA
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.neighbors import NearestNeighbors
 
 Array = NDArray[Any]
 
@@ -93,6 +90,9 @@ def independent_groups(rows: Array, resolution: float) -> Hierarchy:
     Source: Hyvarinen, Oja 2000 (FastICA); Cardoso 1998, "Multidimensional independent component analysis". Joining by
     prediction is ours.
     """
+    from sklearn.decomposition import FastICA
+    from sklearn.exceptions import ConvergenceWarning
+
     m = len(rows)
     centred = rows - rows.mean(axis=0)
     left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
@@ -158,6 +158,8 @@ def _quadrics(components: Array) -> list[tuple[int, ...]]:
 
 def _explained(components: Array, members: tuple[int, ...]) -> Array:
     """Share of the variance of every component, or of its square, that these explain."""
+    from sklearn.neighbors import NearestNeighbors
+
     index = NearestNeighbors(n_neighbors=PREDICTING_NEIGHBOURS).fit(components[:, members])
     near = index.kneighbors(return_distance=False)
     shares = np.zeros(components.shape[1])
