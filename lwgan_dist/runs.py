@@ -222,17 +222,13 @@ class Run:
             result = self._result(folder, state, components)
             return Fit(result, components, self._model(state, result.dimension))
 
-    def fit_until(
-        self, folder: Folder, execution: ExecutionConfig, iteration: int, *, start: Folder | None = None
-    ) -> Halt:
+    def fit_until(self, folder: Folder, execution: ExecutionConfig, iteration: int) -> Halt:
         """The networks after an iteration, for those who look at a run on its way. `fit` and `fit_until` go on from
         there, and end as if the run had not been halted.
 
         Args:
             folder, execution: as for `fit`.
             iteration: see `halts` for those at which the time spent is known.
-            start: folder of a run with the same networks, whose newest state this one begins with, optimizers
-                included; for population based training.
 
         Returns:
             The model, whose ``dimension`` is the largest rank, for there is no estimate yet.
@@ -244,11 +240,6 @@ class Run:
         with self._lean(folder):
             checkpoints = Checkpoints(folder.sub("checkpoints"))
             state = checkpoints.newest()
-            if state is None and start is not None:
-                parent = Checkpoints(start.sub("checkpoints")).newest()
-                if parent is None:
-                    raise RunFailedError(f"{start.location}: the state that this run begins with is not there")
-                checkpoints.save(parent)
             if state is None or state.meta["iteration"] < iteration:
                 self._advance(folder, execution, until=iteration)
                 state = checkpoints.newest()

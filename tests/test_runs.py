@@ -323,30 +323,6 @@ def test_a_run_that_is_beyond_an_iteration_does_not_pass_for_one_that_is_there(t
             run.fit_until(folder, HERE, iteration)
 
 
-def test_a_run_goes_on_from_the_state_of_another(tmp_path):
-    first, second = Folder.at(str(tmp_path / "first")), Folder.at(str(tmp_path / "second"))
-    half, end = run_of().halts(2)
-    run_of().fit_until(first, HERE, half)
-    same = run_of().fit_until(second, HERE, end, start=first)
-    straight = run_of().fit_until(Folder.at(str(tmp_path / "straight")), HERE, end)
-    assert all(
-        (a == b).all()
-        for a, b in zip(
-            same.model.networks.encoder.parameters(), straight.model.networks.encoder.parameters(), strict=True
-        )
-    )
-    other = run_of(**{"objective.mmd_weight": 3.0})
-    changed = other.fit_until(Folder.at(str(tmp_path / "third")), HERE, end, start=first)
-    assert any(
-        (a != b).any()
-        for a, b in zip(
-            same.model.networks.encoder.parameters(), changed.model.networks.encoder.parameters(), strict=True
-        )
-    ), "the other weight counts from there on"
-    with pytest.raises(RunFailedError, match="is not there"):
-        run_of().fit_until(Folder.at(str(tmp_path / "fourth")), HERE, end, start=Folder.at(str(tmp_path / "nowhere")))
-
-
 def test_a_worker_imports_nothing_that_only_draws_or_embeds():
     """Figures, TensorBoard and scikit-learn are imported where they are used: they take as long as all the rest."""
     late = ["matplotlib", "tensorboard", "sklearn", "scipy.stats", "pandas", "ray"]

@@ -7,7 +7,6 @@ from pydantic import Field, model_validator
 from lwgan_dist.config import (
     ArrayData,
     ExecutionConfig,
-    Fraction,
     Frozen,
     NonNegativeFloat,
     PositiveFloat,
@@ -131,26 +130,7 @@ class AshaScheduler(Frozen):
     """At a rung the best 1 / reduction_factor of the trials that have come so far go on."""
 
 
-class PbtScheduler(Frozen):
-    """Population based training (Jaderberg et al. 2017), in generations: ``budget.trials`` members train together;
-    after each generation the worst go on from networks and parameters of the best, with parameters changed. The best of
-    the last generation are then trained from the beginning, as trials: what is found can be repeated by a single run.
-    """
-
-    name: Literal["pbt"] = "pbt"
-    generations: Annotated[int, Field(ge=2)] = 4
-    """Equal parts of the iterations of a run."""
-    quantile: Annotated[float, Field(gt=0, le=0.5)] = 0.25
-    """Share of the members that is replaced after a generation, and share that replaces it."""
-    factor: Annotated[float, Field(gt=1)] = 1.2
-    """A parameter is multiplied or divided by it, within its range."""
-    resample: Fraction = 0.25
-    """Probability of a new draw in place of that."""
-    finalists: PositiveInt = 2
-    """Members that are trained from the beginning."""
-
-
-SchedulerConfig = Annotated[NoScheduler | AshaScheduler | PbtScheduler, Field(discriminator="name")]
+SchedulerConfig = Annotated[NoScheduler | AshaScheduler, Field(discriminator="name")]
 
 
 class PlateauConfig(Frozen):
@@ -298,21 +278,16 @@ class SearchConfig(Frozen):
         if len(self.objectives) > 1:
             raise clash("scheduler", f"{scheduler.name} needs one objective")
         late = sorted(set(self.objectives[0]) - set(QUALITY))
-        interim = isinstance(scheduler, PbtScheduler) or scheduler.reports_per_seed > 1
-        if late and interim:
-            mend = "" if isinstance(scheduler, PbtScheduler) else "; with reports_per_seed = 1 reports are at ends only"
-            raise clash("scheduler", f"the objective has {late[0]}, which a run has only at its end{mend}")
-        if isinstance(scheduler, AshaScheduler):
-            reports = self.seeds_per_trial * scheduler.reports_per_seed
-            if scheduler.grace_reports >= reports:
-                raise clash(
-                    "scheduler.grace_reports",
-                    f"must be below the {reports} reports of a trial (seeds_per_trial x reports_per_seed), "
-                    "or nothing could be stopped",
-                )
-        elif not isinstance(self.searcher, RandomSearcher):
-            raise clash("searcher", "pbt begins with a random population: searcher {name: random}")
-        elif self.budget.hours is not None or self.budget.plateau is not None:
-            raise clash("budget", "pbt trains budget.trials members to the end; hours and plateau do not apply")
-        elif (self.budget.trials or 2) < 2:
-            raise clash("budget.trials", "a population has at least 2 members")
+        if late and scheduler.reports_per_seed > 1:
+            raise clash(
+                "scheduler",
+                f"the objective has {late[0]}, which a run has only at its end; with reports_per_seed = 1 reports are "
+                "at ends only",
+            )
+        reports = self.seeds_per_trial * scheduler.reports_per_seed
+        if scheduler.grace_reports >= reports:
+            raise clash(
+                "scheduler.grace_reports",
+                f"must be below the {reports} reports of a trial (seeds_per_trial x reports_per_seed), "
+                "or nothing could be stopped",
+            )

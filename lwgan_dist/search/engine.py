@@ -86,9 +86,9 @@ class Engine:
 
 
 def _ended(answer: Mapping[str, Any]) -> Ended:
-    """What `lwgan_dist.search.work` answers: the record of a trial or, without runs, of a member's generation."""
+    """What `lwgan_dist.search.work` answers, the record of a trial, as it is counted."""
     failed = answer["failure"] is not None
-    return Ended(len(answer["runs"]) + failed or 1, failed)
+    return Ended(len(answer["runs"]) + failed, failed)
 
 
 def _serve_here(source: Source) -> None:

@@ -23,15 +23,15 @@ from lwgan_dist.reporting.search_figures import ParameterAxis, search_figures
 from lwgan_dist.reporting.search_page import Facts, SearchTables, search_html, search_markdown
 from lwgan_dist.reporting.tensorboard import write_search
 from lwgan_dist.search import analysis
-from lwgan_dist.search.config import AshaScheduler, OptunaSearcher, PbtScheduler
+from lwgan_dist.search.config import AshaScheduler, OptunaSearcher
 from lwgan_dist.search.objective import label_of
 from lwgan_dist.search.queue import Ended
-from lwgan_dist.search.rows import population_table, search_tables, spent
+from lwgan_dist.search.rows import search_tables, spent
 from lwgan_dist.search.search import Outcome, Search
 from lwgan_dist.search.tables import CONFIRMATION, DIMENSIONS, IMPORTANCES, RUNS, TRIALS
 from lwgan_dist.storage import Folder
 
-BEST, FRONT, POPULATION, FACTS = "best.yaml", "front", "population.parquet", "facts.json"
+BEST, FRONT, FACTS = "best.yaml", "front", "facts.json"
 _FACTS = TypeAdapter(Facts)
 FIGURES, SUMMARY, PAGE, TENSORBOARD = "figures", "summary.md", "report.html", "tb"
 
@@ -91,11 +91,8 @@ def _read(folder: Folder) -> Published:
 
 def _write_tables(search: Search, outcome: Outcome, tables: SearchTables) -> None:
     found: dict[str, Any] = {field.name: getattr(tables, field.name) for field in fields(tables)}
-    if outcome.population:
-        found["population"] = population_table(outcome.population, search.space)
-    for name in (*(field.name for field in fields(tables)), "population"):
-        table = found.get(name)
-        if table is not None and (table.num_rows or name in ("trials", "runs")):
+    for name, table in found.items():
+        if table.num_rows or name in ("trials", "runs"):
             search.folder.write(f"{name}.parquet", to_parquet(table))
         else:
             search.folder.remove_file(f"{name}.parquet")  # of an earlier configuration
@@ -164,7 +161,7 @@ def search_files(folder: Folder) -> dict[str, str]:
     names = {
         "page": PAGE, "summary": SUMMARY, "best run": BEST, "front": FRONT, "figure": f"{FIGURES}/dimension.png",
         "trials": "trials.parquet", "runs": "runs.parquet", "comparison": "confirmation.parquet",
-        "dimensions": "dimensions.parquet", "importances": "importances.parquet", "population": POPULATION,
+        "dimensions": "dimensions.parquet", "importances": "importances.parquet",
         "TensorBoard": TENSORBOARD,
     }  # fmt: skip
     there = {*folder.names(), *(f"{FIGURES}/{name}" for name in folder.sub(FIGURES).names())}
@@ -204,11 +201,6 @@ def search_caveats(search: Search, outcome: Outcome) -> list[str]:
         notes.append(
             "Which trials were stopped depends on the order in which they came to the rungs; stopped trials have no "
             "estimate and are missing from its distribution."
-        )
-    if isinstance(config.scheduler, PbtScheduler):
-        notes.append(
-            "Parameters of population members changed while they trained (population.parquet); the trials here were "
-            "trained from the beginning with what the best members ended with."
         )
     if config.fresh_seeds and outcome.best and not outcome.pairs:
         notes.append("The best trial is the default: there was nothing to compare on fresh seeds.")

@@ -13,11 +13,9 @@ import pyarrow as pa
 from lwgan_dist.reporting.search_page import SearchTables
 from lwgan_dist.search import analysis
 from lwgan_dist.search.objective import mean_objective
-from lwgan_dist.search.population import Member
 from lwgan_dist.search.queue import Ended
 from lwgan_dist.search.search import Outcome, Pair, Search
-from lwgan_dist.search.space import Space
-from lwgan_dist.search.tables import CONFIRMATION, MEASURES, PARAMETER, POPULATION, RUNS, TRIALS
+from lwgan_dist.search.tables import CONFIRMATION, MEASURES, PARAMETER, RUNS, TRIALS
 from lwgan_dist.search.trials import TrialRecord
 
 Row = dict[str, Any]
@@ -145,35 +143,12 @@ def confirmation_table(search: Search, pairs: Sequence[Pair]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=CONFIRMATION)
 
 
-def population_table(generations: Sequence[Sequence[Member]], space: Space) -> pa.Table:
-    """``population.parquet``."""
-    rows = [
-        {
-            "generation": generation,
-            "member": member.index,
-            "origin": member.index if member.origin is None else member.origin,
-            "objective": member.value,
-            "failure": member.failure,
-        }
-        for generation, members in enumerate(generations)
-        for member in members
-    ]
-    table = pa.Table.from_pylist(rows, schema=POPULATION)
-    members = [member for members in generations for member in members]
-    for path in space.paths:
-        column = _column([member.values.get(path) for member in members])
-        doc = {"doc": f"value of {path} in the generation; null where a condition excludes it"}
-        table = table.append_column(pa.field(PARAMETER + path, column.type, metadata=doc), column)
-    return table
-
-
 def spent(outcome: Outcome) -> float:
     """Processor seconds of everything in the ledger that this outcome rests on."""
     records: dict[str, TrialRecord] = {item.key: item.record for item in outcome.ended if item.record}
     for pair in outcome.pairs:
         records |= {record.key: record for record in (pair.best, pair.default) if record}
-    members = sum(member.cpu_seconds for members in outcome.population for member in members)
-    return members + sum(record.cpu_seconds for record in records.values())
+    return sum(record.cpu_seconds for record in records.values())
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -8,11 +8,11 @@ The folder of a search:
 - ``best.yaml``                   the best trial, for ``lwgan-dist train``; with several objectives ``front/``
 - ``trials.parquet``, ``runs.parquet``, ...  the tables of `lwgan_dist.search.tables`
 - ``figures/``, ``tb/``, ``summary.md``, ``report.html``
-- ``work/``, ``population/``      runs under way; members of a population
+- ``work/``                       runs under way
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,16 +20,14 @@ from typing import Any, Protocol
 from lwgan_dist.config import RunConfig, TableData
 from lwgan_dist.configfile import read_config
 from lwgan_dist.data.tables import read_table, rows_digest
-from lwgan_dist.errors import ConfigError, RunFailedError
+from lwgan_dist.errors import ConfigError
 from lwgan_dist.holding import claim, read_environment
 from lwgan_dist.runs import CONFIG_FILE, Run
-from lwgan_dist.search.config import QUALITY, AshaScheduler, GridSearcher, OptunaSearcher, PbtScheduler, SearchConfig
+from lwgan_dist.search.config import QUALITY, AshaScheduler, GridSearcher, OptunaSearcher, SearchConfig
 from lwgan_dist.search.engine import Engine
 from lwgan_dist.search.objective import seeds
-from lwgan_dist.search.population import Member, Population
 from lwgan_dist.search.queue import Ended, Queue, context_of
-from lwgan_dist.search.searchers import Outcome as TrialOutcome
-from lwgan_dist.search.searchers import Proposal, Searcher, initial_points, searcher
+from lwgan_dist.search.searchers import Proposal, Searcher, searcher
 from lwgan_dist.search.space import Space
 from lwgan_dist.search.trials import Trial, TrialLedger, TrialRecord
 from lwgan_dist.search.work import LEDGER, SCRATCH
@@ -75,14 +73,12 @@ class Outcome:
         ended: trials in the order of their numbers.
         best: the best finished trial; None with several objectives, or if none has finished.
         pairs: of the comparison with the default.
-        population: members after each generation.
         unfinished: reasons, by what it is, of what was lost; the same command tries it again.
     """
 
     ended: list[Ended]
     best: Ended | None
     pairs: list[Pair]
-    population: list[list[Member]]
     unfinished: dict[str, str]
 
 
@@ -118,8 +114,6 @@ class Search:
         self._check_measures()
         self._check_halts(run)
         self._searcher()
-        if isinstance(config.scheduler, PbtScheduler):
-            self._first_members()
 
     @property
     def precision(self) -> str:
@@ -150,29 +144,14 @@ class Search:
 
     def _check_halts(self, run: Run) -> None:
         scheduler = self.config.scheduler
-        if isinstance(scheduler, AshaScheduler):
-            name, count = "reports_per_seed", scheduler.reports_per_seed
-        elif isinstance(scheduler, PbtScheduler):
-            name, count = "generations", scheduler.generations
-        else:
+        if not isinstance(scheduler, AshaScheduler):
             return
+        count = scheduler.reports_per_seed
         if len(run.halts(count)) < count:
             raise ConfigError(
-                f"scheduler.{name}: {count} is too many for the {run.halts(1)[0]} iterations of the default run"
+                f"scheduler.reports_per_seed: {count} is too many for the {run.halts(1)[0]} iterations of the default "
+                "run"
             )
-
-    def _first_members(self) -> list[Told]:
-        """Values of the members of a population: initial points, then random ones; the default with all its values."""
-        chosen, count = self._searcher(), self.trials or TRIALS_BY_DEFAULT
-        proposals = [proposal for proposal in map(chosen.propose, range(count)) if proposal is not None]
-        if len(proposals) < 2:
-            raise ConfigError("space: has fewer than the 2 points that a population begins with")
-        if not self.space.mutable():
-            raise ConfigError(
-                "scheduler: pbt changes parameters in the middle of training, and the space has none that can be: "
-                "objective.*, schedule.*learning_rate, schedule.rank_share_exponent"
-            )
-        return [proposal.values or self.space.values_of(self.default) for proposal in proposals]
 
     def _settled(self, config: RunConfig) -> RunConfig:
         """Without what a worker would decide by its own machine or working folder."""
@@ -229,7 +208,7 @@ class Search:
 
     @property
     def ended(self) -> int:
-        """Of the trials the first so many have ended already; members of a population are not trials."""
+        """Of the trials the first so many have ended already."""
         queue = self._queue(self._searcher(), lambda _trial: {}, self.trials, lambda _queue: None)
         queue.look_ahead()
         return len(queue.ended)
@@ -240,7 +219,6 @@ class Search:
         halted = isinstance(scheduler, AshaScheduler) and trial.context is not None
         return {
             **engine.common,
-            "kind": "trial",
             "config": trial.config.model_dump(mode="json"),
             "seeds": trial.seeds,
             "table_digest": trial.table_digest,
@@ -270,11 +248,7 @@ class Search:
         with exclusive(self.folder):
             claim(self.folder, "search", self._environment, self.config, self.ledger)
             with Engine(self.folder, self.config.execution, verbose) as engine:
-                population: list[list[Member]] = []
-                finalists = None
-                if isinstance(self.config.scheduler, PbtScheduler):
-                    population, finalists = self._populate(self.config.scheduler, engine, progress)
-                queue = self._try(engine, progress, finalists)
+                queue = self._try(engine, progress)
                 self.ledger.gather()
                 best = queue.best()
                 pairs, lost = self._compare(best, engine, progress)
@@ -282,49 +256,13 @@ class Search:
             unfinished = {f"trial {number}": reason for number, reason in sorted(queue.unfinished.items())} | lost
             if not unfinished:
                 self.folder.remove(SCRATCH)
-            outcome = Outcome([ended for _, ended in sorted(queue.ended.items())], best, pairs, population, unfinished)
+            outcome = Outcome([ended for _, ended in sorted(queue.ended.items())], best, pairs, unfinished)
             if publish:
                 publish(outcome)
             return outcome
 
-    def _populate(
-        self, scheduler: PbtScheduler, engine: Engine, progress: Progress
-    ) -> tuple[list[list[Member]], list[Told]]:
-        """Train a population; its members after each generation, and values of the finalists."""
-        initial = self._first_members()
-        count = len(initial)
-        data_seed, _ = seeds(self.config.seed, "trial", 0)
-
-        def build(values: Mapping[str, Any], seed: int) -> RunConfig:
-            config = self._settled(self.space.configuration(dict(values)))
-            data = config.data.model_copy(update={"seed": data_seed})
-            return config.model_copy(update={"data": data, "seed": seed})
-
-        common = {"table_digest": self._table_digest, "unit": self.unit, "weights": self.config.objectives[0]}
-        population = Population(scheduler, self.space, self.config.seed, self.folder, self.ledger, build, common)
-        progress.begin(count * scheduler.generations, "generations of members")
-        seconds = 0.0
-
-        def told(generation: int, members: list[Member]) -> None:
-            nonlocal seconds
-            seconds += sum(member.cpu_seconds for member in members)
-            done = (generation + 1) * count
-            failed = sum(member.value is None for member in members)
-            progress.update(done, failed, 0, None, seconds, 0)
-
-        generations = population.train(initial, engine, told)
-        finalists = population.finalists(generations[-1])
-        if not finalists:
-            raise RunFailedError("no member of the population has reached the end: " + str(generations[-1][0].failure))
-        return generations, finalists
-
-    def _try(self, engine: Engine, progress: Progress, finalists: list[Told] | None) -> Queue:
-        """Carry out the trials: those of the searcher, or the finalists of a population beside the default."""
-        chosen: Searcher = self._searcher()
-        if finalists is not None:
-            chosen = _Given(initial_points(self.config, self.space, self.default), finalists)
-        limit = self.trials if finalists is None else None
-        total = limit if finalists is None else len(finalists) + 1
+    def _try(self, engine: Engine, progress: Progress) -> Queue:
+        """Carry out the trials of the searcher."""
         has_begun = False
 
         def ended(queue: Queue) -> None:
@@ -341,9 +279,9 @@ class Search:
                 engine.running,
             )
 
-        queue = self._queue(chosen, lambda trial: self._task(engine, trial), limit, ended)
+        queue = self._queue(self._searcher(), lambda trial: self._task(engine, trial), self.trials, ended)
         queue.look_ahead()
-        progress.begin(total, "trials", len(queue.ended))
+        progress.begin(self.trials, "trials", len(queue.ended))
         has_begun = True
         if not queue.is_dry:
             engine.serve(queue)
@@ -392,22 +330,6 @@ class Search:
             for index in range(self.config.fresh_seeds)
         ]
         return pairs, reasons
-
-
-class _Given:
-    """The searcher of what a population has found: the default, then the finalists."""
-
-    ahead: int | None = None
-
-    def __init__(self, initial: Sequence[Proposal], finalists: Sequence[Told]) -> None:
-        self._proposals = [proposal for proposal in initial if proposal.origin == "default"]
-        self._proposals += [Proposal(dict(values), "finalist") for values in finalists]
-
-    def propose(self, number: int) -> Proposal | None:
-        return self._proposals[number] if number < len(self._proposals) else None
-
-    def tell(self, number: int, outcome: TrialOutcome) -> None:
-        pass
 
 
 def _table_digest(config: RunConfig) -> str | None:

@@ -183,35 +183,6 @@ class Space:
         """
         return self._grid([path for path in self._order if self._parameters[path].kind == "grid"])
 
-    def mutable(self) -> list[str]:
-        """The parameters that may change in the middle of a training: weights of the objective, learning rates, shares
-        of the ranks; but none that another parameter's condition is about.
-        """
-        parents = {parent for when in self._when.values() for parent in when}
-        return [path for path in self._order if _may_change(path) and path not in parents]
-
-    def perturb(self, values: Point, rng: np.random.Generator, factor: float, resample: float) -> Point:
-        """A point near another one, in the parameters that are `mutable`; the others stay.
-
-        A number is multiplied by the factor or divided by it, with equal probability, and clipped to its range (a whole
-        number moves by at least a step); of a grid the value before or after, of a choice another value.
-
-        Args:
-            values: the point.
-            rng: draws are made in an order that does not depend on the file.
-            factor: above 1.
-            resample: probability, of each parameter, of a new draw in place of that.
-        """
-        changed = dict(values)
-        mutable = set(self.mutable())
-        for path in self._draw_order:
-            if path in mutable and path in values:
-                again = rng.random() < resample
-                changed[path] = self._draw(path, rng) if again else self._step(path, values[path], rng, factor)
-        return changed
-
-    # values ---------------------------------------------------------------------------------------------------------
-
     def listed(self, path: str) -> list[Any]:
         """All values of a parameter of the kind choice, grid or integer, in order."""
         return list(self._each(path))
@@ -245,27 +216,6 @@ class Space:
             return _clipped(math.exp(rng.uniform(math.log(low), math.log(high))), low, high)
         values = self.listed(path)
         return values[int(rng.integers(len(values)))]
-
-    def _step(self, path: str, value: Any, rng: np.random.Generator, factor: float) -> Any:
-        parameter, up = self._parameters[path], bool(rng.random() < 0.5)
-        if parameter.kind in ("uniform", "loguniform"):
-            low, high = getattr(parameter, parameter.kind)
-            return _clipped(float(value * factor if up else value / factor), low, high)
-        if parameter.integer is not None:
-            (first, last), unit = parameter.integer, parameter.step
-            steps = round(((value * factor if up else value / factor) - value) / unit)
-            steps = max(steps, 1) if up else min(steps, -1)
-            place = round((value - first) / unit) + steps
-            return self.as_field(path, first + unit * min(max(place, 0), (last - first) // unit))
-        values = self.listed(path)
-        if not _among(value, values):
-            return self._draw(path, rng)
-        place = next(index for index, known in enumerate(values) if _equal(known, value))
-        if parameter.kind == "grid":
-            near = place + 1 if up else place - 1
-            return values[near if 0 <= near < len(values) else place]
-        others = values[:place] + values[place + 1 :]
-        return others[int(rng.integers(len(others)))] if others else value
 
     def _within(self, path: str, value: Any) -> bool:
         parameter = self._parameters[path]
@@ -534,13 +484,6 @@ def _authors_constant(path: str, config: RunConfig) -> Any:
     if section in _SECTIONS:
         return _SECTIONS[section][0].model_fields[field].default
     return None
-
-
-def _may_change(path: str) -> bool:
-    section, _, field = path.rpartition(".")
-    if section == "schedule":
-        return field.endswith("learning_rate") or field == "rank_share_exponent"
-    return section == "objective"
 
 
 def _numbers(annotation: Any) -> set[type]:

@@ -25,7 +25,7 @@ MEASURES = {
 TRIALS = described(
     number=(_int, "of the trial, in the order of the proposals"),
     key=(_text, "name of the trial in the ledger; equal configurations have one name and are carried out once"),
-    origin=(_text, "default, paper, given (an initial point), proposed, or finalist (of a population)"),
+    origin=(_text, "default, paper, given (an initial point), or proposed"),
     state=(_text, "finished, stopped (by the scheduler) or failed"),
     failure=(_text, "why a failed trial has no objective; null else"),
     objectives=(pa.list_(_float), "what is minimised, means over the seeds; null unless finished"),
@@ -83,13 +83,3 @@ IMPORTANCES = described(
     trials=(_int, "finished trials that this rests on"),
 )
 """``importances.parquet``: a row for each target and parameter."""
-
-POPULATION = described(
-    generation=(_int, "from 0"),
-    member=(_int, "place in the population, from 0"),
-    origin=(_int, "member whose networks and parameters it began the generation with: its own, or one taken over"),
-    objective=(_float, "interim objective at the end of the generation, the least over the ranks; null of a failure"),
-    failure=(_text, "why there is none"),
-)
-"""``population.parquet``, of population based training: a row for each generation and member; further columns as of
-`TRIALS`."""

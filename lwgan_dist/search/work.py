@@ -1,6 +1,4 @@
-"""The worker's side of a search: carries out a trial, or a generation of a member of a population, wherever Ray Tune
-puts it, and enters what it found in the ledger.
-"""
+"""The worker's side of a search: carries out a trial wherever Ray Tune puts it and enters it in the ledger."""
 
 import json
 import time
@@ -18,12 +16,11 @@ from lwgan_dist.runs import ENVIRONMENT_FILE, Run, torch_threads
 from lwgan_dist.search.objective import finite, interim_objective, measure, weighted
 from lwgan_dist.search.trials import Trial, TrialLedger, TrialRecord
 from lwgan_dist.storage import Folder
-from lwgan_dist.training.checkpoint import Checkpoints
 from lwgan_dist.training.pilot import fit_seconds
 from lwgan_dist.worker import NUMERICAL, check_table, patiently, quiet
 
-LEDGER, SCRATCH, POPULATION = "ledger", "work", "population"
-"""Folders of a search: trials that have ended; runs under way; states of the members of a population."""
+LEDGER, SCRATCH = "ledger", "work"
+"""Folders of a search: trials that have ended; runs under way."""
 
 _REPORTS = "reports.json"
 _DONE: set[str] = set()
@@ -34,10 +31,10 @@ Result = TypeVar("Result")
 
 
 def carry_out(task: Told) -> Generator[Told, None, Told]:
-    """Carries out a trial (``kind: trial``) or a member's generation (``kind: member``).
+    """Carries out a trial.
 
     Args:
-        task: ``search`` (location), ``execution``, ``kind`` and what `Search` says about it.
+        task: ``search`` (location), ``execution`` and what `Search` says about it.
 
     Yields:
         ``value``, an interim objective of a trial, and ``cpu_seconds`` so far, if a scheduler wants reports. Whoever
@@ -52,11 +49,7 @@ def carry_out(task: Told) -> Generator[Told, None, Told]:
             f"{search.location}: this node does not see the search; use a shared folder or a URI as storage"
         )
     execution = ExecutionConfig.model_validate(task["execution"])
-    name = search.name
-    if task["kind"] == "member":
-        with logs.context(search=name, member=task["key"]):
-            return _member(task, search, execution)
-    return (yield from logs.within(_trial(task, search, execution), search=name, trial=trial_of(task).key))
+    return (yield from logs.within(_trial(task, search, execution), search=search.name, trial=trial_of(task).key))
 
 
 def trial_of(task: Told) -> Trial:
@@ -208,37 +201,3 @@ def computed_with(execution: ExecutionConfig) -> Told:
         "use_gpu": execution.use_gpu,
         "version": f"lwgan-dist {version('lwgan-dist')}",
     }
-
-
-def _member(task: Told, search: Folder, execution: ExecutionConfig) -> Told:
-    """A generation of a member: from the state of its parent, or from the beginning, to an iteration."""
-    ledger, folders = TrialLedger(search.sub(LEDGER)), search.sub(POPULATION)
-    config = RunConfig.model_validate(task["config"])
-    check_table(config, task["table_digest"])
-    started, failure, spent = time.perf_counter(), None, 0.0
-    reports: list[float] = []
-    try:
-        run = _prepared(config)
-        iteration = _halts(run, task["generations"])[task["generation"]]
-        start = folders.sub(task["parent"]) if task["parent"] else None
-        halt = patiently(partial(run.fit_until, folders.sub(task["key"]), execution, iteration, start=start))
-        spent = halt.cpu_seconds - (_seconds_in(start) if start else 0.0)
-        with torch_threads(execution.threads_per_worker):
-            reports.append(finite(interim_objective(halt.model, run.sample, task["unit"], task["weights"])))
-    except (_ImpossibleError, *NUMERICAL) as error:
-        failure = _reason(error)
-    record = TrialRecord(
-        key=task["key"],
-        failure=failure,
-        reports=reports,
-        cpu_seconds=spent,
-        wall_seconds=time.perf_counter() - started,
-        **computed_with(execution),
-    )
-    ledger.write(record)
-    return asdict(record)
-
-
-def _seconds_in(folder: Folder) -> float:
-    state = Checkpoints(folder.sub("checkpoints")).newest()
-    return float(state.meta["seconds"]["cpu"]) if state else 0.0

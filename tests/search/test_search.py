@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import stubborn
-from tiny_search import ASHA, PBT, TINY, Silent, config, numbers, search
+from tiny_search import ASHA, TINY, Silent, config, numbers, search
 
 from lwgan_dist import worker
 from lwgan_dist.config import ExecutionConfig, RunConfig, TrainConfig, override
 from lwgan_dist.configfile import read_config, to_yaml
-from lwgan_dist.errors import ConfigError, InUseError, NonFiniteLossError, RunFailedError, UnreadableError
+from lwgan_dist.errors import ConfigError, InUseError, NonFiniteLossError, UnreadableError
 from lwgan_dist.quality import held_out_quality
 from lwgan_dist.reporting.search_page import comparison_sentence
 from lwgan_dist.runs import Run
@@ -23,7 +23,6 @@ from lwgan_dist.search import engine, work
 from lwgan_dist.search import search as search_module
 from lwgan_dist.search.config import SearchConfig
 from lwgan_dist.search.objective import interim_objective, seeds, unit_of
-from lwgan_dist.search.population import Member, select
 from lwgan_dist.search.publish import publish, read_published, run_file, search_caveats
 from lwgan_dist.search.queue import Queue
 from lwgan_dist.search.rows import runs_table, search_tables, spent, trials_table
@@ -120,7 +119,7 @@ def test_the_best_run_reproduces_its_numbers_exactly(straight, tmp_path):
     assert repr(result.quality.energy_distance) in file.read_text()
 
 
-@pytest.mark.parametrize("told", [{}, {"scheduler": ASHA}, {"scheduler": PBT}, {"searcher": {"name": "optuna"}}])
+@pytest.mark.parametrize("told", [{}, {"scheduler": ASHA}, {"searcher": {"name": "optuna"}}])
 def test_a_configuration_that_is_written_out_is_accepted(tmp_path, told):
     (tmp_path / "search.yaml").write_text(to_yaml(config(**told)))
     assert read_config(SearchConfig, str(tmp_path / "search.yaml")) == config(**told)
@@ -579,116 +578,13 @@ def test_finished_trials_of_another_objective_set_no_rung(tmp_path, monkeypatch)
     assert remembered
 
 
-# populations ----------------------------------------------------------------------------------------------------------
+# cost ---------------------------------------------------------------------------------------------------------------
 
 
-def test_the_worst_take_over_from_the_best():
-    members = [Member(i, {}, 0, value=value) for i, value in enumerate([3.0, 1.0, None, 2.0])]
-    assert select(members, 1) == {2: 1}
-    assert select(members, 2) == {2: 1, 0: 3}
-    equal = [Member(i, {}, 0, value=1.0) for i in range(4)]
-    assert select(equal, 2) == {}
-
-
-def test_a_population_trains_on_from_its_best_members_and_its_finalists_are_trials(tmp_path):
-    prepared, outcome = carry_out(tmp_path / "search", scheduler=PBT, budget={"trials": 4}, confirm_seeds=0)
-    generations = outcome.population
-    assert [len(members) for members in generations] == [4, 4, 4]
-    changed = 0
-    for before, after in itertools.pairwise(generations):
-        taken = select(before, 2)
-        for member in after:
-            better = before[taken.get(member.index, member.index)]
-            assert member.origin == better.index
-            assert member.seed == better.seed
-            fixed = {"networks.width", "networks.latent_dim"}
-            assert all(member.values[path] == better.values[path] for path in fixed), "networks keep their shape"
-            if member.index not in taken:
-                assert member.values == better.values
-            changed += member.values != better.values
-    assert changed > 0
-    rows = trials(prepared, outcome).to_pylist()
-    assert [row["origin"] for row in rows] == ["default", "finalist", "finalist"]
-    last = sorted(generations[-1], key=lambda member: member.value)
-    assert rows[1]["parameters.objective.mmd_weight"] == last[0].values["objective.mmd_weight"]
-    assert all(row["state"] == "finished" for row in rows)
-
-
-def test_a_population_that_is_interrupted_ends_the_same(tmp_path, monkeypatch):
-    told = {"scheduler": PBT, "budget": {"trials": 4}, "confirm_seeds": 0}
-    _, straight = carry_out(tmp_path / "straight", **told)
-    carried, done = engine.carry_out, []
-
-    def cut(task):
-        if len(done) == 6:  # in the middle of the second generation
-            raise KeyboardInterrupt
-        done.append(task["key"])
-        return (yield from carried(task))
-
-    monkeypatch.setattr(engine, "carry_out", cut)
-    with pytest.raises(KeyboardInterrupt):
-        carry_out(tmp_path / "cut", **told)
-
-    def counted(task):
-        done.append(task.get("key", "trial"))
-        return (yield from carried(task))
-
-    monkeypatch.setattr(engine, "carry_out", counted)
-    _, again = carry_out(tmp_path / "cut", **told)
-    assert timeless(again.population) == timeless(straight.population)
-    members = [key for key in done if key != "trial"]
-    assert len(members) == len(set(members)) == 12
-
-
-def test_a_member_that_goes_on_alone_is_the_run_that_was_never_halted(tmp_path):
-    """Without selection a population is a set of ordinary runs."""
-    told = {**PBT, "quantile": 0.01}
-    prepared = search(tmp_path / "search", scheduler=told, budget={"trials": 2}, confirm_seeds=0)
-    outcome = prepared.carry_out(Silent())
-    taken = select(outcome.population[0], 1)
-    member = next(
-        m for m in outcome.population[-1] if all(g[m.index].origin == m.index for g in outcome.population[1:])
-    )
-    assert taken.get(member.index) is None
-    values = member.values
-    config_ = prepared.trial(values).run(0).model_copy(update={"seed": member.seed})
-    run = Run(config_)
-    fit = run.fit(Folder.at(str(tmp_path / "run")), ExecutionConfig(workers=0))
-    value = interim_objective(fit.model, run.sample, "global", prepared.config.objectives[0])
-    assert member.value == value
-
-
-@pytest.mark.parametrize(
-    "more", [{"budget": {"trials": 6}}, {"scheduler": {**PBT, "quantile": 0.25}}, {"scheduler": {**PBT, "factor": 3.0}}]
-)
-def test_a_finished_population_can_be_searched_again_with_other_settings(tmp_path, more):
-    told = {"scheduler": PBT, "budget": {"trials": 4}, "confirm_seeds": 0}
-    carry_out(tmp_path / "search", **told)
-    assert not (tmp_path / "search" / "population").exists()
-    _, outcome = carry_out(tmp_path / "search", **{**told, **more})
-    _, straight = carry_out(tmp_path / "straight", **{**told, **more})
-    assert timeless(outcome.population) == timeless(straight.population)
-
-
-def timeless(generations):
-    return [[replace(member, cpu_seconds=0.0) for member in members] for members in generations]
-
-
-def test_processor_time_of_a_population_counts_each_generation_once(tmp_path):
-    prepared, outcome = carry_out(tmp_path / "search", scheduler=PBT, budget={"trials": 3}, confirm_seeds=0)
-    ledger = prepared.ledger
-    total = sum(record.cpu_seconds for record in ledger.records(ledger.keys()))
-    assert spent(outcome) == pytest.approx(total)
-    assert all(member.cpu_seconds > 0 for members in outcome.population for member in members)
-
-
-def test_a_population_whose_members_all_diverge_says_so(tmp_path, monkeypatch):
-    def diverges(self, *args, **kwargs):
-        raise NonFiniteLossError("the critic loss is not finite")
-
-    monkeypatch.setattr(Run, "fit_until", diverges)
-    with pytest.raises(RunFailedError, match=r"no member .* critic loss is not finite"):
-        carry_out(tmp_path / "search", scheduler=PBT, budget={"trials": 3})
+def test_processor_time_counts_each_trial_and_fresh_run_once(tmp_path):
+    prepared, outcome = carry_out(tmp_path / "search")
+    assert spent(outcome) == pytest.approx(sum(r.cpu_seconds for r in prepared.ledger.records(prepared.ledger.keys())))
+    assert outcome.pairs
 
 
 # objectives -----------------------------------------------------------------------------------------------------------
@@ -770,8 +666,6 @@ def run_on(**data):
         ({"objective": [{"miss": 1}, {"cpu_seconds": 1}], "searcher": {"name": "optuna"}}, "nsga2"),
         ({"scheduler": {"name": "asha", "reports_per_seed": 1}}, "grace_reports: must be below the 1"),
         ({"scheduler": ASHA, "objective": {"miss": 1}}, "only at its end"),
-        ({"scheduler": PBT, "searcher": {"name": "optuna"}}, "random population"),
-        ({"scheduler": PBT, "budget": {"hours": 1}}, "do not apply"),
         ({"searcher": {"name": "optuna", "sampler": "nsga2", "startup_trials": 3}}, "startup_trials does not go with"),
         ({"objective": [{"miss": 1}, {"cpu_seconds": 1}], "confirm_seeds": 3}, "no single best trial"),
         ({"initial": ["paper", "default"], "budget": {"trials": 1}}, "fewer than the 2 initial points"),
@@ -790,11 +684,8 @@ def test_what_does_not_fit_together_is_refused(told, message):
 @pytest.mark.parametrize(
     ("told", "message"),
     [
-        ({"scheduler": {**PBT, "generations": 500}}, "generations: 500 is too many for the"),
         ({"scheduler": {**ASHA, "reports_per_seed": 100}}, "reports_per_seed: 100 is too many"),
         ({"run": run_on(n=40, holdout_fraction=0.03)}, "leaves 1 hold-out rows"),
-        ({"scheduler": PBT, "space": {"networks.width": {"choice": [2, 3]}}}, "none that can be"),
-        ({"scheduler": PBT, "space": {"objective.mmd_weight": {"grid": [1.0]}}, "initial": []}, "fewer than the 2"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_the_data_or_the_run_is_refused(tmp_path, told, message):

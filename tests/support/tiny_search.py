@@ -26,7 +26,6 @@ TINY: dict[str, Any] = {
     "execution": {"workers": 0},
 }
 ASHA = {"name": "asha", "reports_per_seed": 4}
-PBT = {"name": "pbt", "generations": 3, "quantile": 0.5, "finalists": 2}
 
 
 class Silent:
