@@ -251,7 +251,7 @@ def other_dimension(tables: ScoreTables, score: ScoreConfig) -> int | None:
     return ResolvedRanks(errors, errors, score.penalty_exponent, score.penalty_constant).dimension(score.resolution)
 
 
-RANK_SET_FACTOR = 14.83
+RANK_SET_FACTOR = 8.645
 """How much more a gain is allowed at the lower end of the rank set; calibrated, see docs/rule."""
 
 RANK_SET_UPPER = 1.5

@@ -195,7 +195,10 @@ def guided_batches(told):
 
 
 def test_first_half_of_matching_is_guided_and_the_second_uses_all_rows():
-    told = override(FAST, {"schedule.matching_iterations": 10, "schedule.embedding_rows": 40})
+    told = override(
+        FAST,
+        {"schedule.matching_iterations": 10, "schedule.embedding_rows": 40, "schedule.interpolation_neighbors": 0},
+    )
     trainer, seen = guided_batches(told)
     embedding = trainer._batches.embedding
     guides = [weights.guide for _, weights in seen[:16]]
