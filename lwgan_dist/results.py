@@ -60,7 +60,7 @@ class Quality(BaseModel):
 
 
 class TearSummary(BaseModel):
-    """How coordinates were laid on the data, and what was torn for it; see `lwgan_dist.training.embedding.Tear`.
+    """How coordinates were laid on the data, and what was torn for it; see `lwgan_dist.models.lwgan.embedding.Tear`.
 
     Attributes:
         pieces: that were laid side by side; 1 for none. (1 in results of versions that tore otherwise.)

@@ -41,6 +41,8 @@ from lwgan_dist.data.parts import parts_of
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.errors import ConfigError, DataError, RunFailedError
 from lwgan_dist.model import FittedModel, networks_of, tear_of
+from lwgan_dist.models.lwgan.stages import rank_parts, stages_of
+from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.networks import bfloat16_pays
 from lwgan_dist.quality import dimensions_by_part, held_out_quality
 from lwgan_dist.reporting.live import LiveLosses
@@ -50,7 +52,6 @@ from lwgan_dist.storage import Folder, exclusive
 from lwgan_dist.training.checkpoint import Checkpoints
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.loop import train_worker
-from lwgan_dist.training.stages import rank_parts, stages_of
 from lwgan_dist.training.trainer import LOG_POINTS, TrainingState
 
 CONFIG_FILE, ENVIRONMENT_FILE, RESULT_FILE = "config.yaml", "env.json", "result.json"
@@ -394,14 +395,11 @@ class Run:
         device = torch.device("cuda") if execution.use_gpu else torch.device("cpu")
         with torch_threads(execution.threads_per_worker):
             train_worker(
-                self.config,
-                self.sample,
+                trainer_of(self.config, self.sample, World(device=device), initial=initial),
                 folder,
-                World(device=device),
                 checkpoint_seconds=execution.checkpoint_seconds,
                 checkpoints_kept=execution.checkpoints_kept,
                 report=report,
-                initial=initial,
                 until=until,
             )
 

@@ -70,8 +70,8 @@ def tune(
 
 
 def _show_search_plan(prepared: "Search", as_json: bool) -> None:
+    from lwgan_dist.models.pilot import fit_seconds
     from lwgan_dist.reporting.terminal import print_search_plan
-    from lwgan_dist.training.pilot import fit_seconds
 
     config = prepared.config
     seconds = fit_seconds(prepared.default, prepared.sample)

@@ -33,6 +33,7 @@ from lwgan_dist.launch.network import GroupConfig
 from lwgan_dist.launch.room import await_room, fewest_workers, resources, waiting_for
 from lwgan_dist.launch.session import session
 from lwgan_dist.launch.worker_logs import configure_worker, told_to_workers
+from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.reporting.live import LiveLosses
 from lwgan_dist.storage import Folder
 from lwgan_dist.training.distributed import World
@@ -228,14 +229,11 @@ def _worker(told: dict[str, Any]) -> dict[str, Any]:
                     ray.train.report({"iteration": progress["iteration"], **progress["losses"]})
 
             train_worker(
-                config,
-                sample,
+                trainer_of(config, sample, world, initial=initial),
                 folder,
-                world,
                 checkpoint_seconds=execution.checkpoint_seconds,
                 checkpoints_kept=execution.checkpoints_kept,
                 report=report,
-                initial=initial,
                 until=told["until"],
                 leaving=lambda: ray.train.get_preemption_info() is not None,
             )

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.errors import ClusterError, ConfigError, DataError, UnreadableError
+from lwgan_dist.models.pilot import fit_seconds
 from lwgan_dist.runs import ENVIRONMENT_FILE, Run, torch_threads
 from lwgan_dist.search.objective import finite, interim_objective, measure, weighted
 from lwgan_dist.search.trials import Trial, TrialLedger, TrialRecord
 from lwgan_dist.storage import Folder
-from lwgan_dist.training.pilot import fit_seconds
 from lwgan_dist.worker import NUMERICAL, check_table, patiently, quiet
 
 LEDGER, SCRATCH = "ledger", "work"

@@ -10,6 +10,7 @@ import numpy as np
 from lwgan_dist.config import RunConfig
 from lwgan_dist.data.sample import Sample, load_sample
 from lwgan_dist.ledger import hash_of
+from lwgan_dist.models.pilot import fit_seconds
 from lwgan_dist.runs import Run
 from lwgan_dist.study.bootstrap import refit_config
 from lwgan_dist.study.classical import classical_estimate
@@ -17,7 +18,6 @@ from lwgan_dist.study.config import BootstrapConfig
 from lwgan_dist.study.design import Group, PlannedRun
 from lwgan_dist.study.refits import refits_of
 from lwgan_dist.study.study import Study
-from lwgan_dist.training.pilot import fit_seconds
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from scipy.stats import chi2
 from sklearn.neighbors import NearestNeighbors
 
 from lwgan_dist.config import FastSchedule
-from lwgan_dist.training.embedding import START_RESOLUTION, distinct, geodesic_start, needed, neighbour_graph
-from lwgan_dist.training.tears import scaled
+from lwgan_dist.models.lwgan.embedding import START_RESOLUTION, distinct, geodesic_start, needed, neighbour_graph
+from lwgan_dist.models.lwgan.tears import scaled
 
 Array = NDArray[Any]
 
@@ -129,7 +129,7 @@ def isomap_residual(rows: Array, seed_rows: Array) -> float:
 def start_alone(rows: Array) -> float:
     """The rank that the coordinates from which an LWGAN starts need, without any network.
 
-    A control: see `lwgan_dist.training.embedding.needed`.
+    A control: see `lwgan_dist.models.lwgan.embedding.needed`.
 
     Args:
         rows: distinct, shape (n, p).

@@ -6,10 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
-from lwgan_dist.config import RunConfig
-from lwgan_dist.data.sample import Sample
 from lwgan_dist.errors import RunFailedError
 from lwgan_dist.storage import Folder
 from lwgan_dist.training.checkpoint import Checkpoints
@@ -26,15 +22,12 @@ LEAVING_SECONDS = 2.0
 
 
 def train_worker(
-    config: RunConfig,
-    sample: Sample,
+    trainer: Trainer,
     folder: Folder,
-    world: World,
     *,
     checkpoint_seconds: float,
     checkpoints_kept: int,
     report: Callable[[dict[str, Any]], None] | None,
-    initial: dict[str, Tensor] | None = None,
     until: int | None = None,
     leaving: Callable[[], bool] = lambda: False,
 ) -> TrainingState:
@@ -44,14 +37,11 @@ def train_worker(
     folder, which all must be able to read.
 
     Args:
-        config: resolved.
-        sample: the same on every worker.
+        trainer: new, the same on every worker; its initial parameters count if there is no checkpoint.
         folder: the run folder.
-        world: the processes that train together.
         checkpoint_seconds: least time between checkpoints.
         checkpoints_kept: of the newest.
         report: called on every worker, at the same iterations, with a progress record; None if nobody listens.
-        initial: parameters to start from if there is no checkpoint; see `Trainer`.
         until: the iteration after which to halt; a run that is there already stays as it is.
         leaving: asked about once a second, by all workers after the same iterations: is the place of one of them about
             to be taken away? Then a checkpoint is written at once, and often from then on.
@@ -59,7 +49,7 @@ def train_worker(
     Raises:
         NonFiniteLossError: on every worker; the checkpoints before it remain.
     """
-    trainer = Trainer(config, sample, world, initial=initial)
+    world = trainer.world
     checkpoints = Checkpoints(folder.sub("checkpoints"), checkpoints_kept)
     if world.is_main:
         checkpoints.folder.remove_temporary()

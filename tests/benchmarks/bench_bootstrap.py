@@ -18,6 +18,7 @@ from lwgan_dist.config import RunConfig
 from lwgan_dist.configfile import build_config, parse_overrides
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.model import FittedModel, networks_of
+from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.results import Judgement
 from lwgan_dist.seeding import derive
 from lwgan_dist.study.bootstrap import refit_config, resample, warm_start
@@ -46,7 +47,7 @@ def fit(config: RunConfig, rows: Any = None, initial: dict[str, Tensor] | None =
     start = time.process_time()
     sample = load_sample(config.data, rows)
     config = config.resolved(train_rows=len(sample.train), ambient_dim=sample.ambient_dim)
-    trainer = Trainer(config, sample, initial=initial)
+    trainer = trainer_of(config, sample, initial=initial)
     for _ in trainer.run():
         pass
     tables = {split: np.array(table) for split, table in trainer.components.items()}
@@ -78,7 +79,7 @@ def main() -> None:
     run = {key: value for key, value in given.items() if not key.startswith("warm.")}
     data = {"source": "manifold", "name": told.data, "n": told.n, "noise": 0.05}
     base = fit(build_config(RunConfig, {"data": data}, SMALL | run))
-    sample, seed = base.trainer.sample, derive(base.config.seed, "bootstrap")
+    sample, seed = base.trainer.model.sample, derive(base.config.seed, "bootstrap")
     networks = networks_of(base.config, sample.ambient_dim, base.trainer.state().tensors)
     model = FittedModel(networks, base.config, sample.standardizer, sample.columns, base.judgement.dimension)
     print(f"{told.data}, n = {told.n}, noise {getattr(base.config.data, 'noise', 0)}: {base.cpu:.1f} CPU s, ", end="")

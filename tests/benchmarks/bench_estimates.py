@@ -32,12 +32,12 @@ from lwgan_dist.data.sample import load_sample
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.method.sample_distances import energy_distance, sliced_wasserstein
 from lwgan_dist.model import FittedModel
+from lwgan_dist.models.lwgan.stages import constant
+from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.results import scores_from_parquet
 from lwgan_dist.runs import Run
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.classical import classical_estimate
-from lwgan_dist.training.stages import constant
-from lwgan_dist.training.trainer import Trainer
 
 CONFIGS = Path(__file__).parents[2] / "tune_configs" / "train"
 CLASSICAL = ("TwoNN", "MLE", "CorrInt", "MiND")
@@ -112,11 +112,11 @@ def paper_seconds(data: Data, precision: str) -> float:
     told = read_config(TrainConfig, str(CONFIGS / f"{data.paper}.yaml"), [f"precision={precision}"])
     sample = load_sample(told.data)
     config = told.run().resolved(train_rows=None, ambient_dim=sample.ambient_dim)
-    stages = Trainer(config, sample).stages
+    stages = trainer_of(config, sample).stages
 
     def seconds(updates: int, iterations: int, **changes: Any) -> float:
         """Of one update, over some iterations after the first."""
-        trainer = Trainer(config, sample)
+        trainer = trainer_of(config, sample)
         trainer.stages = [replace(stages[0], burst=None, iterations=1_000_000, **changes)]
         trainer.iterations = 1_000_000
         loop = trainer.run()

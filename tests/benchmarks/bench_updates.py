@@ -37,8 +37,8 @@ from lwgan_dist.config import (
     ScheduleConfig,
 )
 from lwgan_dist.data.sample import Sample, load_sample
-from lwgan_dist.training.stages import Stage, constant
-from lwgan_dist.training.trainer import Trainer
+from lwgan_dist.models.lwgan.stages import Stage, constant
+from lwgan_dist.models.registry import trainer_of
 
 BATCH_SIZE, WIDTH, LEARNING_RATE = 512, 64, 2e-4
 CRITIC_UPDATES = 20
@@ -123,7 +123,7 @@ def trainer_contender(
     """
     networks = NetworksConfig(latent_dim=shape.latent_dim, width=WIDTH)
     config = RunConfig(data=ManifoldData(name="s_curve"), networks=networks, schedule=schedule, precision=precision)
-    trainer = Trainer(config.resolved(train_rows=len(sample.train), ambient_dim=shape.ambient_dim), sample)
+    trainer = trainer_of(config.resolved(train_rows=len(sample.train), ambient_dim=shape.ambient_dim), sample)
     stage: Stage = next(stage for stage in trainer.stages if stage.name == stage_name)
     is_critic = update == "critic"
     updates = CRITIC_UPDATES if is_critic else ENCODER_GENERATOR_UPDATES

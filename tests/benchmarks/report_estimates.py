@@ -24,10 +24,9 @@ from estimate_cases import SUITES
 from lwgan_dist.config import ScoreConfig
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.method.rank_selection import choose_rank
+from lwgan_dist.models.lwgan.embedding import START_RESOLUTION, distinct, geodesic_start
 from lwgan_dist.results import choice_of
 from lwgan_dist.study.statistics import clopper_pearson_interval
-from lwgan_dist.training.embedding import distinct, geodesic_start
-from lwgan_dist.training.trainer import START_RESOLUTION
 
 Row = dict[str, Any]
 TOYS = ("swissroll_curve", "s_curve", "hyperplane")

@@ -9,9 +9,9 @@ from literal_lwgan import LiteralLwgan, copy_parameters, joined, paired_layers
 
 from lwgan_dist.method.latent import mask_to_rank
 from lwgan_dist.method.objective import mix
+from lwgan_dist.models.lwgan.losses import CriticBatch, CriticLoss, EncoderGeneratorBatch, EncoderGeneratorLoss, Weights
 from lwgan_dist.networks import build_networks
 from lwgan_dist.training.distributed import World
-from lwgan_dist.training.phases import CriticBatch, CriticLoss, EncoderGeneratorBatch, EncoderGeneratorLoss, Weights
 
 AMBIENT_DIM, LATENT_DIM, WIDTH, ROWS = 3, 4, 3, 24
 RANKS = range(1, LATENT_DIM + 1)

@@ -11,13 +11,13 @@ from lwgan_dist.config import ArrayData, ExecutionConfig, RunConfig, override
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.model import FittedModel, networks_of
+from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.results import Judgement
 from lwgan_dist.runs import Run
 from lwgan_dist.seeding import derive
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.bootstrap import refit_config, resample, warm_start
 from lwgan_dist.study.config import BootstrapConfig
-from lwgan_dist.training.trainer import Trainer
 
 WARM, COLD = BootstrapConfig(), BootstrapConfig(start="cold")
 KINDS = ["parametric", "rows"]
@@ -28,7 +28,7 @@ def trained(told, array=None, initial=None):
     config = RunConfig.model_validate(told) if isinstance(told, dict) else told
     sample = load_sample(config.data, array)
     config = config.resolved(train_rows=len(sample.train), ambient_dim=sample.ambient_dim)
-    trainer = Trainer(config, sample, initial=initial)
+    trainer = trainer_of(config, sample, initial=initial)
     for _ in trainer.run():
         pass
     tables = {split: np.array(table) for split, table in trainer.components.items()}
@@ -226,7 +226,7 @@ def test_a_warm_start_is_a_copy_of_every_parameter(base):
 def test_a_warm_refit_finds_the_rank_again_where_its_schedule_alone_does_not(base, kind):
     """Control: from random values, so short a schedule leaves rank 2 far from the data."""
     _, sample, model, trainer = base
-    rows, config = resample(kind, 0, sample, model, seed=7), refit_config(trainer.config, WARM, kind, 0, seed=7)
+    rows, config = resample(kind, 0, sample, model, seed=7), refit_config(trainer.model.config, WARM, kind, 0, seed=7)
     _, warm, from_there = trained(config, rows, warm_start(model))
     assert warm.dimension == 2
     errors = [table[1][1] for table in from_there.components["train"]]
@@ -242,7 +242,7 @@ def test_a_refit_is_the_same_whenever_it_is_made(base, tmp_path):
     bootstrap, seen = BootstrapConfig(settings=settings), []
     for order in ((0, 1), (1, 0)):
         for index in order:
-            config = refit_config(trainer.config, bootstrap, "parametric", index, 7)
+            config = refit_config(trainer.model.config, bootstrap, "parametric", index, 7)
             run = Run(config, resample("parametric", index, sample, model, 7))
             folder = Folder.at(str(tmp_path / f"{order}{index}"))
             seen.append(run.fit(folder, ExecutionConfig(workers=0), initial=warm_start(model)).components["train"])

@@ -41,14 +41,14 @@ def main() -> None:
         told["seed"] = 1
     trainer = make_trainer(told, World(index, workers))
     if fault == "local statistics":  # each worker matches its own rows: parts of the batch as if it were whole
-        local = trainer._batches.ranks
+        local = trainer.model.batches.ranks
 
         def shrunk(stage, iteration):
             ranks, _ = local(stage, iteration)
             size = len(range(*trainer.world.share(stage.batch_size).indices(stage.batch_size)))
             return ranks, [(1, slice(0, size))]
 
-        trainer._batches.ranks = shrunk  # type: ignore[method-assign]
+        trainer.model.batches.ranks = shrunk  # type: ignore[method-assign]
     seen = trajectory(trainer)
     seen["tensors"] = whole_parameters(trainer)
     seen["differing"] = replicas_differ(trainer.world, trainer.parameters())

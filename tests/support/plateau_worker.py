@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from lwgan_dist.training import stages
+from lwgan_dist.models.lwgan import stages
 from lwgan_dist.training.distributed import World, replicas_differ
 
 

@@ -2,6 +2,7 @@
 
 from lwgan_dist.config import RunConfig, override
 from lwgan_dist.data.sample import load_sample
+from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.trainer import Trainer
 
@@ -45,7 +46,7 @@ def make_trainer(told: dict, world: World | None = None) -> Trainer:
     config = RunConfig.model_validate(told)
     sample = load_sample(config.data)
     rows = None if sample.stream else len(sample.train)
-    return Trainer(config.resolved(train_rows=rows, ambient_dim=sample.ambient_dim), sample, world)
+    return trainer_of(config.resolved(train_rows=rows, ambient_dim=sample.ambient_dim), sample, world)
 
 
 def trajectory(trainer: Trainer, iterations: int = 40) -> dict:

@@ -5,10 +5,10 @@ import itertools
 import pytest
 from tiny import CONFIGS, make_trainer
 
+from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.storage import Folder
 from lwgan_dist.training import loop
 from lwgan_dist.training.checkpoint import Checkpoints
-from lwgan_dist.training.distributed import World
 from lwgan_dist.training.loop import train_worker
 
 
@@ -39,7 +39,8 @@ def train(told, folder, **more):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoints, "save", noted)
-        train_worker(told.config, told.sample, Folder.at(str(folder)), World(), checkpoints_kept=2, report=None, **more)
+        again = trainer_of(told.model.config, told.model.sample)
+        train_worker(again, Folder.at(str(folder)), checkpoints_kept=2, report=None, **more)
     return saved
 
 

@@ -6,8 +6,8 @@ from tiny import CONFIGS, FAST, PAPER, make_trainer
 from lwgan_dist.config import override
 from lwgan_dist.errors import NonFiniteLossError
 from lwgan_dist.method.objective import gradient_penalties
+from lwgan_dist.models.lwgan.stages import cosine, milestones, ramped, switched_on
 from lwgan_dist.networks import build_networks
-from lwgan_dist.training.stages import cosine, milestones, ramped, switched_on
 
 
 def finish(trainer):
@@ -43,7 +43,7 @@ def test_training_leaves_the_global_random_state_alone():
 def test_a_loss_that_is_not_finite_stops_before_the_step(name):
     trainer = make_trainer(CONFIGS[name])
     with torch.no_grad():
-        trainer.networks.generator.last.bias[0] = float("nan")
+        trainer.model.networks.generator.last.bias[0] = float("nan")
     before = {key: value.clone() for key, value in trainer.state().tensors.items() if "last.bias" not in key}
     with pytest.raises(NonFiniteLossError, match=r"iteration 1 \("):
         finish(trainer)
@@ -54,7 +54,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(name):
 def test_an_infinite_loss_of_finite_gradient_stops_too():
     """The norm of a row of 3e19 overflows float32 to infinity, and its gradient is 0."""
     trainer = make_trainer(override(PAPER, {"precision": "float32", "data.standardize": "none"}))
-    trainer.sample.train[:] = 3e19
+    trainer.model.sample.train[:] = 3e19
     with pytest.raises(NonFiniteLossError, match="loss is not finite: inf"):
         finish(trainer)
 
@@ -63,7 +63,7 @@ def test_coordinates_that_cannot_be_computed_end_the_run_on_every_worker(monkeyp
     def fails(*_, **__):
         raise np.linalg.LinAlgError("Eigenvalues did not converge")
 
-    monkeypatch.setattr("lwgan_dist.training.trainer.geodesic_start", fails)
+    monkeypatch.setattr("lwgan_dist.models.lwgan.model.geodesic_start", fails)
     with pytest.raises(NonFiniteLossError, match="geodesic coordinates"):
         finish(make_trainer(FAST))
 
@@ -84,7 +84,7 @@ def test_bfloat16_gradients_of_the_penalty_are_those_of_float32_rounded():
 def test_the_two_batches_of_an_evaluation_share_no_row():
     trainer = make_trainer(override(FAST, {"score.batch_size": 180}))
     for split, rows in (("train", 90), ("holdout", 10)):
-        (first, second), _, _ = trainer._batches.score(trainer.stages[-1], 0, 180, split, (0, 2))
+        (first, second), _, _ = trainer.model.batches.score(trainer.stages[-1], 0, 180, split, (0, 2))
         assert len(first) == len(second) == rows
         assert len(torch.unique(torch.cat([first, second]), dim=0)) == 2 * rows
 
@@ -100,7 +100,7 @@ def test_bfloat16_stays_near_float32():
     losses = {}
     for precision in ("float32", "bfloat16"):
         trainer = finish(make_trainer(override(told, {"precision": precision})))
-        assert next(trainer.networks.encoder.parameters()).dtype == torch.float32
+        assert next(trainer.model.networks.encoder.parameters()).dtype == torch.float32
         losses[precision] = trainer.losses[5]["encoder_generator/reconstruction"]
     assert losses["bfloat16"] != losses["float32"]
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)  # 8 bits of mantissa, six steps
@@ -109,7 +109,7 @@ def test_bfloat16_stays_near_float32():
 def test_mixed_batches_hold_every_rank_in_proportion():
     trainer = make_trainer(override(FAST, {"schedule.batch_size": 120, "schedule.rank_share_exponent": 1.0}))
     stage = trainer.stages[0]
-    ranks, parts = trainer._batches.ranks(stage, 0)
+    ranks, parts = trainer.model.batches.ranks(stage, 0)
     sizes = [part.stop - part.start for _, part in parts]
     assert sum(sizes) == len(ranks) == 120
     assert sizes == [(ranks == rank).sum().item() for rank, _ in parts]
@@ -118,7 +118,7 @@ def test_mixed_batches_hold_every_rank_in_proportion():
 
 def test_one_rank_an_iteration_is_drawn_uniformly():
     trainer = make_trainer(PAPER)
-    drawn = [trainer._batches.ranks(trainer.stages[0], iteration)[0].item() for iteration in range(3000)]
+    drawn = [trainer.model.batches.ranks(trainer.stages[0], iteration)[0].item() for iteration in range(3000)]
     for rank in (1, 2, 3):
         assert drawn.count(rank) == pytest.approx(1000, abs=130)  # five standard deviations
 

@@ -5,16 +5,15 @@ import torch
 from tiny import CONFIGS, FAST, make_trainer
 
 from lwgan_dist.config import override
+from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.storage import Folder
 from lwgan_dist.training.checkpoint import Checkpoints
-from lwgan_dist.training.distributed import World
 from lwgan_dist.training.loop import train_worker
-from lwgan_dist.training.trainer import Trainer
 
 
 def warm(told, initial):
     cold = make_trainer(told)
-    return Trainer(cold.config, cold.sample, initial=initial)
+    return trainer_of(cold.model.config, cold.model.sample, initial=initial)
 
 
 def finish(trainer):
@@ -67,17 +66,9 @@ def test_a_warm_trainer_resumes_to_the_same_state():
 
 
 def train_in(folder, initial=None):
-    trainer = make_trainer(FAST)
-    return train_worker(
-        trainer.config,
-        trainer.sample,
-        folder,
-        World(),
-        checkpoint_seconds=0,
-        checkpoints_kept=2,
-        report=lambda _told: None,
-        initial=initial,
-    )
+    cold = make_trainer(FAST).model
+    trainer = trainer_of(cold.config, cold.sample, initial=initial)
+    return train_worker(trainer, folder, checkpoint_seconds=0, checkpoints_kept=2, report=lambda _told: None)
 
 
 def test_a_worker_starts_from_the_given_parameters_and_a_checkpoint_wins_over_them(tmp_path):

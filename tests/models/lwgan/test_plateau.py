@@ -12,11 +12,11 @@ from tiny import FAST, PAPER, make_trainer
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.errors import RunFailedError
+from lwgan_dist.models.lwgan import model as model_module
 from lwgan_dist.runs import Run
 from lwgan_dist.storage import Folder
-from lwgan_dist.training import trainer as trainer_module
 
-WORKER = Path(__file__).parents[1] / "support" / "plateau_worker.py"
+WORKER = Path(__file__).parents[2] / "support" / "plateau_worker.py"
 INTERVAL, ENDS = 4, 12
 """Iterations between two checks, instead of 250; the first check at which a plateau can show is the third."""
 
@@ -37,7 +37,7 @@ HERE = ExecutionConfig(workers=0)
 
 @pytest.fixture(autouse=True)
 def _frequent_checks(monkeypatch):
-    monkeypatch.setattr("lwgan_dist.training.stages.PLATEAU_INTERVAL", INTERVAL)
+    monkeypatch.setattr("lwgan_dist.models.lwgan.stages.PLATEAU_INTERVAL", INTERVAL)
 
 
 def finished(told):
@@ -96,13 +96,13 @@ def test_checks_change_nothing_until_the_end_of_the_stage():
 def test_later_stages_keep_their_lengths_and_the_rates_of_the_second_reach_their_ends():
     """The guide of a shortened second stage fades over its first half, and the rest is on all rows."""
     trainer, guides = make_trainer(EARLY), []
-    inner = trainer._encoder_generator.step
+    inner = trainer.model.encoder_generator.step
 
     def step(batch, weights):
         guides.append(weights.guide)
         return inner(batch, weights)
 
-    trainer._encoder_generator.step = step
+    trainer.model.encoder_generator.step = step
     list(trainer.run())
     assert guides[:ENDS] == [1.0] * ENDS
     assert guides[ENDS : ENDS + 6] == pytest.approx([1.0, 2 / 3, 1 / 3, 0.0, 0.0, 0.0])
@@ -150,11 +150,11 @@ def lengths_with(monkeypatch, errors, plateau=0.01, iterations=40):
         call = next(calls)
         return torch.full((len(x),), float(errors(call // 2)[call % 2]), dtype=torch.float64)
 
-    monkeypatch.setattr(trainer_module, "reconstruction_errors", checked)
+    monkeypatch.setattr(model_module, "reconstruction_errors", checked)
     for _ in trainer.run():
         if "embedding" in trainer.lengths:
             break
-    assert trainer._batches.focus == 2  # an S-curve: of three ranks, the second and the third are looked at
+    assert trainer.model.batches.focus == 2  # an S-curve: of three ranks, the second and the third are looked at
     return trainer.lengths["embedding"]
 
 

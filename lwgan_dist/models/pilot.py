@@ -9,8 +9,8 @@ import torch
 
 from lwgan_dist.config import RunConfig
 from lwgan_dist.data.sample import Sample
-from lwgan_dist.training.stages import Stage
-from lwgan_dist.training.trainer import Trainer
+from lwgan_dist.models.registry import trainer_of
+from lwgan_dist.training.stage import Stage
 
 ITERATIONS = 8
 """Of every stage in the pilot."""
@@ -21,7 +21,7 @@ def fit_seconds(config: RunConfig, sample: Sample) -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        trainer = Trainer(config, sample)
+        trainer = trainer_of(config, sample)
         stages = trainer.stages
         trainer.stages = [replace(stage, iterations=min(stage.iterations, ITERATIONS)) for stage in stages]
         trainer.iterations = sum(stage.iterations for stage in trainer.stages)
@@ -40,9 +40,6 @@ def _stage_seconds(stage: Stage, spent: Sequence[float]) -> float:
     """Of the iterations of a stage; the first one holds what comes once, as the geodesic start."""
     usual = statistics.median(spent[1:] or spent)
     once = max(0.0, spent[0] - usual)
-    updates = 1.0
-    if stage.critic_updates and stage.burst:
-        total = sum(stage.critic_updates_at(i) for i in range(stage.iterations))
-        done = sum(stage.critic_updates_at(i) for i in range(1, len(spent))) / max(1, len(spent) - 1)
-        updates = total / stage.iterations / done
-    return once + usual * updates * stage.iterations
+    total = sum(stage.updates_at(i) for i in range(stage.iterations))
+    usually = statistics.median([stage.updates_at(i) for i in range(1, len(spent))] or [stage.updates_at(0)])
+    return once + usual * total / usually

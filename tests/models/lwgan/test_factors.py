@@ -7,8 +7,8 @@ from threadpoolctl import threadpool_limits
 from lwgan_dist.data.manifolds import random_rotation, s_curve
 from lwgan_dist.data.population import CHARTS, CLOSED
 from lwgan_dist.data.standardize import Standardizer
-from lwgan_dist.training.embedding import geodesic_start, needed
-from lwgan_dist.training.factors import MOST_COMPONENTS, MOST_MEMBERS, independent_groups
+from lwgan_dist.models.lwgan.embedding import geodesic_start, needed
+from lwgan_dist.models.lwgan.factors import MOST_COMPONENTS, MOST_MEMBERS, independent_groups
 
 RESOLUTION = 0.08
 FACTORS = {factor.name: factor for factor in (*CHARTS, *CLOSED)}

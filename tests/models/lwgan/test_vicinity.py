@@ -8,9 +8,9 @@ from sklearn.neighbors import NearestNeighbors
 
 from lwgan_dist.config import RunConfig
 from lwgan_dist.data.sample import load_sample
+from lwgan_dist.models.lwgan.vicinity import Vicinity, between
+from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.seeding import generator
-from lwgan_dist.training.trainer import Trainer
-from lwgan_dist.training.vicinity import Vicinity, between
 
 
 def rng():
@@ -65,13 +65,13 @@ def trainer(neighbours, n=150):
         },
     })  # fmt: skip
     sample = load_sample(config.data)
-    return Trainer(config.resolved(train_rows=len(sample.train), ambient_dim=sample.ambient_dim), sample)
+    return trainer_of(config.resolved(train_rows=len(sample.train), ambient_dim=sample.ambient_dim), sample)
 
 
 def batch(of, stage, step=0):
     planned = next(planned for planned in of.stages if planned.name == stage)
-    ranks, parts = of._batches.ranks(planned, step)
-    return of._batches.encoder_generator(planned, (step, 0), ranks, parts, matching=True, guided=False)
+    ranks, parts = of.model.batches.ranks(planned, step)
+    return of.model.batches.encoder_generator(planned, (step, 0), ranks, parts, matching=True, guided=False)
 
 
 def is_a_row(x, rows):
@@ -80,26 +80,26 @@ def is_a_row(x, rows):
 
 def test_the_stages_that_train_encoder_and_generator_see_points_between():
     small = trainer(10)
-    assert is_a_row(batch(small, "matching").x, small.sample.train).mean() < 0.1
-    assert is_a_row(batch(trainer(0), "matching").x, small.sample.train).all()
+    assert is_a_row(batch(small, "matching").x, small.model.sample.train).mean() < 0.1
+    assert is_a_row(batch(trainer(0), "matching").x, small.model.sample.train).all()
 
 
 def test_large_samples_are_learned_as_they_are():
     large = trainer(10, n=2_002)
-    assert len(large.sample.train) == 1_001
-    assert is_a_row(batch(large, "matching").x, large.sample.train).all()
+    assert len(large.model.sample.train) == 1_001
+    assert is_a_row(batch(large, "matching").x, large.model.sample.train).all()
 
 
 def test_codes_of_points_between_lie_between_codes():
     """In the guided stage, x and its code divide the segments of rows and of codes at the same t."""
     of = trainer(10)
-    of._embed()
-    embedding = of._batches.embedding
+    of.model._embed()
+    embedding = of.model.batches.embedding
     # codes that are the first four columns show where the rows of the batch lie
-    of._batches.embedding = dataclasses.replace(embedding, codes=embedding.rows[:, :4].copy())
+    of.model.batches.embedding = dataclasses.replace(embedding, codes=embedding.rows[:, :4].copy())
     planned = of.stages[0]
-    ranks, parts = of._batches.ranks(planned, 0)
-    drawn = of._batches.encoder_generator(planned, (0, 0), ranks, parts, matching=False, guided=True)
+    ranks, parts = of.model.batches.ranks(planned, 0)
+    drawn = of.model.batches.encoder_generator(planned, (0, 0), ranks, parts, matching=False, guided=True)
     full = ranks == 4
     np.testing.assert_allclose(drawn.guide[full].numpy(), drawn.x[full, :4].numpy(), atol=1e-6)
     assert is_a_row(drawn.x, embedding.rows).mean() < 0.5

@@ -15,13 +15,13 @@ from lwgan_dist.config import Split
 from lwgan_dist.data.sample import Sample, pick_rows
 from lwgan_dist.method.latent import mask_to_rank
 from lwgan_dist.method.objective import mix
+from lwgan_dist.models.lwgan.embedding import Embedding
+from lwgan_dist.models.lwgan.losses import CriticBatch, EncoderGeneratorBatch
+from lwgan_dist.models.lwgan.stages import LwganStage, rank_parts
+from lwgan_dist.models.lwgan.vicinity import MOST_ROWS, Vicinity, between
 from lwgan_dist.networks import Networks
 from lwgan_dist.seeding import generator
 from lwgan_dist.training.distributed import World
-from lwgan_dist.training.embedding import Embedding
-from lwgan_dist.training.phases import CriticBatch, EncoderGeneratorBatch
-from lwgan_dist.training.stages import Stage, rank_parts
-from lwgan_dist.training.vicinity import MOST_ROWS, Vicinity, between
 
 Step = int | tuple[int, int]
 """An iteration of a stage, or one of several updates in it."""
@@ -58,7 +58,7 @@ class Batches:
         self.seed = seed
         self.dtype = dtype
 
-    def ranks(self, stage: Stage, iteration: int) -> tuple[Tensor, list[tuple[int, slice]]]:
+    def ranks(self, stage: LwganStage, iteration: int) -> tuple[Tensor, list[tuple[int, slice]]]:
         """Ranks of the rows of a batch, shape () or (rows,), and the rows of each rank.
 
         Raises:
@@ -72,7 +72,7 @@ class Batches:
         ranks = torch.repeat_interleave(torch.arange(1, self.latent_dim + 1), sizes)
         return ranks.to(self.world.device), parts
 
-    def critic(self, stage: Stage, iteration: int, ranks: Tensor) -> Iterator[CriticBatch]:
+    def critic(self, stage: LwganStage, iteration: int, ranks: Tensor) -> Iterator[CriticBatch]:
         """The batches of an iteration's critic updates.
 
         Encoder and generator rest meanwhile, so their outputs may be recycled: with ``recycle`` b, b batches of
@@ -113,7 +113,7 @@ class Batches:
 
     def encoder_generator(
         self,
-        stage: Stage,
+        stage: LwganStage,
         step: Step,
         ranks: Tensor,
         parts: list[tuple[int, slice]],
@@ -162,7 +162,7 @@ class Batches:
         )
 
     def _draw(
-        self, stage: Stage, step: Step, name: str, rows: NDArray[Any], fixed: NDArray[np.bool_] | None = None
+        self, stage: LwganStage, step: Step, name: str, rows: NDArray[Any], fixed: NDArray[np.bool_] | None = None
     ) -> Callable[[NDArray[Any]], NDArray[Any]]:
         """What takes the rows of an encoder-generator batch out of a table: some of them or, if the stage interpolates
         and the sample is small, points between them and their neighbours.
@@ -182,7 +182,7 @@ class Batches:
         return lambda values: between(values, picks, ends, t)
 
     def score(
-        self, stage: Stage, iteration: int, size: int | None, split: Split, part: tuple[int, int]
+        self, stage: LwganStage, iteration: int, size: int | None, split: Split, part: tuple[int, int]
     ) -> tuple[Pair, Pair, Tensor]:
         """Draws for one evaluation of the score: two batches of rows, two of noise, mixing weights.
 
@@ -220,7 +220,7 @@ class Batches:
         rest = min(len(first), len(second))  # parts differ by a row at most
         return self._tensor(first[:rest]), self._tensor(second[:rest])
 
-    def _rng(self, stage: Stage, purpose: str, step: Step) -> np.random.Generator:
+    def _rng(self, stage: LwganStage, purpose: str, step: Step) -> np.random.Generator:
         steps = (step,) if isinstance(step, int) else step
         return generator(self.seed, f"{stage.name}/{purpose}", *steps)
 
@@ -230,15 +230,15 @@ class Batches:
             return tensor.pin_memory().to(self.world.device, non_blocking=True)
         return tensor
 
-    def _rows(self, stage: Stage, purpose: str, step: Step, batches: int) -> Tensor:
+    def _rows(self, stage: LwganStage, purpose: str, step: Step, batches: int) -> Tensor:
         rng = self._rng(stage, purpose, step)
         return self._tensor(self.sample.draw(rng, batches * stage.batch_size)).view(batches, stage.batch_size, -1)
 
-    def _normal(self, stage: Stage, purpose: str, step: Step, batches: int) -> Tensor:
+    def _normal(self, stage: LwganStage, purpose: str, step: Step, batches: int) -> Tensor:
         shape = (batches, stage.batch_size, self.latent_dim)
         return self._tensor(self._rng(stage, purpose, step).standard_normal(shape))
 
-    def _uniform(self, stage: Stage, purpose: str, step: int, batches: int) -> Tensor:
+    def _uniform(self, stage: LwganStage, purpose: str, step: int, batches: int) -> Tensor:
         return self._tensor(self._rng(stage, purpose, step).random((batches, stage.batch_size, 1)))
 
     def _pair(self, values: NDArray[Any]) -> Pair:

@@ -2,47 +2,13 @@
 The trainer has one loop, and it reads this.
 """
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lwgan_dist.config import FastSchedule, PaperSchedule, RunConfig
 from lwgan_dist.errors import ConfigError
-
-Curve = Callable[[float], float]
-"""A value as a function of the fraction of the stage that is done, in [0, 1)."""
-
-
-def constant(value: float) -> Curve:
-    """The same value throughout."""
-    return lambda _done: value
-
-
-def cosine(start: float, end: float) -> Curve:
-    """From start to end along half a cosine."""
-    return lambda done: end + 0.5 * (start - end) * (1.0 + math.cos(math.pi * done))
-
-
-def milestones(value: float, factor: float, at: list[float]) -> Curve:
-    """The value times the factor for every milestone that is reached."""
-    return lambda done: value * factor ** sum(done >= milestone for milestone in at)
-
-
-def switched_on(value: float, start: float) -> Curve:
-    """0 until the fraction ``start``, then the value."""
-    return lambda done: value if done >= start else 0.0
-
-
-def ramped(value: float, length: float) -> Curve:
-    """From 0 linearly to the value over the fraction ``length``, then the value; never 0."""
-    return lambda done: value * min(1.0, (done + 1e-3) / length) if length > 0 else value
-
-
-def faded(value: float, length: float) -> Curve:
-    """From the value linearly to 0 over the fraction ``length``, then 0."""
-    return lambda done: value * max(0.0, 1.0 - done / length)
+from lwgan_dist.training.stage import Adam, Curve, Stage, constant, cosine, faded, milestones, ramped, switched_on
 
 
 @dataclass(frozen=True)
@@ -52,15 +18,6 @@ class Burst:
     updates: int
     first: int
     every: int
-
-
-@dataclass(frozen=True)
-class Adam:
-    """Adam's learning rate over the stage, and its decay rates."""
-
-    learning_rate: Curve
-    beta1: float
-    beta2: float
 
 
 PLATEAU_INTERVAL = 250
@@ -76,20 +33,18 @@ FOCUS = 2
 """Ranks on either side of the one that the geodesic coordinates point at that have their whole share of a batch."""
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One part of a schedule.
+@dataclass(frozen=True, kw_only=True)
+class LwganStage(Stage):
+    """One part of a schedule: which updates an alternation consists of, with which weights.
 
     Attributes:
-        name: says what it does; random streams are derived from it.
-        iterations: alternations.
         batch_size: rows over all workers.
         critic_updates: K of an iteration, 0 if the critic rests.
         encoder_generator_updates: m of an iteration.
         critic: its optimizer, fresh if ``fresh_optimizers``.
         encoder_generator: theirs.
         mmd_weight: w_mmd over the stage.
-        guide_weight: weight of the regression of the codes on geodesic coordinates (`lwgan_dist.training.embedding`);
+        guide_weight: of the regression of the codes on geodesic coordinates (`lwgan_dist.models.lwgan.embedding`);
             where it is above 0, the rows of encoder-generator updates are those that have such coordinates.
         decode_guide: the generator decodes these coordinates, not the codes of the encoder.
         critic_term: whether the encoder-generator loss contains the critic difference.
@@ -98,21 +53,16 @@ class Stage:
         rank_focus: what a rank counts that lies more than `FOCUS` from the one at which the geodesic coordinates decode
             the rows.
         interpolation_neighbors: the rows of encoder-generator updates lie between a row and one of this many nearest
-            ones (`lwgan_dist.training.vicinity`); 0 for rows as they are.
+            ones (`lwgan_dist.models.lwgan.vicinity`); 0 for rows as they are.
         independent_batches: gradient penalty and MMD use a second batch of rows and fresh noise.
         fresh_optimizers: forget the moments that the stage before left.
         burst: iterations with more critic updates.
         recycle: frozen batches G(Q(x)), G(z) that serve the critic updates of an iteration in turn; None for fresh
             ones at every update.
-        evaluate_after: iterations before the first evaluation of the score; None for no evaluation.
-        evaluate_every: iterations between evaluations.
         plateau: end the stage when the reconstruction errors have not fallen by more than this for `PATIENCE` checks;
             0 for never.
-        follows: take the same share of the iterations as the stage of this name took.
     """
 
-    name: str
-    iterations: int
     batch_size: int
     critic_updates: int
     encoder_generator_updates: int
@@ -129,10 +79,7 @@ class Stage:
     fresh_optimizers: bool = False
     burst: Burst | None = None
     recycle: int | None = None
-    evaluate_after: int | None = None
-    evaluate_every: int = 1
     plateau: float = 0.0
-    follows: str | None = None
 
     def critic_updates_at(self, iteration: int) -> int:
         """K of an iteration, counted from 0 within the stage."""
@@ -141,23 +88,20 @@ class Stage:
             return burst.updates
         return self.critic_updates
 
+    def updates_at(self, iteration: int) -> int:
+        """K + m of an iteration."""
+        return self.critic_updates_at(iteration) + self.encoder_generator_updates
+
     def guide_weight_at(self, iteration: int) -> float:
         """Weight of the guide at an iteration, counted from 0 within the stage."""
         return self.guide_weight(iteration / self.iterations) if self.guide_weight else 0.0
-
-    def evaluates_at(self, iteration: int) -> bool:
-        """Whether the score is evaluated after this iteration, counted from 0 within the stage."""
-        if self.evaluate_after is None:
-            return False
-        past = iteration + 1 - self.evaluate_after
-        return past > 0 and past % self.evaluate_every == 0
 
     def checks_at(self, iteration: int) -> bool:
         """Whether it is looked for a plateau after this iteration, counted from 0 within the stage."""
         return self.plateau > 0 and (iteration + 1) % PLATEAU_INTERVAL == 0
 
 
-def stages_of(config: RunConfig) -> list[Stage]:
+def stages_of(config: RunConfig) -> list[LwganStage]:
     """The stages of a resolved configuration, in order."""
     if isinstance(config.schedule, PaperSchedule):
         return _paper(config, config.schedule)
@@ -168,10 +112,10 @@ SCORE_INTERVAL = 20
 """Iterations between the authors' evaluations of the score (arXiv:2409.18374, their experiments)."""
 
 
-def _paper(config: RunConfig, schedule: PaperSchedule) -> list[Stage]:
+def _paper(config: RunConfig, schedule: PaperSchedule) -> list[LwganStage]:
     assert config.score.evaluations is not None  # resolved
     learning_rate = milestones(schedule.learning_rate, schedule.decay_factor, schedule.decay_at)
-    training = Stage(
+    training = LwganStage(
         name="training",
         iterations=schedule.iterations,
         batch_size=schedule.batch_size,
@@ -184,7 +128,7 @@ def _paper(config: RunConfig, schedule: PaperSchedule) -> list[Stage]:
         burst=Burst(schedule.burst_updates, schedule.burst_first, schedule.burst_every),
     )
     last = constant(learning_rate(1.0))
-    scoring = Stage(
+    scoring = LwganStage(
         name="scoring",
         iterations=SCORE_INTERVAL * config.score.evaluations,
         batch_size=schedule.batch_size,
@@ -200,14 +144,14 @@ def _paper(config: RunConfig, schedule: PaperSchedule) -> list[Stage]:
     return [training, scoring]
 
 
-def _fast(config: RunConfig, schedule: FastSchedule) -> list[Stage]:
+def _fast(config: RunConfig, schedule: FastSchedule) -> list[LwganStage]:
     assert schedule.batch_size is not None  # resolved
     assert config.score.evaluations is not None
     resting = Adam(constant(0.0), 0.0, 0.9)
     weight = config.objective.mmd_weight
     first, second = schedule.embedding_learning_rate, schedule.matching_learning_rate
     critic_rate = schedule.critic_learning_rate
-    embedding = Stage(
+    embedding = LwganStage(
         name="embedding",
         iterations=schedule.embedding_iterations,
         batch_size=schedule.batch_size,
@@ -274,7 +218,7 @@ def _fast(config: RunConfig, schedule: FastSchedule) -> list[Stage]:
     return [stage for stage in (embedding, matching, critic, joint, scoring) if stage.iterations]
 
 
-def rank_parts(stage: Stage, latent_dim: int, focus: int | None = None) -> list[tuple[int, slice]] | None:
+def rank_parts(stage: LwganStage, latent_dim: int, focus: int | None = None) -> list[tuple[int, slice]] | None:
     """The rows of each rank in a batch of mixed ranks: proportional to r^-exponent, less by the factor ``rank_focus``
     away from the rank ``focus``, at least 2, exact in sum.
 

@@ -10,8 +10,8 @@ from tiny import FAST, make_trainer
 
 from lwgan_dist.config import override
 from lwgan_dist.data.manifolds import swiss_roll, swissroll_curve
-from lwgan_dist.training import embedding
-from lwgan_dist.training.embedding import Tear, distinct, geodesic_start, neighbour_graph
+from lwgan_dist.models.lwgan import embedding
+from lwgan_dist.models.lwgan.embedding import Tear, distinct, geodesic_start, neighbour_graph
 
 RESOLUTION = 0.08
 
@@ -182,13 +182,13 @@ def test_codes_are_a_function_of_the_rows():
 def guided_batches(told):
     """Whether each encoder-generator batch of a run was guided, with its stage and rows."""
     trainer, seen = make_trainer(told), []
-    inner = trainer._encoder_generator.step
+    inner = trainer.model.encoder_generator.step
 
     def step(batch, weights):
         seen.append((batch, weights))
         return inner(batch, weights)
 
-    trainer._encoder_generator.step = step
+    trainer.model.encoder_generator.step = step
     for _ in trainer.run():
         pass
     return trainer, seen
@@ -200,7 +200,7 @@ def test_first_half_of_matching_is_guided_and_the_second_uses_all_rows():
         {"schedule.matching_iterations": 10, "schedule.embedding_rows": 40, "schedule.interpolation_neighbors": 0},
     )
     trainer, seen = guided_batches(told)
-    embedding = trainer._batches.embedding
+    embedding = trainer.model.batches.embedding
     guides = [weights.guide for _, weights in seen[:16]]
     np.testing.assert_allclose(guides, [1.0] * 6 + [1.0, 0.8, 0.6, 0.4, 0.2] + [0.0] * 5)
     assert [weights.decode_guide for _, weights in seen[:16]] == [True] * 6 + [False] * 10
@@ -216,7 +216,7 @@ def test_first_half_of_matching_is_guided_and_the_second_uses_all_rows():
 
 def test_zero_embedding_iterations_leave_the_codes_to_chance():
     trainer, seen = guided_batches(override(FAST, {"schedule.embedding_iterations": 0}))
-    assert trainer._batches.embedding is None
+    assert trainer.model.batches.embedding is None
     assert not any(weights.guide for _, weights in seen)
     assert trainer.stages[0].name == "matching"
 

@@ -15,7 +15,7 @@ close more than `CLOSED` of this gap at the same rank show that it was the chart
 much of what they leave: then they are clumps. The smallest such rank is taken.
 
 Directions that vary independently of each other are also laid out group by group, each group by the same criterion
-(`lwgan_dist.training.factors`): e is then a sum over the groups. That is taken where it needs fewer coordinates.
+(`lwgan_dist.models.lwgan.factors`): e is then a sum over the groups. That is taken where it needs fewer coordinates.
 """
 
 from dataclasses import dataclass, replace
@@ -31,8 +31,8 @@ from threadpoolctl import threadpool_limits
 
 from lwgan_dist.data.parts import parts_of
 from lwgan_dist.data.standardize import Standardizer
-from lwgan_dist.training.factors import Group, independent_groups
-from lwgan_dist.training.tears import pieces_side_by_side, scaled, stretched, ways_to_cut
+from lwgan_dist.models.lwgan.factors import Group, independent_groups
+from lwgan_dist.models.lwgan.tears import pieces_side_by_side, scaled, stretched, ways_to_cut
 
 Array = NDArray[Any]
 
@@ -142,7 +142,7 @@ def geodesic_start(rows: Array, latent_dim: int, neighbors: int, resolution: flo
     Returns:
         The codes, with weight 1 for each coordinate that exists.
 
-    Source: Tenenbaum, de Silva, Langford 2000 (Isomap); `lwgan_dist.training.tears`. The criterion, and training an
+    Source: Tenenbaum, de Silva, Langford 2000 (Isomap); `lwgan_dist.models.lwgan.tears`. The criterion, and training an
     LWGAN from this, are ours.
     """
     m, original = len(rows), rows

@@ -1,0 +1,1 @@
+"""What can be trained: each model in a folder of its own."""

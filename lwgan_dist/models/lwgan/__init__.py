@@ -1,0 +1,1 @@
+"""The latent Wasserstein GAN (arXiv:2409.18374)."""
