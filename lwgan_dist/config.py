@@ -10,20 +10,24 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from lwgan_dist.configbase import (
+    Beta,
+    Fraction,
+    Frozen,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    clash,
+)
+from lwgan_dist.models.configs import LwganModel, ModelConfig
 
 SCHEMA_VERSION = 3
 """Written into run folders; a change of meaning of any field raises it."""
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Names of runs: Ray would accept ``../../x`` and absolute paths."""
-
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-NonNegativeFloat = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
 
 ManifoldName = Literal[
     "swissroll_curve", "s_curve", "hyperplane", "sphere", "ball", "torus", "flat_torus", "helix", "moebius",
@@ -37,19 +41,6 @@ ManifoldName = Literal[
 Standardization = Literal["global", "per_column", "none"]
 Split = Literal["train", "holdout"]
 Precision = Literal["float32", "float64", "bfloat16"]
-
-
-class Frozen(BaseModel):
-    """Base of all configurations: immutable, no unknown keys, no infinities, fields documented by docstrings."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
-    )
-
-
-def clash(key: str, message: str) -> PydanticCustomError:
-    """The error about a key whose value is at odds with another one's."""
-    return PydanticCustomError("clash", "{message}", {"key": key, "message": message})
 
 
 class SampleConfig(Frozen):
@@ -312,9 +303,16 @@ class ScoreConfig(Frozen):
     """Factor of the rule; for ``fixed`` lambda itself."""
 
 
-class Settings(Frozen):
-    """How an LWGAN is trained and judged, whatever the data."""
+LWGAN_SECTIONS = ("networks", "objective", "schedule", "score")
+"""Sections that are the LWGAN's; the settings of other models are all in ``model``."""
 
+
+class Settings(Frozen):
+    """How a model is trained and judged, whatever the data."""
+
+    model: ModelConfig = LwganModel()
+    """Which model: ``{name: lwgan}``, the default, whose settings are the sections below; or another one with all of
+    its settings: ``{name: wae, latent_dim: 2}``."""
     networks: NetworksConfig = NetworksConfig()
     """Encoder, generator, critic."""
     objective: ObjectiveConfig = ObjectiveConfig()
@@ -327,6 +325,21 @@ class Settings(Frozen):
     """``float32``, ``float64``, or ``bfloat16``: float32 parameters, with autocast products in layers of at least 64
     inputs and outputs. ``auto`` is ``bfloat16`` if the machine that starts the run multiplies in it at least
     twice as fast, else ``float32``; a run that goes on elsewhere keeps what it began with."""
+
+    @model_validator(mode="after")
+    def _sections_of_the_model(self) -> Self:
+        if not isinstance(self.model, LwganModel):
+            for section in LWGAN_SECTIONS:
+                if getattr(self, section) != type(self).model_fields[section].default:
+                    raise clash(section, f"is of the lwgan; all settings of a {self.model.name} are in model")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_does_not_apply(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The LWGAN needs no mention, so that what was written before there were other models is identified alike."""
+        told: dict[str, Any] = write(self)
+        left_out = ["model"] if isinstance(self.model, LwganModel) else LWGAN_SECTIONS
+        return {name: value for name, value in told.items() if name not in left_out}
 
     @model_validator(mode="before")
     @classmethod
@@ -380,6 +393,9 @@ class RunConfig(Settings, _OnData):
         precision = self.precision
         if precision == "auto":
             precision = "bfloat16" if bfloat16_pays else "float32"
+        if not isinstance(self.model, LwganModel):
+            model = self.model.resolved(train_rows=train_rows, ambient_dim=ambient_dim)
+            return self.model_copy(update={"precision": precision, "model": model})
         latent_dim = self.networks.latent_dim or min(ambient_dim, 10)
         networks = {
             "latent_dim": latent_dim,

@@ -16,7 +16,8 @@ from ruamel.yaml.constructor import ConstructorError, RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
-from lwgan_dist.config import Frozen, TrainConfig, override
+from lwgan_dist.config import TrainConfig, override
+from lwgan_dist.configbase import Frozen
 from lwgan_dist.configerrors import Places, explain, follow, one_line, shortened
 from lwgan_dist.errors import ConfigError
 

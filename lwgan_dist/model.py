@@ -1,4 +1,4 @@
-"""A fitted LWGAN outside its run: encode, decode and generate in the units of the data; save and load anywhere."""
+"""A fitted model outside its run: encode, decode and generate in the units of the data; save and load anywhere."""
 
 import json
 from dataclasses import dataclass
@@ -11,10 +11,11 @@ from safetensors.torch import load, save
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from lwgan_dist.config import Precision, RunConfig
+from lwgan_dist.config import RunConfig
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.networks import Networks, build_networks
+from lwgan_dist.models.base import FittedNetworks, load_parameters
+from lwgan_dist.models.registry import kind_of
 from lwgan_dist.seeding import generator
 from lwgan_dist.storage import Folder
 
@@ -25,19 +26,19 @@ _ROWS_AT_ONCE = 8192
 
 @dataclass(frozen=True)
 class FittedModel:
-    """Encoder, generator and critic of a finished run with what is needed to use them.
+    """The networks of a finished run with what is needed to use them.
 
     Attributes:
         networks: on the CPU.
         config: of the run, resolved.
         standardizer: between the units of the data and those of the networks.
         columns: names of the data's columns.
-        dimension: the estimated rank, the default rank below.
+        dimension: the rank used where none is given: the estimated one or, without an estimate, the largest.
         tear: rows of the training data that lie at a tear, in the units of the networks, shape (k, p), and the distance
             of each to its farthest neighbour, shape (k,); None where nothing was torn.
     """
 
-    networks: Networks
+    networks: FittedNetworks
     config: RunConfig
     standardizer: Standardizer
     columns: tuple[str, ...]
@@ -47,8 +48,7 @@ class FittedModel:
     @property
     def latent_dim(self) -> int:
         """q, the largest rank."""
-        assert self.config.networks.latent_dim  # resolved
-        return self.config.networks.latent_dim
+        return kind_of(self.config).latent_dim(self.config)
 
     def encode(self, rows: Array, rank: int | None = None) -> NDArray[np.float64]:
         """Codes Q_r(x) without their zero coordinates, shape (n, r), for rows of the data, shape (n, p)."""
@@ -158,19 +158,8 @@ def tear_of(tensors: dict[str, Tensor]) -> tuple[Array, Array] | None:
     return tensors["tear/rows"].numpy().copy(), tensors["tear/reach"].numpy().copy()
 
 
-def networks_of(config: RunConfig, ambient_dim: int, tensors: dict[str, Tensor]) -> Networks:
-    """Networks of a resolved configuration with the parameters of a checkpoint or a saved model.
-
-    Products are taken in full precision, also those of a run in bfloat16: what is generated is not rounded to 8 bits.
-    """
-    settings = config.networks
-    assert settings.latent_dim is not None  # resolved
-    assert settings.encoder_activation is not None
-    precision: Precision = "float64" if config.precision == "float64" else "float32"
-    networks = build_networks(
-        ambient_dim, settings.latent_dim, settings.width, settings.encoder_activation, precision=precision
-    )
-    for name, network in networks.named().items():
-        prefix = f"network/{name}/"
-        network.load_state_dict({key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)})
+def networks_of(config: RunConfig, ambient_dim: int, tensors: dict[str, Tensor]) -> FittedNetworks:
+    """Networks of a resolved configuration with the parameters of a checkpoint or a saved model."""
+    networks = kind_of(config).networks(config, ambient_dim)
+    load_parameters(networks, tensors)
     return networks

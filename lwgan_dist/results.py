@@ -108,8 +108,9 @@ class RunResult(BaseModel):
 
     Attributes:
         dimension: the estimated intrinsic dimension, by the rule; of data that fall apart that of their parts if they
-            agree.
-        max_dimension: q, the largest rank considered.
+            agree; None of a model that estimates none.
+        model: its name.
+        max_dimension: q, the largest rank considered; of a model with one latent size, this size.
         rank_scores: by rank 1..q.
         penalty: lambda.
         rule: how the rank was chosen.
@@ -142,7 +143,8 @@ class RunResult(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    dimension: int
+    dimension: int | None
+    model: str = "lwgan"
     max_dimension: int
     rank_scores: list[RankScore]
     penalty: float
@@ -171,11 +173,11 @@ class RunResult(BaseModel):
 
 
 class Judgement(BaseModel):
-    """The rank that a rule chooses from a score table."""
+    """The rank that a rule chooses from a score table; no dimension for a model that does not estimate it."""
 
     model_config = ConfigDict(frozen=True)
 
-    dimension: int
+    dimension: int | None
     penalty: float
     rank_scores: list[RankScore]
     rule: str

@@ -31,7 +31,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from lwgan_dist import logs
@@ -39,14 +38,14 @@ from lwgan_dist.config import ExecutionConfig, RunConfig, TableData
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.data.parts import parts_of
 from lwgan_dist.data.sample import load_sample
-from lwgan_dist.errors import ConfigError, DataError, RunFailedError
+from lwgan_dist.errors import ConfigError, RunFailedError
 from lwgan_dist.model import FittedModel, networks_of, tear_of
-from lwgan_dist.models.lwgan.stages import rank_parts, stages_of
-from lwgan_dist.models.registry import trainer_of
+from lwgan_dist.models.configs import LwganModel
+from lwgan_dist.models.registry import kind_of, trainer_of
 from lwgan_dist.networks import bfloat16_pays
-from lwgan_dist.quality import dimensions_by_part, held_out_quality
+from lwgan_dist.quality import held_out_quality
 from lwgan_dist.reporting.live import LiveLosses
-from lwgan_dist.results import Judgement, Part, RunResult, ScoreTables, TearSummary, scores_to_parquet
+from lwgan_dist.results import RunResult, ScoreTables, scores_to_parquet
 from lwgan_dist.seeding import generator
 from lwgan_dist.storage import Folder, exclusive
 from lwgan_dist.training.checkpoint import Checkpoints
@@ -63,9 +62,6 @@ DOMINANT_SHARE = 0.95
 """Share of the variance in one column from which a note says that the columns may have different units."""
 
 _log = logging.getLogger("lwgan_dist")
-
-UNFITTED = 0.02
-"""How much worse than principal components, in units of the standardised data, networks may be."""
 
 OnProgress = Callable[[dict[str, Any]], None]
 
@@ -118,19 +114,9 @@ class Run:
             is_of_run(self.fingerprint)
             self.parts = self._find_parts()
         self._precision_is_free = config.precision == "auto"
-        batch_size = self.config.schedule.batch_size
-        if train_rows is not None and batch_size is not None and train_rows < batch_size:
-            raise DataError(
-                f"{self._source}{train_rows} training rows are fewer than a batch of schedule.batch_size = "
-                f"{batch_size}: give more rows or a smaller batch"
-            )
-        if config.score.score_on == "holdout" and len(self.sample.holdout) < 4:
-            raise DataError(
-                f"{self._source}score.score_on = holdout needs at least 4 hold-out rows, and "
-                f"data.holdout_fraction = {config.data.holdout_fraction} leaves {len(self.sample.holdout)}"
-            )
-        self.stages = stages_of(self.config)
-        self._check_batches(chosen=bool(config.schedule.batch_size or config.networks.latent_dim))
+        kind = kind_of(self.config)
+        kind.check(self.config, config, self.sample, self._source)
+        self.stages = kind.stages(self.config)
 
     def _find_parts(self) -> NDArray[np.int64] | None:
         """The part of each training row of data that fall apart, said before training; None for data in one piece."""
@@ -146,21 +132,6 @@ class Run:
             "estimated for each", self._source, count, shares, ", ..." if count > 8 else "",
         )  # fmt: skip
         return parts
-
-    def _check_batches(self, chosen: bool) -> None:
-        """Every batch holds every rank; if it does not though neither size was chosen, the rows are too few."""
-        latent_dim = self.config.networks.latent_dim
-        assert latent_dim  # resolved
-        try:
-            for stage in self.stages:
-                rank_parts(stage, latent_dim)
-        except ConfigError:
-            if chosen:
-                raise
-            raise DataError(
-                f"{self._source}{len(self.sample.train)} training rows are too few for {latent_dim} ranks, of which "
-                "a batch holds at least 2 rows each: give more rows or a smaller networks.latent_dim (--max-dimension)"
-            ) from None
 
     def train(
         self,
@@ -248,7 +219,7 @@ class Run:
                 raise RunFailedError(f"{folder.location}: the workers do not write where this command reads")
             if not _passed(state, iteration):
                 raise RunFailedError(f"{folder.location}: is beyond iteration {iteration}")
-            model = self._model(state, self.config.networks.latent_dim or 1)
+            model = self._model(state, None)
             return Halt(model, state.meta["seconds"]["cpu"])
 
     def halts(self, count: int) -> list[int]:
@@ -414,7 +385,9 @@ class Run:
             )
         return state
 
-    def _model(self, state: TrainingState, dimension: int) -> FittedModel:
+    def _model(self, state: TrainingState, dimension: int | None) -> FittedModel:
+        """The fitted model at a rank, by default the largest."""
+        dimension = dimension or kind_of(self.config).latent_dim(self.config)
         networks = networks_of(self.config, self.sample.ambient_dim, state.tensors)
         return FittedModel(
             networks, self.config, self.sample.standardizer, self.sample.columns, dimension, tear_of(state.tensors)
@@ -439,56 +412,34 @@ class Run:
         return result
 
     def _result(self, folder: Folder, state: TrainingState, tables: ScoreTables) -> RunResult:
-        rows = self.sample.rows
-        judgement = Judgement.of(tables, self.config.objective, self.config.score, rows)
-        latent_dim = len(judgement.rank_scores)
-        parts: list[Part] = []
-        notes: list[str] = []
-        if self.parts is not None:
-            parts = dimensions_by_part(self._model(state, judgement.dimension), self.sample, self.parts)
-            if judgement.resolution is not None:  # the parts are judged by this rule
-                judgement, notes = _reconciled(judgement, parts)
-        notes += self._notes(judgement.dimension, latent_dim)
-        for split in tables.keys() - {self.config.score.score_on}:
-            told = judgement.other_dimension
-            how = "the reconstruction errors alone give"
-            if self.config.score.penalty != "resolution":
-                score = self.config.score.model_copy(update={"score_on": split})
-                told = Judgement.of(tables, self.config.objective, score, rows).dimension
-                how = "the same rule gives"
-            if told is not None and told != judgement.dimension:
-                notes.append(f"on the {split} rows {how} {told}: the evidence is weak")
-        notes += self._unfitted(judgement)
+        kind = kind_of(self.config)
+        codec = self._model(state, None)
+        verdict = kind.judge(self.config, self.sample, tables, state.meta.get("start"), self.parts, codec)
+        is_lwgan = isinstance(self.config.model, LwganModel)
         return RunResult(
-            **judgement.model_dump(),
-            max_dimension=latent_dim,
+            **verdict.judgement.model_dump(),
+            model=self.config.model.name,
+            max_dimension=kind.latent_dim(self.config),
             score_on=self.config.score.score_on,
-            rows=rows,
+            rows=self.sample.rows,
             ambient_dim=self.sample.ambient_dim,
             intrinsic_dim=self.sample.intrinsic_dim,
             seed=self.config.seed,
-            schedule=self.config.schedule.name,
+            schedule=self.config.schedule.name if is_lwgan else self.config.model.name,
             workers=state.meta["workers"],
-            tear=_tear(state),
-            parts=parts,
+            tear=verdict.tear,
+            parts=verdict.parts,
             iterations=sum(state.meta["lengths"].values()),
             cpu_seconds=round(state.meta["seconds"]["cpu"], 2),
             wall_seconds=round(state.meta["seconds"]["wall"], 2),
             fingerprint=self.fingerprint,
             run_dir=folder.location,
-            notes=notes,
+            notes=verdict.notes + self._notes(),
         )
 
-    def _notes(self, dimension: int, latent_dim: int) -> list[str]:
-        """What the reader of an estimate should know about it."""
+    def _notes(self) -> list[str]:
+        """What the reader of a result should know about the data."""
         notes = []
-        if dimension >= self.sample.ambient_dim:
-            notes.append(f"the estimate is not below the number of columns ({self.sample.ambient_dim}): no reduction")
-        elif dimension == latent_dim > 1:
-            notes.append(
-                f"the estimate is the largest rank considered ({latent_dim}): the dimension may be larger; "
-                "raise networks.latent_dim (--max-dimension)"
-            )
         if self.config.data.standardize == "global" and not self.sample.stream and self.sample.ambient_dim > 1:
             variance = self.sample.train.var(axis=0, dtype=np.float64)
             share = float(variance.max() / variance.sum())
@@ -498,29 +449,6 @@ class Run:
                     "hardly count; data.standardize=per_column gives every column the same weight"
                 )
         return notes
-
-    def _unfitted(self, judgement: Judgement) -> list[str]:
-        """A rank at which principal components reconstruct the rows better than the networks has not been fitted."""
-        config = self.config
-        if self.sample.stream is not None or config.schedule.name != "fast" or config.score.score_on != "train":
-            return []
-        rows = self.sample.train[:: -(-len(self.sample.train) // SAMPLE_ROWS)].astype(np.float64)  # maybe sorted
-        centred = rows - rows.mean(axis=0)
-        with threadpool_limits(1):
-            axes = np.linalg.svd(centred, full_matrices=False)[2]
-        ranks = [row.rank for row in judgement.rank_scores if row.rank <= judgement.dimension]
-        behind = [
-            rank
-            for rank in ranks
-            if judgement.rank_scores[rank - 1].reconstruction
-            > np.linalg.norm(centred - centred @ axes[:rank].T @ axes[:rank], axis=1).mean() + UNFITTED
-        ]
-        if not behind:
-            return []
-        return [
-            f"at rank {', '.join(map(str, behind))} principal components reconstruct the rows better than networks: "
-            "train longer (schedule.embedding_iterations, schedule.matching_iterations)"
-        ]
 
     def _sample_figure(self, model: FittedModel) -> Any:
         from lwgan_dist.reporting.figures import sample_figure
@@ -543,33 +471,10 @@ class Run:
                     folder.sub("tb").write(path.name, path.read_bytes())
 
 
-def _reconciled(judgement: Judgement, parts: list[Part]) -> tuple[Judgement, list[str]]:
-    """The estimate of data that fall apart: that of its parts where they agree, with what is to be said about it."""
-    said = sorted({part.dimension for part in parts if part.dimension is not None})
-    if len(said) == 1:
-        (dimension,) = said
-        ranks = judgement.rank_set
-        if ranks:
-            ranks = list(range(min(dimension, *ranks), max(dimension, *ranks) + 1))
-        return judgement.model_copy(update={"dimension": dimension, "rank_set": ranks}), []
-    if not said:
-        return judgement, ["the data fall into parts, none of which has rows enough for an estimate of its own"]
-    dimensions = ", ".join(str(part.dimension or "?") for part in parts)
-    return judgement, [
-        f"the data fall into {len(parts)} parts of different dimensions ({dimensions}): no one number describes them; "
-        f"{judgement.dimension} is the smallest rank that explains the whole"
-    ]
-
-
 def _passed(state: TrainingState, iteration: int) -> bool:
     """Whether a state is that after an iteration, or after the end of the stage in which the iteration was left out."""
     meta = state.meta
     return bool(meta["iteration"] == iteration or meta["skipped"] < iteration <= meta["iteration"])
-
-
-def _tear(state: TrainingState) -> TearSummary | None:
-    start = state.meta["start"]
-    return start and TearSummary(**{name: start[name] for name in TearSummary.model_fields if name in start})
 
 
 def _components(state: TrainingState) -> ScoreTables:

@@ -1,12 +1,20 @@
 """From a configuration to the model that it names."""
 
+from importlib import import_module
+
 from torch import Tensor
 
 from lwgan_dist.config import RunConfig
 from lwgan_dist.data.sample import Sample
-from lwgan_dist.models.lwgan.model import Lwgan
+from lwgan_dist.models.base import Kind
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.trainer import Trainer
+
+
+def kind_of(config: RunConfig) -> Kind:
+    """The kind of model of a run."""
+    kind: Kind = import_module(f"lwgan_dist.models.{config.model.name}.kind").KIND
+    return kind
 
 
 def trainer_of(
@@ -21,4 +29,4 @@ def trainer_of(
         initial: parameters to start from, see `Trainer`.
     """
     world = world or World()
-    return Trainer(Lwgan(config, sample, world), world, initial=initial)
+    return Trainer(kind_of(config).model(config, sample, world), world, initial=initial)

@@ -28,13 +28,15 @@ def rank_score_figure(result: RunResult) -> Figure:
     ranks = np.array([row.rank for row in result.rank_scores])
     score = np.array([row.score for row in result.rank_scores])
     se = np.array([row.se for row in result.rank_scores])
-    left.axvline(result.dimension, color=_CHOSEN, linewidth=8, alpha=0.2)
+    if result.dimension is not None:
+        left.axvline(result.dimension, color=_CHOSEN, linewidth=8, alpha=0.2)
     left.errorbar(ranks, score, 2 * se, fmt="o-", color=_DATA, capsize=3, label="score ± 2 SE")
-    if not by_resolution:
+    if not by_resolution and result.dimension is not None:
         penalised = score + result.penalty * ranks
         left.plot(ranks, penalised, "s--", color=_MODEL, label=f"score + {result.penalty:.4f} · rank")
     truth = "" if result.intrinsic_dim is None else f" (true dimension {result.intrinsic_dim})"
-    left.set_title(f"estimated dimension {result.dimension}{truth}", fontsize=10)
+    of_model = f"{result.model} of latent size {result.max_dimension}"
+    left.set_title(f"estimated dimension {result.dimension}{truth}" if result.dimension else of_model, fontsize=10)
     left.set_ylabel("rank score")
     left.legend(frameon=False, fontsize=8)
     names = {
@@ -59,7 +61,7 @@ def _draw_staircase(axes: Axes, result: RunResult) -> None:
     ends = [*(step.from_resolution for step in result.staircase), result.staircase[-1].to_resolution]
     axes.stairs([step.dimension for step in result.staircase], ends, baseline=None, color=_DATA, linewidth=2)
     resolution = result.resolution or 0.0
-    axes.plot([resolution], [result.dimension], "o", color=_CHOSEN, label=f"resolution {resolution:g}")
+    axes.plot([resolution], [result.dimension or np.nan], "o", color=_CHOSEN, label=f"resolution {resolution:g}")
     axes.set_xscale("log")
     axes.set_ylim(0.5, result.max_dimension + 0.5)
     axes.set_yticks(range(1, result.max_dimension + 1, result.max_dimension // 16 + 1))

@@ -44,9 +44,9 @@ def write_run(
                 writer.add_scalar(f"rank/{name}", getattr(row, name), row.rank)
         for tag, figure in figures.items():
             writer.add_figure(tag, figure, result.iterations, close=False)
-        chosen = result.rank_scores[result.dimension - 1]
+        chosen = result.rank_scores[(result.dimension or len(result.rank_scores)) - 1]
         metrics: dict[str, Any] = {
-            "result/dimension": result.dimension,
+            "result/dimension": result.dimension or result.max_dimension,
             "result/score": chosen.score,
             "result/penalty": result.penalty,
             "result/cpu_seconds": result.cpu_seconds,

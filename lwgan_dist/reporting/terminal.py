@@ -109,14 +109,14 @@ def print_result(result: RunResult, files: dict[str, str]) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     table = Table(box=None, header_style="bold", pad_edge=False)
     by_resolution = result.resolution is not None
-    judged = "refused by" if by_resolution else "penalised"
+    judged = "refused by" if by_resolution else "penalised" if result.dimension else ""
     for column in ("rank", "score", "± SE", judged, "reconstr.", "critic", "grad.pen.", "MMD²", ""):
         table.add_column(column, justify="right")
     for row in result.rank_scores:
         if by_resolution:
             verdict = f"{row.refused:.4f}" if row.refused is not None and row.refused > 0 else "-"
         else:
-            verdict = f"{row.score + result.penalty * row.rank:.4f}"
+            verdict = f"{row.score + result.penalty * row.rank:.4f}" if result.dimension else ""
         numbers = (row.reconstruction, row.critic, row.gradient_penalty, row.mmd)
         chosen = row.rank == result.dimension
         table.add_row(
@@ -125,11 +125,12 @@ def print_result(result: RunResult, files: dict[str, str]) -> None:
         )  # fmt: skip
     console.print(table)
     truth = "" if result.intrinsic_dim is None else f" (true dimension: {result.intrinsic_dim})"
-    console.print(
-        f"\nestimated intrinsic dimension: [bold]{result.dimension}[/bold]{_certainty(result)}{truth}, "
-        f"of at most {result.max_dimension}, in {result.ambient_dim} columns",
-        soft_wrap=True,
-    )
+    if result.dimension is None:
+        said = f"{result.model} of latent size {result.max_dimension}, which estimates no dimension"
+    else:
+        said = f"estimated intrinsic dimension: [bold]{result.dimension}[/bold]{_certainty(result)}{truth}, "
+        said += f"of at most {result.max_dimension}"
+    console.print(f"\n{said}, in {result.ambient_dim} columns", soft_wrap=True)
     for sentence in describe_evidence(result):
         console.print(sentence, soft_wrap=True)
     rows = "a stream of rows" if result.rows is None else f"{result.rows} rows"

@@ -4,17 +4,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lwgan_dist.config import (
-    ArrayData,
-    ExecutionConfig,
-    Frozen,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    RunConfig,
-    WorkerRange,
-    clash,
-)
+from lwgan_dist.config import ArrayData, ExecutionConfig, RunConfig, WorkerRange
+from lwgan_dist.configbase import Frozen, NonNegativeFloat, PositiveFloat, PositiveInt, clash
+from lwgan_dist.models.configs import LwganModel
 
 Measure = Literal[
     "energy_distance", "sliced_wasserstein", "reconstruction", "miss", "dimension_error", "cpu_seconds",
@@ -222,6 +214,8 @@ class SearchConfig(Frozen):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if not isinstance(self.run.model, LwganModel):
+            raise clash("run.model", "a search is for settings of an lwgan")
         if isinstance(self.run.data, ArrayData):
             raise clash("run.data.source", "'array' is for the Python class LWGAN; a file names a manifold or a table")
         for path, section in (("run.seed", self.run), ("run.data.seed", self.run.data)):

@@ -17,7 +17,6 @@ from pydantic import BaseModel
 
 from lwgan_dist.config import (
     FastSchedule,
-    Frozen,
     NetworksConfig,
     ObjectiveConfig,
     PaperSchedule,
@@ -26,6 +25,7 @@ from lwgan_dist.config import (
     ScoreConfig,
     override,
 )
+from lwgan_dist.configbase import Frozen
 from lwgan_dist.configerrors import one_line, shortened
 from lwgan_dist.configfile import build_config, located
 from lwgan_dist.errors import ConfigError

@@ -6,17 +6,15 @@ from pydantic import Field, model_validator
 
 from lwgan_dist.config import (
     ExecutionConfig,
-    Frozen,
     ManifoldConfig,
-    NonNegativeFloat,
     PopulationConfig,
-    PositiveInt,
     Settings,
     Split,
     TableConfig,
     WorkerRange,
-    clash,
 )
+from lwgan_dist.configbase import Frozen, NonNegativeFloat, PositiveInt, clash
+from lwgan_dist.models.configs import LwganModel
 
 Dimension = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
@@ -184,6 +182,8 @@ class StudyConfig(Frozen):
             raise clash("sizes", "is missing; samples of a manifold and of a member of the population need it")
         if self.sizes and len(set(self.sizes)) < len(self.sizes):
             raise clash("sizes", "a size is given twice")
+        if not isinstance(self.run.model, LwganModel):
+            raise clash("run.model", "a study asks how often a dimension is right: the model is an lwgan")
         if self.lwgan.replicates == 0 and not (self.classical.estimators and self.classical.replicates):
             raise clash("lwgan.replicates", "0, and no classical estimator: there is nothing to study")
         if isinstance(self.execution.workers, WorkerRange):

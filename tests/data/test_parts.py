@@ -10,7 +10,7 @@ from lwgan_dist.config import ExecutionConfig, RunConfig, ScoreConfig, override
 from lwgan_dist.data.manifolds import MANIFOLDS, swissroll_curve
 from lwgan_dist.data.parts import LEAST_ROWS, MOST_ROWS, parts_of
 from lwgan_dist.data.standardize import Standardizer
-from lwgan_dist.quality import LEAST_PART_ROWS, dimensions_by_part
+from lwgan_dist.models.lwgan.kind import LEAST_PART_ROWS, dimensions_by_part
 from lwgan_dist.runs import Run
 from lwgan_dist.storage import Folder
 
@@ -125,16 +125,18 @@ def test_neither_the_unit_nor_the_origin_matters(dtype):
 class Columns:
     """A stand-in for networks that keep the first r columns and lose the others."""
 
-    def __init__(self, q, score=None):
+    def __init__(self, q):
         self.latent_dim = q
-        self.standardizer = Standardizer(np.zeros(q), np.ones(q))
-        self.config = SimpleNamespace(score=score or ScoreConfig(), seed=0)
 
     def encode(self, rows, rank):
         return rows[:, :rank]
 
     def decode(self, codes):
         return np.pad(codes, ((0, 0), (0, self.latent_dim - codes.shape[1])))
+
+
+def config_of(q, score=None):
+    return SimpleNamespace(score=score or ScoreConfig(), seed=0, networks=SimpleNamespace(latent_dim=q))
 
 
 def by_part(dims, sizes, scales, score=None):
@@ -148,7 +150,7 @@ def by_part(dims, sizes, scales, score=None):
     rows = np.concatenate(drawn)
     sample = SimpleNamespace(train=rows, standardizer=Standardizer(np.zeros(4), np.ones(4)))
     parts = np.repeat(np.arange(len(sizes)), sizes)
-    return dimensions_by_part(Columns(4, score), sample, parts)
+    return dimensions_by_part(Columns(4), config_of(4, score), sample, parts)
 
 
 @pytest.mark.parametrize("dims", [(1, 2), (2, 1), (1, 3, 2), (4, 4)])
@@ -178,7 +180,7 @@ def test_stray_rows_count_in_no_part():
     x, number = clusters(300, 200)
     parts = np.where(np.arange(500) % 50 == 0, -1, number)
     sample = SimpleNamespace(train=x, standardizer=Standardizer(np.zeros(3), np.ones(3)))
-    found = dimensions_by_part(Columns(3), sample, parts)
+    found = dimensions_by_part(Columns(3), config_of(3), sample, parts)
     assert sum(part.rows for part in found) == 490
     assert sum(part.share for part in found) == pytest.approx(0.98)
 

@@ -39,6 +39,13 @@ FAST = override(
     },
 )
 CONFIGS = {"paper": PAPER, "fast": FAST}
+WAE = {
+    "data": _SHARED["data"],
+    "model": {"name": "wae", "latent_dim": 2, "width": 4, "iterations": 36, "batch_size": 30, "evaluations": 4},
+    "precision": "float64",
+}
+MODELS = {"lwgan": FAST, "wae": WAE}
+"""A run of every model that is registered."""
 
 
 def make_trainer(told: dict, world: World | None = None) -> Trainer:

@@ -1,0 +1,25 @@
+"""What all configurations are made of: an immutable base without unknown keys, ranges of numbers, errors about keys."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Frozen(BaseModel):
+    """Base of all configurations: immutable, no unknown keys, no infinities, fields documented by docstrings."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
+    )
+
+
+def clash(key: str, message: str) -> PydanticCustomError:
+    """The error about a key whose value is at odds with another one's."""
+    return PydanticCustomError("clash", "{message}", {"key": key, "message": message})

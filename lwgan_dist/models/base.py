@@ -1,0 +1,108 @@
+"""What the platform needs to know of a kind of model: how it is built, used when it is fitted, and judged."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lwgan_dist.config import RunConfig
+from lwgan_dist.data.sample import Sample
+from lwgan_dist.results import Judgement, Part, ScoreTables, TearSummary
+from lwgan_dist.training.distributed import World
+from lwgan_dist.training.model import Model
+from lwgan_dist.training.stage import Stage
+
+
+class FittedNetworks(Protocol):
+    """Networks that map rows to codes and back; see `lwgan_dist.networks` for the shapes."""
+
+    @property
+    def encoder(self) -> nn.Module:
+        """Q_r(x) for x of shape (rows, p) and a rank of shape (); coordinates after the r-th are 0."""
+
+    @property
+    def generator(self) -> nn.Module:
+        """G(z) for z of shape (rows, q)."""
+
+    def named(self) -> Mapping[str, nn.Module]:
+        """By the names under which they are saved."""
+
+
+class Codec(Protocol):
+    """A fitted model as far as judging needs it, see `lwgan_dist.model.FittedModel`."""
+
+    def encode(self, rows: NDArray[Any], rank: int | None = None) -> NDArray[np.float64]:
+        """Codes of rows of the data."""
+
+    def decode(self, codes: NDArray[Any]) -> NDArray[np.float64]:
+        """Rows in the units of the data."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a finished training says.
+
+    Attributes:
+        judgement: the dimension, if the model says one, and the scores.
+        notes: what a reader of it should know.
+        tear: of the start, for models with one that tears.
+        parts: of data that fall apart, with what is said of each.
+    """
+
+    judgement: Judgement
+    notes: list[str] = field(default_factory=list)
+    tear: TearSummary | None = None
+    parts: list[Part] = field(default_factory=list)
+
+
+class Kind(Protocol):
+    """A kind of model; ``KIND`` in the module ``lwgan_dist.models.<name>.kind`` is its one object."""
+
+    def check(self, config: RunConfig, told: RunConfig, sample: Sample, source: str) -> None:
+        """Refuse a configuration, resolved and as told, or a sample that cannot be trained on.
+
+        Raises:
+            DataError, ConfigError: with ``source`` in front, the file that the data are from, or nothing.
+        """
+
+    def stages(self, config: RunConfig) -> Sequence[Stage]:
+        """Of the training of a resolved configuration."""
+
+    def model(self, config: RunConfig, sample: Sample, world: World) -> Model[Any]:
+        """A new model of a resolved configuration."""
+
+    def networks(self, config: RunConfig, ambient_dim: int) -> FittedNetworks:
+        """Networks on the CPU for the parameters of a checkpoint or a saved model, in full precision."""
+
+    def latent_dim(self, config: RunConfig) -> int:
+        """q, the most coordinates of a code."""
+
+    def judge(
+        self,
+        config: RunConfig,
+        sample: Sample,
+        tables: ScoreTables,
+        start: Mapping[str, Any] | None,
+        parts: NDArray[np.int64] | None,
+        codec: Codec,
+    ) -> Verdict:
+        """What the evaluations say.
+
+        Args:
+            config: resolved.
+            sample: that was trained on.
+            tables: components of the score by split, each of shape (evaluations, ranks, components).
+            start: what the model's ``meta`` says of its start.
+            parts: the part of each training row, of data that fall apart.
+            codec: the fitted model.
+        """
+
+
+def load_parameters(networks: FittedNetworks, tensors: Mapping[str, Tensor]) -> None:
+    """Load the parameters of all networks from the tensors of a checkpoint or a saved model."""
+    for name, network in networks.named().items():
+        prefix = f"network/{name}/"
+        network.load_state_dict({key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)})

@@ -1,0 +1,21 @@
+"""The configurations of the models that there are. A model is registered by its name here, and found in the folder of
+this name: ``lwgan_dist.models.<name>.kind``.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lwgan_dist.configbase import Frozen
+from lwgan_dist.models.wae.config import WaeModel
+
+
+class LwganModel(Frozen):
+    """The latent Wasserstein GAN. Its settings are the sections ``networks``, ``objective``, ``schedule`` and
+    ``score`` of a run.
+    """
+
+    name: Literal["lwgan"] = "lwgan"
+
+
+ModelConfig = Annotated[LwganModel | WaeModel, Field(discriminator="name")]

@@ -1,0 +1,211 @@
+"""The LWGAN as a kind of model: what it can be trained on, and what its scores say."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from lwgan_dist.config import Precision, RunConfig
+from lwgan_dist.data.sample import Sample
+from lwgan_dist.data.standardize import Standardizer
+from lwgan_dist.errors import ConfigError, DataError
+from lwgan_dist.method.rank_selection import ResolvedRanks
+from lwgan_dist.models.base import Codec, Verdict
+from lwgan_dist.models.lwgan.model import Lwgan
+from lwgan_dist.models.lwgan.stages import LwganStage, rank_parts, stages_of
+from lwgan_dist.networks import Networks, build_networks
+from lwgan_dist.results import Judgement, Part, ScoreTables, TearSummary
+from lwgan_dist.seeding import generator
+from lwgan_dist.training.distributed import World
+
+UNFITTED = 0.02
+"""How much worse than principal components, in units of the standardised data, networks may be."""
+
+COMPARED_ROWS = 2_000
+"""Rows, at most, on which they are compared."""
+
+PART_EVALUATIONS, LEAST_PART_ROWS = 10, 60
+"""Groups of rows from which the standard errors of a part come, and the rows that a part needs for them."""
+
+
+def dimensions_by_part(codec: Codec, config: RunConfig, sample: Sample, parts: NDArray[np.int64]) -> list[Part]:
+    """The dimension of each part of data that fall apart, by the rule ``resolution`` on its reconstruction errors
+    alone, in units of the part's own scale.
+
+    The critic compares distributions of the whole: how hard it is for one generator to leave gaps between the parts is
+    no evidence about the dimension of a part.
+
+    Args:
+        codec: the fitted model.
+        config: of the run, resolved.
+        sample: of the run; its training rows are used.
+        parts: the part of each training row, see `lwgan_dist.data.parts`.
+    """
+    score, ranks = config.score, range(1, (config.networks.latent_dim or 1) + 1)
+    found = []
+    for part in range(int(parts.max()) + 1):
+        x = sample.train[parts == part]
+        dimension = None
+        if len(x) >= LEAST_PART_ROWS:
+            rows = sample.standardizer.undo(x)
+            decoded = (sample.standardizer.apply(codec.decode(codec.encode(rows, rank))) for rank in ranks)
+            errors = np.column_stack([np.linalg.norm(x - y, axis=1) for y in decoded])
+            order = generator(config.seed, "parts", part).permutation(len(x))
+            errors /= Standardizer.fit(x, "global").scale[0]
+            table = np.stack([errors[group].mean(axis=0) for group in np.array_split(order, PART_EVALUATIONS)])
+            rule = ResolvedRanks(table, table, score.penalty_exponent, score.penalty_constant)
+            dimension = rule.dimension(score.resolution)
+        found.append(Part(rows=len(x), share=len(x) / len(parts), dimension=dimension))
+    return found
+
+
+class LwganKind:
+    """See `lwgan_dist.models.base.Kind`."""
+
+    def check(self, config: RunConfig, told: RunConfig, sample: Sample, source: str) -> None:
+        """Every batch fits into the training rows and holds every rank; hold-out rows are there if they decide."""
+        batch_size, train_rows = config.schedule.batch_size, len(sample.train)
+        if sample.stream is None and batch_size is not None and train_rows < batch_size:
+            raise DataError(
+                f"{source}{train_rows} training rows are fewer than a batch of schedule.batch_size = "
+                f"{batch_size}: give more rows or a smaller batch"
+            )
+        if config.score.score_on == "holdout" and len(sample.holdout) < 4:
+            raise DataError(
+                f"{source}score.score_on = holdout needs at least 4 hold-out rows, and "
+                f"data.holdout_fraction = {config.data.holdout_fraction} leaves {len(sample.holdout)}"
+            )
+        latent_dim = self.latent_dim(config)
+        try:
+            for stage in stages_of(config):
+                rank_parts(stage, latent_dim)
+        except ConfigError:
+            if told.schedule.batch_size or told.networks.latent_dim:  # chosen, so it is these that are wrong
+                raise
+            raise DataError(
+                f"{source}{train_rows} training rows are too few for {latent_dim} ranks, of which "
+                "a batch holds at least 2 rows each: give more rows or a smaller networks.latent_dim (--max-dimension)"
+            ) from None
+
+    def stages(self, config: RunConfig) -> list[LwganStage]:
+        """Those of the schedule."""
+        return stages_of(config)
+
+    def model(self, config: RunConfig, sample: Sample, world: World) -> Lwgan:
+        """A new LWGAN."""
+        return Lwgan(config, sample, world)
+
+    def networks(self, config: RunConfig, ambient_dim: int) -> Networks:
+        """Products are taken in full precision, also those of a run in bfloat16: what is generated is not rounded to 8
+        bits.
+        """
+        settings = config.networks
+        assert settings.latent_dim is not None  # resolved
+        assert settings.encoder_activation is not None
+        precision: Precision = "float64" if config.precision == "float64" else "float32"
+        return build_networks(
+            ambient_dim, settings.latent_dim, settings.width, settings.encoder_activation, precision=precision
+        )
+
+    def latent_dim(self, config: RunConfig) -> int:
+        """The largest rank."""
+        assert config.networks.latent_dim is not None  # resolved
+        return config.networks.latent_dim
+
+    def judge(
+        self,
+        config: RunConfig,
+        sample: Sample,
+        tables: ScoreTables,
+        start: Mapping[str, Any] | None,
+        parts: NDArray[np.int64] | None,
+        codec: Codec,
+    ) -> Verdict:
+        """The rank that the rule chooses, and how far it is to be believed."""
+        judgement = Judgement.of(tables, config.objective, config.score, sample.rows)
+        found: list[Part] = []
+        notes: list[str] = []
+        if parts is not None:
+            found = dimensions_by_part(codec, config, sample, parts)
+            if judgement.resolution is not None:  # the parts are judged by this rule
+                judgement, notes = _reconciled(judgement, found)
+        notes += _bounds(judgement, sample)
+        notes += _elsewhere(judgement, config, tables, sample)
+        notes += _unfitted(judgement, config, sample)
+        known = TearSummary.model_fields
+        tear = start and TearSummary(**{name: start[name] for name in known if name in start})
+        return Verdict(judgement, notes, tear or None, found)
+
+
+KIND = LwganKind()
+
+
+def _bounds(judgement: Judgement, sample: Sample) -> list[str]:
+    """An estimate at the largest rank, or at the number of columns, may be larger or no reduction."""
+    dimension, largest = judgement.dimension or 0, len(judgement.rank_scores)
+    if dimension >= sample.ambient_dim:
+        return [f"the estimate is not below the number of columns ({sample.ambient_dim}): no reduction"]
+    if dimension == largest > 1:
+        return [
+            f"the estimate is the largest rank considered ({largest}): the dimension may be larger; "
+            "raise networks.latent_dim (--max-dimension)"
+        ]
+    return []
+
+
+def _elsewhere(judgement: Judgement, config: RunConfig, tables: ScoreTables, sample: Sample) -> list[str]:
+    """What the rows say that the score was not computed on, where it is something else."""
+    notes = []
+    for split in tables.keys() - {config.score.score_on}:
+        told = judgement.other_dimension
+        how = "the reconstruction errors alone give"
+        if config.score.penalty != "resolution":
+            score = config.score.model_copy(update={"score_on": split})
+            told = Judgement.of(tables, config.objective, score, sample.rows).dimension
+            how = "the same rule gives"
+        if told is not None and told != judgement.dimension:
+            notes.append(f"on the {split} rows {how} {told}: the evidence is weak")
+    return notes
+
+
+def _unfitted(judgement: Judgement, config: RunConfig, sample: Sample) -> list[str]:
+    """A rank at which principal components reconstruct the rows better than the networks has not been fitted."""
+    if sample.stream is not None or config.schedule.name != "fast" or config.score.score_on != "train":
+        return []
+    rows = sample.train[:: -(-len(sample.train) // COMPARED_ROWS)].astype(np.float64)  # maybe sorted
+    centred = rows - rows.mean(axis=0)
+    with threadpool_limits(1):
+        axes = np.linalg.svd(centred, full_matrices=False)[2]
+    ranks = [row.rank for row in judgement.rank_scores if row.rank <= (judgement.dimension or 0)]
+    behind = [
+        rank
+        for rank in ranks
+        if judgement.rank_scores[rank - 1].reconstruction
+        > np.linalg.norm(centred - centred @ axes[:rank].T @ axes[:rank], axis=1).mean() + UNFITTED
+    ]
+    if not behind:
+        return []
+    return [
+        f"at rank {', '.join(map(str, behind))} principal components reconstruct the rows better than networks: "
+        "train longer (schedule.embedding_iterations, schedule.matching_iterations)"
+    ]
+
+
+def _reconciled(judgement: Judgement, parts: list[Part]) -> tuple[Judgement, list[str]]:
+    """The estimate of data that fall apart: that of its parts where they agree, with what is to be said about it."""
+    said = sorted({part.dimension for part in parts if part.dimension is not None})
+    if len(said) == 1:
+        (dimension,) = said
+        ranks = judgement.rank_set
+        if ranks:
+            ranks = list(range(min(dimension, *ranks), max(dimension, *ranks) + 1))
+        return judgement.model_copy(update={"dimension": dimension, "rank_set": ranks}), []
+    if not said:
+        return judgement, ["the data fall into parts, none of which has rows enough for an estimate of its own"]
+    dimensions = ", ".join(str(part.dimension or "?") for part in parts)
+    return judgement, [
+        f"the data fall into {len(parts)} parts of different dimensions ({dimensions}): no one number describes them; "
+        f"{judgement.dimension} is the smallest rank that explains the whole"
+    ]

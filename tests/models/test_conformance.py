@@ -1,0 +1,167 @@
+"""What every registered model has to keep: each law is tested on a small run of each model."""
+
+import json
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from gloo import trajectories
+from tiny import MODELS, make_trainer, trajectory, whole_parameters
+
+from lwgan_dist.config import ExecutionConfig, RunConfig, override
+from lwgan_dist.errors import DataError, NonFiniteLossError
+from lwgan_dist.model import FittedModel
+from lwgan_dist.models.configs import ModelConfig
+from lwgan_dist.models.registry import kind_of
+from lwgan_dist.results import COMPONENTS
+from lwgan_dist.runs import Run, read_result
+from lwgan_dist.storage import Folder
+
+LONGER = {
+    "lwgan": {"schedule.embedding_iterations": 200, "schedule.matching_iterations": 200, "networks.width": 16},
+    "wae": {"model.iterations": 1_200, "model.width": 16},
+}
+"""Enough to learn something."""
+
+HERE = ExecutionConfig(workers=0, checkpoint_seconds=0)
+
+
+@pytest.fixture(params=MODELS)
+def told(request):
+    return MODELS[request.param]
+
+
+def run_of(told, **changes):
+    return Run(RunConfig.model_validate(override(told, changes)))
+
+
+def finished(trainer):
+    for _ in trainer.run():
+        pass
+    return trainer.state()
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_every_registered_model_is_tested():
+    names = {get_args(model.model_fields["name"].annotation)[0] for model in get_args(get_args(ModelConfig)[0])}
+    assert names == set(MODELS)
+
+
+def test_a_state_holds_all_that_goes_on(told):
+    """At any iteration: what goes on from its state ends bit for bit as what was left alone."""
+    straight = finished(make_trainer(told))
+    total = straight.meta["iteration"]
+    for stop in (1, total // 3, total // 2, total - 2):
+        cut = make_trainer(told)
+        for progress in cut.run():
+            if progress.iteration >= stop:
+                break
+        state = cut.state()
+        json.dumps(state.meta)
+        again = make_trainer(told)
+        again.load(state)
+        end = finished(again)
+        assert same(end.tensors, straight.tensors)
+        assert end.meta["components"] == straight.meta["components"]
+
+
+def test_the_number_of_workers_changes_nothing_but_rounding(told, tmp_path):
+    trainer = make_trainer(told)
+    expected = flat(trajectory(trainer) | {"tensors": whole_parameters(trainer)})
+    for seen in trajectories(told, 2, tmp_path):
+        assert seen["differing"] == []
+        assert flat(seen) == pytest.approx(expected, rel=1e-10, abs=1e-10)
+
+
+def flat(seen):
+    numbers = [value for row in seen["losses"] for value in row.values()]
+    numbers += [value for tables in seen["components"].values() for table in tables for row in table for value in row]
+    return numbers + seen["tensors"]
+
+
+def test_the_seed_is_all_that_chance_depends_on(told):
+    states = [finished(make_trainer(override(told, {"seed": seed}))) for seed in (1, 1, 2)]
+    assert same(states[0].tensors, states[1].tensors)
+    assert not same(states[0].tensors, states[2].tensors)
+
+
+def test_components_are_evaluated_on_both_parts_of_the_rows(told):
+    components = finished(make_trainer(told)).meta["components"]
+    assert set(components) == {"train", "holdout"}
+    tables = {split: np.array(table) for split, table in components.items()}
+    assert tables["train"].shape == tables["holdout"].shape
+    assert tables["train"].shape[2] == len(COMPONENTS)
+    assert all(np.isfinite(table).all() for table in tables.values())
+    assert not np.array_equal(tables["train"], tables["holdout"])
+
+
+def test_every_parameter_of_encoder_and_generator_is_trained(told):
+    trainer = make_trainer(told)
+    before = {name: value.clone() for name, value in trainer.parameters().items()}
+    finished(trainer)
+    moved = {name for name, value in trainer.parameters().items() if not torch.equal(value, before[name])}
+    assert {name for name in before if name.startswith(("network/encoder", "network/generator"))} <= moved
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_rows_not_seen_are_reconstructed(name):
+    """An S-curve in three columns, at the largest rank: less than half of what a constant leaves."""
+    trainer = make_trainer(override(MODELS[name], {"data.n": 400, **LONGER[name]}))
+    table = np.array(finished(trainer).meta["components"]["holdout"])
+    constant = np.linalg.norm(trainer.model.sample.holdout, axis=1).mean()
+    assert table[:, -1, COMPONENTS.index("reconstruction")].mean() < 0.5 * constant
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
+def test_parameters_have_the_precision_that_was_asked_for(told, precision):
+    dtype = torch.float64 if precision == "float64" else torch.float32
+    trainer = make_trainer(override(told, {"precision": precision}))
+    assert {value.dtype for value in trainer.parameters().values()} == {dtype}
+    assert next(iter(trainer.run())).iteration == 1
+
+
+def test_a_stream_of_rows_is_learned_from(told):
+    components = finished(make_trainer(override(told, {"data.rows": "stream"}))).meta["components"]
+    assert set(components) == {"train"}
+
+
+def test_a_loss_that_is_not_finite_is_named_with_its_iteration(told):
+    trainer = make_trainer(told)
+    with torch.no_grad():
+        next(trainer.model.networks.generator.parameters()).fill_(float("nan"))
+    with pytest.raises(NonFiniteLossError, match="iteration 1"):
+        finished(trainer)
+
+
+def test_too_few_rows_are_refused(told):
+    with pytest.raises(DataError, match="training rows are fewer than a batch"):
+        run_of(told, **{"data.n": 20})
+
+
+def test_a_run_leaves_a_result_and_a_model_that_maps_both_ways(told, tmp_path):
+    run, folder = run_of(told), Folder.at(str(tmp_path))
+    result = run.train(folder, HERE)
+    assert read_result(folder) == result
+    assert result.model == kind_of(run.config).__module__.split(".")[-2]
+    assert result.dimension is None or 1 <= result.dimension <= result.max_dimension
+    assert result.rank_scores[-1].rank == result.max_dimension
+    assert result.quality is not None
+    model = FittedModel.load(folder.sub("model"))
+    q = model.latent_dim
+    assert q == result.max_dimension == kind_of(run.config).latent_dim(run.config)
+    rows = run.sample.standardizer.undo(run.sample.train[:7])
+    codes = model.encode(rows, q)
+    assert codes.shape == (7, q)
+    assert model.decode(codes).shape == rows.shape
+    assert np.array_equal(model.generate(5, seed=1), model.generate(5, seed=1))
+    assert model.generate(5).shape == (5, rows.shape[1])
+    assert run.train(folder, HERE) == result, "a finished run is there"
+
+
+def test_a_configuration_survives_its_file(told):
+    config = RunConfig.model_validate(told)
+    assert RunConfig.model_validate(config.model_dump(mode="json")) == config
