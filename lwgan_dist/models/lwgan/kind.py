@@ -134,12 +134,15 @@ class LwganKind:
         notes += _bounds(judgement, sample)
         notes += _elsewhere(judgement, config, tables, sample)
         notes += _unfitted(judgement, config, sample)
-        known = TearSummary.model_fields
-        tear = start and TearSummary(**{name: start[name] for name in known if name in start})
-        return Verdict(judgement, notes, tear or None, found)
+        return Verdict(judgement, notes, tear_of(start) if start else None, found)
 
 
 KIND = LwganKind()
+
+
+def tear_of(start: Mapping[str, Any]) -> TearSummary:
+    """What was torn, from the start as a checkpoint holds it, maybe of an earlier version."""
+    return TearSummary(**{name: start[name] for name in TearSummary.model_fields if name in start})
 
 
 def _bounds(judgement: Judgement, sample: Sample) -> list[str]:
