@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from lwgan_dist.config import ObjectiveConfig, ScoreConfig, Split
 from lwgan_dist.method.rank_selection import RankChoice, ResolvedRanks, choose_rank, rank_scores
@@ -47,16 +47,6 @@ class RankScore(BaseModel):
     reconstruction: float
     gradient_penalty: float
     mmd: float
-
-
-class Quality(BaseModel):
-    """How good the model is on held-out rows, at the estimated dimension; see `lwgan_dist.quality`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    energy_distance: float
-    sliced_wasserstein: float
-    reconstruction: float
 
 
 class TearSummary(BaseModel):
@@ -135,7 +125,7 @@ class RunResult(BaseModel):
         cpu_seconds: processor time of all workers in training and scoring; of an attempt that was cut off, up to the
             checkpoint from which the next one went on.
         wall_seconds: the same by the clock.
-        quality: of the model on held-out rows; None without such rows, and in results of older versions.
+        metrics: of the model on held-out rows at the dimension, by name, see `lwgan_dist.metrics`; none without rows.
         fingerprint: identity of configuration and data.
         run_dir: where the run lies.
         notes: what a reader of the estimate should know.
@@ -166,10 +156,19 @@ class RunResult(BaseModel):
     iterations: int
     cpu_seconds: float
     wall_seconds: float
-    quality: Quality | None = None
+    metrics: dict[str, float] = {}
     fingerprint: str
     run_dir: str
     notes: list[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_earlier_version(cls, told: Any) -> Any:
+        """Until 2026-11-30 the metrics were called quality, and were three."""
+        if isinstance(told, dict) and "quality" in told:
+            told = {**told, "metrics": told["quality"] or {}}
+            del told["quality"]
+        return told
 
 
 class Judgement(BaseModel):

@@ -39,11 +39,11 @@ from lwgan_dist.configfile import to_yaml
 from lwgan_dist.data.parts import parts_of
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.errors import ConfigError, RunFailedError
+from lwgan_dist.metrics.heldout import held_out_metrics
 from lwgan_dist.model import FittedModel, networks_of, tear_of
 from lwgan_dist.models.configs import LwganModel
 from lwgan_dist.models.registry import kind_of, trainer_of
 from lwgan_dist.networks import bfloat16_pays
-from lwgan_dist.quality import held_out_quality
 from lwgan_dist.reporting.live import LiveLosses
 from lwgan_dist.results import RunResult, ScoreTables, scores_to_parquet
 from lwgan_dist.seeding import generator
@@ -401,7 +401,7 @@ class Run:
         tables = _components(state)
         result = self._result(folder, state, tables)
         model = self._model(state, result.dimension)
-        result = result.model_copy(update={"quality": held_out_quality(model, self.sample)})
+        result = result.model_copy(update={"metrics": held_out_metrics(model, self.sample) or {}})
         model.save(folder.sub("model"))
         folder.write(SCORES_FILE, scores_to_parquet(tables, {"fingerprint": self.fingerprint}))
         figures = {"rank_scores": rank_score_figure(result), "samples": self._sample_figure(model)}

@@ -25,7 +25,18 @@ ESTIMATE = ["estimate", "s_curve", *TINY]
 KEYS = {
     *("dimension", "max_dimension", "rank_scores", "penalty", "score_on", "rows", "ambient_dim", "intrinsic_dim"),
     *("seed", "schedule", "workers", "iterations", "cpu_seconds", "wall_seconds", "fingerprint", "run_dir", "notes"),
-    *("rule", "resolution", "staircase", "rank_set", "confidence", "other_dimension", "tear", "parts", "quality"),
+    *(
+        "rule",
+        "resolution",
+        "staircase",
+        "rank_set",
+        "confidence",
+        "other_dimension",
+        "tear",
+        "parts",
+        "metrics",
+        "model",
+    ),
 }
 RANK_KEYS = {"rank", "score", "se", "refused", "critic", "reconstruction", "gradient_penalty", "mmd"}
 FILES = {"config.yaml", "env.json", "progress.json", "result.json", "scores.parquet", "rank_scores.png", "samples.png"}

@@ -12,6 +12,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2  # ty
 from torch.utils.tensorboard import SummaryWriter
 
 from lwgan_dist.config import RunConfig
+from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.reporting.live import write_losses
 from lwgan_dist.reporting.page import Row, finite
 from lwgan_dist.reporting.search_figures import PARAMETER
@@ -19,7 +20,7 @@ from lwgan_dist.reporting.search_page import default_trial, ranked
 from lwgan_dist.results import RunResult
 
 _MOST_CELLS = _MOST_TRIALS = 250
-_MEASURES = ("energy_distance", "sliced_wasserstein", "reconstruction", "miss", "dimension_error", "cpu_seconds")
+_MEASURES = (*METRICS, "miss", "dimension_error", "cpu_seconds")
 
 
 def write_run(
@@ -50,6 +51,7 @@ def write_run(
             "result/score": chosen.score,
             "result/penalty": result.penalty,
             "result/cpu_seconds": result.cpu_seconds,
+            **{f"result/{name}": value for name, value in result.metrics.items()},
         }
         writer.add_hparams(_flat(config.model_dump(mode="json")), metrics, run_name=".")
 
@@ -192,7 +194,7 @@ def write_search(folder: Path, trials: pa.Table, figures: dict[str, Figure], par
 def _measured(row: Row) -> dict[str, float]:
     goals = row["objectives"] or []
     names = ["objective"] if len(goals) == 1 else [f"objective_{place + 1}" for place in range(len(goals))]
-    told = dict(zip(names, goals, strict=True)) | {name: row[name] for name in ("dimension", *_MEASURES)}
+    told = dict(zip(names, goals, strict=True)) | {name: row.get(name) for name in ("dimension", *_MEASURES)}
     return {f"result/{name}": float(value) for name, value in told.items() if finite(value)}
 
 

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeR
 from rich.table import Table
 from rich.text import Text
 
+from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.reporting.search_figures import PARAMETER, value_text
 from lwgan_dist.reporting.search_page import (
     Facts,
@@ -138,13 +139,11 @@ def print_result(result: RunResult, files: dict[str, str]) -> None:
         f"{rows}, schedule {result.schedule}, {result.iterations} iterations, {result.cpu_seconds:.0f} CPU seconds, "
         f"{result.wall_seconds:.0f} s by the clock, workers {result.workers}, seed {result.seed}"
     )
-    if result.quality:
-        console.print(
-            f"on hold-out rows: reconstruction error {result.quality.reconstruction:.4f}, energy distance of generated "
-            f"rows {result.quality.energy_distance:.4f}, sliced Wasserstein distance "
-            f"{result.quality.sliced_wasserstein:.4f}",
-            soft_wrap=True,
+    if result.metrics:
+        told = ", ".join(
+            f"{METRICS[name].phrase} {result.metrics[name]:.4f}" for name in METRICS if name in result.metrics
         )
+        console.print(f"on hold-out rows: {told}", soft_wrap=True)
     for note in result.notes:
         console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
     for name, path in files.items():

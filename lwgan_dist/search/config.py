@@ -1,19 +1,19 @@
 """What a search is told. Pure data, as `lwgan_dist.config`: neither torch nor Ray."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lwgan_dist.config import ArrayData, ExecutionConfig, RunConfig, WorkerRange
 from lwgan_dist.configbase import Frozen, NonNegativeFloat, PositiveFloat, PositiveInt, clash
+from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.models.configs import LwganModel
 
-Measure = Literal[
-    "energy_distance", "sliced_wasserstein", "reconstruction", "miss", "dimension_error", "cpu_seconds",
-]  # fmt: skip
-"""What can be minimised, see `lwgan_dist.search.objective`."""
-QUALITY: tuple[Measure, ...] = ("energy_distance", "sliced_wasserstein", "reconstruction")
-"""Of them, those that a run has before its end."""
+if TYPE_CHECKING:
+    Measure = str
+else:
+    Measure = Literal[(*METRICS, "miss", "dimension_error", "cpu_seconds")]
+"""What can be minimised, see `lwgan_dist.search.objective`; a run has the metrics among them before its end."""
 KINDS = ("uniform", "loguniform", "integer", "choice", "grid")
 
 _SECTIONS = ("data", "networks", "objective", "schedule", "score")
@@ -233,7 +233,7 @@ class SearchConfig(Frozen):
     def _check_objective(self) -> None:
         data = self.run.data
         used = {measure for weights in self.objectives for measure in weights}
-        held_out = used & set(QUALITY)
+        held_out = used & set(METRICS)
         if getattr(data, "rows", "fixed") == "stream" and "data.standardize" in self.space:
             raise clash(
                 "space.data.standardize", "cannot be searched on a stream, which has no rows to fix the units by"
@@ -271,7 +271,7 @@ class SearchConfig(Frozen):
             return
         if len(self.objectives) > 1:
             raise clash("scheduler", f"{scheduler.name} needs one objective")
-        late = sorted(set(self.objectives[0]) - set(QUALITY))
+        late = sorted(set(self.objectives[0]) - set(METRICS))
         if late and scheduler.reports_per_seed > 1:
             raise clash(
                 "scheduler",

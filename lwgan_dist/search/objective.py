@@ -1,8 +1,8 @@
 """What a search minimises: a weighted sum of measures of a finished run, none of which depends on the weights of the
 LWGAN's own objective.
 
-- ``energy_distance``, ``sliced_wasserstein``, ``reconstruction``: on held-out rows, at the estimated rank, in the units
-  of the standardisation of the default configuration; see `lwgan_dist.quality`
+- those of `lwgan_dist.metrics.registry`: on held-out rows, at the estimated rank, in the units of the standardisation
+  of the default configuration; of one that is better the larger it is, the negative
 - ``miss``: 1 if the estimated dimension is not the true one, else 0; its mean over the seeds is 1 - hit rate
 - ``dimension_error``: |estimate - truth|
 - ``cpu_seconds``: processor time of training and scoring (no two runs take the same)
@@ -17,9 +17,9 @@ from typing import Any
 from lwgan_dist.config import Standardization
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.data.standardize import Standardizer
+from lwgan_dist.metrics.heldout import held_out_metrics
+from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.model import FittedModel
-from lwgan_dist.quality import held_out_quality
-from lwgan_dist.search.config import QUALITY
 from lwgan_dist.seeding import derive
 
 INTERIM_ROWS = 512
@@ -50,9 +50,9 @@ def measure(
     model: FittedModel, sample: Sample, standardize: Standardization, cpu_seconds: float
 ) -> dict[str, float | None]:
     """All measures of a finished run."""
-    quality = held_out_quality(model, sample, scale=unit_of(model, sample, standardize))
+    metrics = held_out_metrics(model, sample, scale=unit_of(model, sample, standardize))
     truth = sample.intrinsic_dim
-    measures: dict[str, float | None] = dict.fromkeys(QUALITY) if quality is None else quality.model_dump()
+    measures: dict[str, float | None] = {**dict.fromkeys(METRICS), **(metrics or {})}
     measures["miss"] = None if truth is None else float(model.dimension != truth)
     measures["dimension_error"] = None if truth is None else float(abs(model.dimension - truth))
     measures["cpu_seconds"] = cpu_seconds
@@ -64,9 +64,9 @@ def interim_objective(model: FittedModel, sample: Sample, standardize: Standardi
     unit = unit_of(model, sample, standardize)
     least = math.inf
     for rank in range(1, model.latent_dim + 1):
-        quality = held_out_quality(model, sample, rank, unit, INTERIM_ROWS)
-        assert quality is not None  # the configuration of a search says so
-        value = weighted(quality.model_dump(), weights)
+        metrics = held_out_metrics(model, sample, rank, unit, INTERIM_ROWS)
+        assert metrics is not None  # the configuration of a search says so
+        value = weighted(metrics, weights)
         if math.isfinite(value):
             least = min(least, value)
     return least
@@ -74,7 +74,7 @@ def interim_objective(model: FittedModel, sample: Sample, standardize: Standardi
 
 def weighted(measures: Mapping[str, float | None], weights: Weights) -> float:
     """Sum of weight x measure; NaN if one is missing."""
-    return sum(weight * _number(measures[name]) for name, weight in weights.items())
+    return sum(_sign(name) * weight * _number(measures.get(name)) for name, weight in weights.items())
 
 
 def finite(value: float) -> float:
@@ -90,6 +90,10 @@ def mean_objective(runs: Sequence[Mapping[str, Any]], weights: Weights) -> float
 def label_of(weights: Weights) -> str:
     """``energy_distance + 0.5 reconstruction``."""
     return " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in weights.items())
+
+
+def _sign(name: str) -> int:
+    return -1 if name in METRICS and METRICS[name].larger_is_better else 1
 
 
 def _number(value: float | None) -> float:

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from lwgan_dist.config import ExecutionConfig, TrainConfig
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.errors import ConfigError
+from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.reporting.figures import png
 from lwgan_dist.reporting.files import replace_folder, to_parquet
 from lwgan_dist.reporting.search_figures import ParameterAxis, search_figures
@@ -128,8 +129,7 @@ def run_file(search: Search, ended: Ended) -> str:
         *(f"# {label}, mean over its runs: {value!r}" for label, value in zip(labels, objectives, strict=True)),
         f"# this run: estimated dimension {run['dimension']}, fingerprint {run['fingerprint']}",
     ]
-    shown = ("energy_distance", "sliced_wasserstein", "reconstruction")
-    lines += [f"#   {name} {run[name]!r}" for name in shown if run[name] is not None]
+    lines += [f"#   {name} {run[name]!r}" for name in METRICS if run.get(name) is not None]
     if search.unit != config.data.standardize:
         lines.append(f"# (measured in units of standardize: {search.unit}; `train` measures in its own)")
     content = to_yaml(TrainConfig(**config.model_dump(), execution=ExecutionConfig(**execution.model_dump())))

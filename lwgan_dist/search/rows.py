@@ -63,7 +63,7 @@ def _trial_row(search: Search, item: Ended) -> Row:
     runs = item.record.runs
     dimensions = [run["dimension"] for run in runs]
     counts = Counter(dimensions)
-    means = {name: _mean([run[name] for run in runs]) for name in MEASURES}
+    means = {name: _mean([run.get(name) for run in runs]) for name in MEASURES}
     return {
         **row,
         **means,

@@ -22,8 +22,9 @@ from lwgan_dist.configfile import read_config
 from lwgan_dist.data.tables import read_table, rows_digest
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.holding import claim, read_environment
+from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.runs import CONFIG_FILE, Run
-from lwgan_dist.search.config import QUALITY, AshaScheduler, GridSearcher, OptunaSearcher, SearchConfig
+from lwgan_dist.search.config import AshaScheduler, GridSearcher, OptunaSearcher, SearchConfig
 from lwgan_dist.search.engine import Engine
 from lwgan_dist.search.objective import seeds
 from lwgan_dist.search.queue import Ended, Queue, context_of
@@ -137,7 +138,7 @@ class Search:
         if self.intrinsic_dim is None and used & {"miss", "dimension_error"}:
             raise ConfigError("objective: miss and dimension_error need data of known dimension")
         held = len(self.sample.holdout)
-        if used & set(QUALITY) and self.sample.stream is None and held < 2:
+        if used & set(METRICS) and self.sample.stream is None and held < 2:
             raise ConfigError(
                 f"run.data.holdout_fraction: leaves {held} hold-out rows, and the objective needs 2 or more"
             )

@@ -5,6 +5,7 @@ A *trial* is a configuration that was tried, with its number; it has one run for
 
 import pyarrow as pa
 
+from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.results import described
 
 _text, _int, _float, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -14,9 +15,7 @@ PARAMETER = "parameters."
 """Prefix of the columns that hold the values of the searched fields."""
 
 MEASURES = {
-    "energy_distance": (_float, "energy distance of generated and held-out rows, at the estimated rank"),
-    "sliced_wasserstein": (_float, "sliced Wasserstein distance of generated and held-out rows, at the estimated rank"),
-    "reconstruction": (_float, "mean reconstruction error of held-out rows, at the estimated rank"),
+    **{name: (_float, metric.doc) for name, metric in METRICS.items()},
     "miss": (_float, "1 if the estimate is not the truth, else 0; null if the truth is unknown"),
     "dimension_error": (_float, "|estimate - truth|; null if the truth is unknown"),
     "cpu_seconds": (_float, "processor time of training and scoring"),

@@ -11,6 +11,7 @@ from tiny import MODELS, make_trainer, trajectory, whole_parameters
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.errors import DataError, NonFiniteLossError
+from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.model import FittedModel
 from lwgan_dist.models.configs import ModelConfig
 from lwgan_dist.models.registry import kind_of
@@ -149,7 +150,7 @@ def test_a_run_leaves_a_result_and_a_model_that_maps_both_ways(told, tmp_path):
     assert result.model == kind_of(run.config).__module__.split(".")[-2]
     assert result.dimension is None or 1 <= result.dimension <= result.max_dimension
     assert result.rank_scores[-1].rank == result.max_dimension
-    assert result.quality is not None
+    assert set(result.metrics) == set(METRICS)
     model = FittedModel.load(folder.sub("model"))
     q = model.latent_dim
     assert q == result.max_dimension == kind_of(run.config).latent_dim(run.config)

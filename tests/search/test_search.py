@@ -16,7 +16,7 @@ from lwgan_dist import worker
 from lwgan_dist.config import ExecutionConfig, RunConfig, TrainConfig, override
 from lwgan_dist.configfile import read_config, to_yaml
 from lwgan_dist.errors import ConfigError, InUseError, NonFiniteLossError, UnreadableError
-from lwgan_dist.quality import held_out_quality
+from lwgan_dist.metrics.heldout import held_out_metrics
 from lwgan_dist.reporting.search_page import comparison_sentence
 from lwgan_dist.runs import Run
 from lwgan_dist.search import engine, work
@@ -111,12 +111,12 @@ def test_the_best_run_reproduces_its_numbers_exactly(straight, tmp_path):
     run = next(
         run for run in published.tables.runs.to_pylist() if (run["number"], run["index"]) == (outcome.best.number, 0)
     )
-    assert result.quality is not None
-    assert {**result.quality.model_dump(), "dimension": result.dimension, "fingerprint": result.fingerprint} == {
+    assert result.metrics
+    assert {**result.metrics, "dimension": result.dimension, "fingerprint": result.fingerprint} == {
         name: run[name]
         for name in ("energy_distance", "sliced_wasserstein", "reconstruction", "dimension", "fingerprint")
     }
-    assert repr(result.quality.energy_distance) in file.read_text()
+    assert repr(result.metrics["energy_distance"]) in file.read_text()
 
 
 @pytest.mark.parametrize("told", [{}, {"scheduler": ASHA}, {"searcher": {"name": "optuna"}}])
@@ -640,8 +640,8 @@ def test_an_interim_objective_is_the_least_over_the_ranks(tmp_path):
     weights = {"energy_distance": 1.0, "reconstruction": 0.5}
     values = []
     for rank in (1, 2):
-        quality = held_out_quality(model, run.sample, rank, unit_of(model, run.sample, "global"), 512)
-        values.append(quality.energy_distance + 0.5 * quality.reconstruction)
+        metrics = held_out_metrics(model, run.sample, rank, unit_of(model, run.sample, "global"), 512)
+        values.append(metrics["energy_distance"] + 0.5 * metrics["reconstruction"])
     assert interim_objective(model, run.sample, "global", weights) == min(values)
 
 

@@ -1,6 +1,4 @@
-"""How good a fitted LWGAN is on rows that it was not trained on, in terms that do not depend on the weights of its
-objective: how far generated rows are from them, and how well they are reconstructed.
-"""
+"""All metrics of a fitted model, on rows that it was not trained on."""
 
 from typing import Any
 
@@ -10,9 +8,8 @@ from threadpoolctl import threadpool_limits
 
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.data.standardize import Standardizer
-from lwgan_dist.method.sample_distances import energy_distance, sliced_wasserstein
+from lwgan_dist.metrics.registry import METRICS, Drawn
 from lwgan_dist.model import FittedModel
-from lwgan_dist.results import Quality
 from lwgan_dist.seeding import generator
 
 Array = NDArray[Any]
@@ -21,21 +18,18 @@ MOST_ROWS = 2_048
 """Generated rows, and held-out rows at most: the distances take time in proportion to their product."""
 
 
-def held_out_quality(
+def held_out_metrics(
     model: FittedModel,
     sample: Sample,
     rank: int | None = None,
     scale: Standardizer | None = None,
     rows: int = MOST_ROWS,
-) -> Quality | None:
-    """Quality at a rank, in the units of a standardisation; None if no two rows are held out.
+) -> dict[str, float] | None:
+    """Every metric of `lwgan_dist.metrics.registry` at a rank, by name, in the units of a standardisation; None if no
+    two rows are held out.
 
-    With held-out rows x_1..x_m (of more than ``rows`` a random part; of a stream as many fresh ones) and ``rows`` rows
-    g generated at the rank:
-
-    - energy_distance     2 E||x - g|| - E||x - x'|| - E||g - g'||, unbiased (Szekely and Rizzo 2013)
-    - sliced_wasserstein  mean over 200 random directions u of W_1(u.x, u.g)
-    - reconstruction      mean over the x_i of ||x_i - G(Q_r(x_i))||
+    They are computed from the held-out rows (of more than ``rows`` a random part; of a stream as many fresh ones), the
+    same reconstructed, and ``rows`` generated ones.
 
     Args:
         model: the networks.
@@ -54,9 +48,6 @@ def held_out_quality(
     reconstructed = model.decode(model.encode(x, rank))
     unit = scale or model.standardizer
     x, generated, reconstructed = (unit.apply(rows) for rows in (x, generated, reconstructed))
+    drawn = Drawn(x, generated, reconstructed, seed)
     with threadpool_limits(1):  # the last digit of a product depends on how many threads share it
-        return Quality(
-            energy_distance=energy_distance(x, generated),
-            sliced_wasserstein=sliced_wasserstein(x, generated, generator(seed, "quality/directions")),
-            reconstruction=float(np.linalg.norm(x - reconstructed, axis=1).mean()),
-        )
+        return {name: metric.compute(drawn) for name, metric in METRICS.items()}

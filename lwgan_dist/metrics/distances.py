@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist, pdist
 
 Array = NDArray[Any]
 
@@ -38,4 +37,6 @@ def energy_distance(x: Array, y: Array) -> float:
 
     Source: Szekely and Rizzo 2013.
     """
+    from scipy.spatial.distance import cdist, pdist
+
     return float(2.0 * cdist(x, y).mean() - pdist(x).mean() - pdist(y).mean())

@@ -6,8 +6,8 @@ from tiny import FAST
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.data.standardize import Standardizer
-from lwgan_dist.method.sample_distances import energy_distance
-from lwgan_dist.quality import MOST_ROWS, held_out_quality
+from lwgan_dist.metrics.distances import energy_distance
+from lwgan_dist.metrics.heldout import MOST_ROWS, held_out_metrics
 from lwgan_dist.runs import Run
 from lwgan_dist.storage import Folder
 
@@ -24,40 +24,40 @@ def one(tmp_path_factory):
 
 def test_it_is_of_the_hold_out_rows_in_standardised_units_at_the_estimated_rank(one):
     run, model = one
-    quality = held_out_quality(model, run.sample)
+    metrics = held_out_metrics(model, run.sample)
     x = run.sample.holdout
     codes = model.encode(run.sample.standardizer.undo(x))
     assert codes.shape == (len(x), model.dimension)
     reconstructed = run.sample.standardizer.apply(model.decode(codes))
-    assert quality.reconstruction == pytest.approx(np.linalg.norm(x - reconstructed, axis=1).mean(), rel=1e-6)
+    assert metrics["reconstruction"] == pytest.approx(np.linalg.norm(x - reconstructed, axis=1).mean(), rel=1e-6)
     generated = run.sample.standardizer.apply(model.generate(MOST_ROWS, seed=run.config.seed))
-    assert quality.energy_distance == pytest.approx(energy_distance(x, generated), rel=1e-6)
-    other = held_out_quality(model, run.sample, rank=1 if model.dimension > 1 else 2)
-    assert other != quality
+    assert metrics["energy_distance"] == pytest.approx(energy_distance(x, generated), rel=1e-6)
+    other = held_out_metrics(model, run.sample, rank=1 if model.dimension > 1 else 2)
+    assert other != metrics
 
 
 def test_units_scale_all_of_it(one):
     run, model = one
     p = run.sample.ambient_dim
-    plain = held_out_quality(model, run.sample, scale=Standardizer(np.zeros(p), np.ones(p)))
-    twice = held_out_quality(model, run.sample, scale=Standardizer(np.zeros(p), np.full(p, 0.5)))
-    for name, value in plain.model_dump().items():
-        assert getattr(twice, name) == pytest.approx(2 * value, rel=1e-9)
+    plain = held_out_metrics(model, run.sample, scale=Standardizer(np.zeros(p), np.ones(p)))
+    twice = held_out_metrics(model, run.sample, scale=Standardizer(np.zeros(p), np.full(p, 0.5)))
+    for name, value in plain.items():
+        assert twice[name] == pytest.approx(2 * value, rel=1e-9)
 
 
 def test_training_rows_do_not_enter(one):
     run, model = one
     object.__setattr__(run.sample, "train", run.sample.train + 100.0)
     try:
-        assert held_out_quality(model, run.sample) == held_out_quality(model, run.sample)
-        moved = held_out_quality(model, run.sample)
+        assert held_out_metrics(model, run.sample) == held_out_metrics(model, run.sample)
+        moved = held_out_metrics(model, run.sample)
     finally:
         object.__setattr__(run.sample, "train", run.sample.train - 100.0)
-    assert moved == held_out_quality(model, run.sample)
+    assert moved == held_out_metrics(model, run.sample)
 
 
 def test_without_hold_out_rows_there_is_none_and_a_stream_draws_fresh_ones(tmp_path):
     run, model = fitted(tmp_path / "none", **{"data.holdout_fraction": 0.0})
-    assert held_out_quality(model, run.sample) is None
+    assert held_out_metrics(model, run.sample) is None
     run, model = fitted(tmp_path / "stream", **{"data.rows": "stream"})
-    assert held_out_quality(model, run.sample) is not None
+    assert held_out_metrics(model, run.sample) is not None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
 
-from lwgan_dist.method.sample_distances import energy_distance, sliced_wasserstein
+from lwgan_dist.metrics.distances import energy_distance, sliced_wasserstein
 
 
 def rows(n, p, seed=0):

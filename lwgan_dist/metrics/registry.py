@@ -1,0 +1,77 @@
+"""The metrics that there are. One that is registered here is computed for every run, and appears by itself in
+``result.json``, in the terminal, in TensorBoard, in the tables of a search and among what a search can minimise.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lwgan_dist.metrics.distances import energy_distance, sliced_wasserstein
+from lwgan_dist.seeding import generator
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a metric is computed from, in the units in which is measured.
+
+    Attributes:
+        held: held-out rows, shape (m, p).
+        generated: rows that the model generated, shape (n, p).
+        reconstructed: the held-out rows, encoded and decoded, shape (m, p).
+        seed: for metrics that draw random numbers.
+    """
+
+    held: Array
+    generated: Array
+    reconstructed: Array
+    seed: int
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that says how good a model is.
+
+    Attributes:
+        name: in files, tables and configurations.
+        phrase: in a sentence.
+        doc: what it is, for the documentation of tables.
+        compute: its value.
+        larger_is_better: then a search minimises its negative.
+    """
+
+    name: str
+    phrase: str
+    doc: str
+    compute: Callable[[Drawn], float]
+    larger_is_better: bool = False
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "energy_distance",
+            "energy distance of generated rows",
+            "energy distance of generated and held-out rows, at the estimated rank",
+            lambda drawn: energy_distance(drawn.held, drawn.generated),
+        ),
+        Metric(
+            "sliced_wasserstein",
+            "sliced Wasserstein distance",
+            "sliced Wasserstein distance of generated and held-out rows, at the estimated rank",
+            lambda drawn: sliced_wasserstein(drawn.held, drawn.generated, generator(drawn.seed, "quality/directions")),
+        ),
+        Metric(
+            "reconstruction",
+            "reconstruction error",
+            "mean reconstruction error of held-out rows, at the estimated rank",
+            lambda drawn: float(np.linalg.norm(drawn.held - drawn.reconstructed, axis=1).mean()),
+        ),
+    )
+}
+"""By name, in the order in which they are shown."""
