@@ -19,6 +19,7 @@ from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.errors import ClusterError
 from lwgan_dist.launch import network, survey
 from lwgan_dist.launch.findings import Checkup, Node
+from lwgan_dist.launch.private import BARE_CLIENT
 from lwgan_dist.launch.session import session
 from lwgan_dist.storage import Folder
 
@@ -32,18 +33,6 @@ _SHORT_SECONDS = 10.0
 """How long a node that has answered once has to answer something small."""
 
 _DRIVER_FILE = "driver"
-
-_BARE_CLIENT = """
-import sys
-from ray._raylet import GcsClient
-from ray.exceptions import AuthenticationError
-try:
-    GcsClient(address=sys.argv[1]).internal_kv_keys(b"", None, 10)
-except AuthenticationError:
-    print("refused")
-else:
-    print("served")
-"""
 
 
 def examine(address: str | None, storage: str, *, seconds: float = ANSWER_SECONDS, verbose: bool = False) -> Checkup:
@@ -314,7 +303,7 @@ def _is_refused_without_token(address: str) -> bool | None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_")}
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _BARE_CLIENT, address],
+            [sys.executable, "-c", BARE_CLIENT, address],
             env={**environment, "RAY_AUTH_MODE": "disabled"},
             capture_output=True,
             text=True,

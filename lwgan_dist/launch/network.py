@@ -9,7 +9,9 @@ import psutil
 import ray
 import ray.train.torch
 from ray.train.constants import TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S
-from ray.train.torch.config import TorchConfig, _TorchBackend
+from ray.train.torch import TorchConfig
+
+from lwgan_dist.launch.private import torch_backend
 
 LEAVE_SECONDS = "5"
 """How long workers have to leave their group; they never do if their partner is lost, and Ray would wait 30 s."""
@@ -40,7 +42,7 @@ def use_interface_of_node() -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
-class _Backend(_TorchBackend):  # type: ignore[misc]
+class _Backend(torch_backend()):  # type: ignore[misc]
     """PyTorch's process group, on the right interface. Ray makes the group before any code of ours runs on a worker,
     and passes one environment to all nodes, so there is no earlier place for it.
     """

@@ -22,13 +22,13 @@ from typing import Any
 
 import ray
 import ray.tune
-from ray._private import serialization
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher, SearchGenerator
 
 from lwgan_dist.config import ExecutionConfig, WorkerRange
 from lwgan_dist.launch.metrics import Meter
+from lwgan_dist.launch.private import memory_kills_as
 from lwgan_dist.launch.room import autoscaler_refuses, await_room, resources, slots, waiting_for
 from lwgan_dist.launch.session import interrupt, session
 from lwgan_dist.launch.source import Listed, Report, Source, Task
@@ -186,7 +186,7 @@ class Pool:
         if not self._verbose:
             logger.setLevel(logging.CRITICAL)
         try:
-            with _memory_kills_are_losses():
+            with memory_kills_as(ProcessOutOfMemoryError):
                 ray.tune.run(
                     self._trainable,
                     name=name,
@@ -218,16 +218,6 @@ class ProcessOutOfMemoryError(OutOfMemoryError, RayActorError):  # type: ignore[
     def __init__(self, message: str) -> None:
         RayActorError.__init__(self)
         self.message = message.strip().partition("\n")[0]
-
-
-@contextmanager
-def _memory_kills_are_losses() -> Iterator[None]:
-    """Let what Ray tells this process be a `ProcessOutOfMemoryError`."""
-    before, serialization.OutOfMemoryError = serialization.OutOfMemoryError, ProcessOutOfMemoryError
-    try:
-        yield
-    finally:
-        serialization.OutOfMemoryError = before
 
 
 def _trial_id(trial: Any) -> str:

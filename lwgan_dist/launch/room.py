@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import ray
-from ray._raylet import GcsClient  # type: ignore[attr-defined]
-from ray.core.generated import autoscaler_pb2
 
 from lwgan_dist.config import ExecutionConfig, WorkerRange
 from lwgan_dist.errors import ClusterError
+from lwgan_dist.launch.private import cluster_status
 
 logger = logging.getLogger("lwgan_dist")
 
@@ -72,12 +71,10 @@ def autoscaler_refuses(execution: ExecutionConfig) -> bool | None:
     """Whether the cluster's autoscaler (v2) says that it has no node for a group of such workers; None if there is no
     such autoscaler that says anything.
     """
-    reply = autoscaler_pb2.GetClusterStatusReply()
     try:
-        reply.ParseFromString(GcsClient(address=ray.get_runtime_context().gcs_address).get_cluster_status())
+        state = cluster_status().autoscaling_state
     except ray.exceptions.RpcError:
         return None
-    state = reply.autoscaling_state
     if not state.autoscaler_state_version:
         return None
     ours = resources(execution)

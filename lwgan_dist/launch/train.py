@@ -30,6 +30,7 @@ from lwgan_dist.data.sample import load_sample
 from lwgan_dist.errors import ClusterError, ConfigError, DataError, NonFiniteLossError, RunFailedError, UserError
 from lwgan_dist.launch.metrics import RunMeter
 from lwgan_dist.launch.network import GroupConfig
+from lwgan_dist.launch.private import count_places_anew
 from lwgan_dist.launch.room import await_room, fewest_workers, resources, waiting_for
 from lwgan_dist.launch.session import session
 from lwgan_dist.launch.worker_logs import configure_worker, told_to_workers
@@ -270,14 +271,9 @@ class _CountAnew(UserCallback):  # type: ignore[misc]
     @staticmethod
     def _count() -> None:
         with suppress(Exception):  # without it, only slower
-            from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
-                get_or_create_autoscaling_coordinator,
-            )
-
-            coordinator = get_or_create_autoscaling_coordinator()
             ends = time.monotonic() + COUNT_SECONDS
             while time.monotonic() < ends:
-                ray.get(coordinator.get_reserved_resources.remote("lwgan_dist", recompute=True), timeout=5)
+                count_places_anew("lwgan_dist", seconds=5)
                 time.sleep(2.0)
 
 

@@ -13,7 +13,8 @@ from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 from lwgan_dist.config import RunConfig
 from lwgan_dist.launch import train
 from lwgan_dist.launch.metrics import reason_class
-from lwgan_dist.launch.pool import _interruptible, _memory_kills_are_losses
+from lwgan_dist.launch.pool import ProcessOutOfMemoryError, _interruptible
+from lwgan_dist.launch.private import memory_kills_as
 from lwgan_dist.launch.session import _terminable
 from lwgan_dist.storage import Folder
 
@@ -59,7 +60,7 @@ def test_a_group_that_does_not_start(errors, max_failures, raised):
 
 
 def test_what_the_memory_monitor_ends_is_a_lost_process_to_tune():
-    with _memory_kills_are_losses():
+    with memory_kills_as(ProcessOutOfMemoryError):
         made = serialization.OutOfMemoryError("Task was killed due to memory.\nMemory: 5 GB\n")
     again = pickle.loads(pickle.dumps(made))
     for error in (made, again):

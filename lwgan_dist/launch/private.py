@@ -1,0 +1,75 @@
+"""Every private name of Ray that is used, in one place, with why: a new version of Ray may move any of them. Each has a
+test that it is still there (tests/launch/test_private.py).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+
+def torch_backend() -> type:
+    """Ray Train's set-up of PyTorch's process group. It has no public hook on a worker before the group is made."""
+    from ray.train.torch.config import _TorchBackend
+
+    return _TorchBackend  # type: ignore[no-any-return]
+
+
+def cluster_status() -> Any:
+    """What the control plane knows of nodes, demands and the autoscaler (v2): a ``GetClusterStatusReply``. Ray's public
+    state API says nothing of what an autoscaler finds infeasible.
+
+    Raises:
+        ray.exceptions.RpcError: the control plane does not answer.
+    """
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+    from ray.core.generated import autoscaler_pb2
+
+    reply = autoscaler_pb2.GetClusterStatusReply()
+    reply.ParseFromString(GcsClient(address=ray.get_runtime_context().gcs_address).get_cluster_status())
+    return reply
+
+
+BARE_CLIENT = """
+from ray._raylet import GcsClient
+from ray.exceptions import AuthenticationError
+try:
+    GcsClient(address=sys.argv[1]).internal_kv_keys(b"", None, 10)
+except AuthenticationError:
+    print("refused")
+else:
+    print("served")
+"""
+"""A program that says whether a client without a token is served by the control plane at an address."""
+
+
+def read_environment_again() -> None:
+    """Let Ray read its variables anew: it has done so at its import, and ``RAY_AUTH_MODE`` has been set since."""
+    from ray._raylet import Config  # type: ignore[attr-defined]
+
+    Config.initialize("")
+
+
+def count_places_anew(caller: str, seconds: float) -> None:
+    """Ask Train's coordinator, which looks at the nodes every 20 s, to count their places now."""
+    from ray.data._internal.cluster_autoscaler.default_autoscaling_coordinator import (
+        get_or_create_autoscaling_coordinator,
+    )
+
+    coordinator = get_or_create_autoscaling_coordinator()
+    ray.get(coordinator.get_reserved_resources.remote(caller, recompute=True), timeout=seconds)
+
+
+@contextmanager
+def memory_kills_as(error: type[Exception]) -> Iterator[None]:
+    """Let what Ray raises in this process for one that its memory monitor has ended be another error: Ray Tune ends
+    all tasks for the one that Ray has.
+    """
+    from ray._private import serialization
+
+    before, serialization.OutOfMemoryError = serialization.OutOfMemoryError, error
+    try:
+        yield
+    finally:
+        serialization.OutOfMemoryError = before
