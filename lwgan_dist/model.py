@@ -16,6 +16,7 @@ from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.models.base import FittedNetworks, load_parameters
 from lwgan_dist.models.registry import kind_of
+from lwgan_dist.networks.base import Shape
 from lwgan_dist.seeding import generator
 from lwgan_dist.storage import Folder
 
@@ -129,7 +130,7 @@ class FittedModel:
             )
         config = RunConfig.model_validate(description["config"])
         tensors = load(folder.read(_TENSORS))
-        networks = networks_of(config, description["ambient_dim"], tensors)
+        networks = networks_of(config, (description["ambient_dim"],), tensors)
         standardizer = Standardizer(np.array(description["shift"]), np.array(description["scale"]))
         columns, dimension = tuple(description["columns"]), description["dimension"]
         return cls(networks, config, standardizer, columns, dimension, tear_of(tensors))
@@ -158,8 +159,8 @@ def tear_of(tensors: dict[str, Tensor]) -> tuple[Array, Array] | None:
     return tensors["tear/rows"].numpy().copy(), tensors["tear/reach"].numpy().copy()
 
 
-def networks_of(config: RunConfig, ambient_dim: int, tensors: dict[str, Tensor]) -> FittedNetworks:
+def networks_of(config: RunConfig, shape: Shape, tensors: dict[str, Tensor]) -> FittedNetworks:
     """Networks of a resolved configuration with the parameters of a checkpoint or a saved model."""
-    networks = kind_of(config).networks(config, ambient_dim)
+    networks = kind_of(config).networks(config, shape)
     load_parameters(networks, tensors)
     return networks

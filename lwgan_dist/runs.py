@@ -43,7 +43,7 @@ from lwgan_dist.metrics.heldout import held_out_metrics
 from lwgan_dist.model import FittedModel, networks_of, tear_of
 from lwgan_dist.models.configs import LwganModel
 from lwgan_dist.models.registry import kind_of, trainer_of
-from lwgan_dist.networks import bfloat16_pays
+from lwgan_dist.networks.bfloat16 import bfloat16_pays
 from lwgan_dist.reporting.live import LiveLosses
 from lwgan_dist.results import RunResult, ScoreTables, scores_to_parquet
 from lwgan_dist.seeding import generator
@@ -388,7 +388,7 @@ class Run:
     def _model(self, state: TrainingState, dimension: int | None) -> FittedModel:
         """The fitted model at a rank, by default the largest."""
         dimension = dimension or kind_of(self.config).latent_dim(self.config)
-        networks = networks_of(self.config, self.sample.ambient_dim, state.tensors)
+        networks = networks_of(self.config, self.sample.shape, state.tensors)
         return FittedModel(
             networks, self.config, self.sample.standardizer, self.sample.columns, dimension, tear_of(state.tensors)
         )

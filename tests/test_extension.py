@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
+from tiny import FAST
+
+from lwgan_dist.config import override
 
 ROOT = Path(__file__).parents[1]
 RECIPES = (ROOT / "docs" / "extension.md").read_text()
@@ -60,6 +64,23 @@ def test_a_manifold(package, tmp_path):
         capture_output=True, text=True, check=True, cwd=package.parent, env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )  # fmt: skip
     assert shown.stdout.strip() == "1 (5, 2)"
+
+
+def test_a_family_of_networks(package, tmp_path):
+    section = RECIPES.partition("## A family of networks")[2].partition("\n## ")[0]
+    code = re.search(r"```python\n(.*?)```", section, re.DOTALL).group(1)
+    (package / "networks" / "narrow.py").write_text(f'"""Narrow perceptrons."""\n\n{code}')
+    registry = package / "networks" / "registry.py"
+    insert(registry, "from lwgan_dist.seeding", "from lwgan_dist.networks.narrow import Narrow\n")
+    registry.write_text(registry.read_text().replace('{"mlp": Mlp()}', '{"mlp": Mlp(), "narrow": Narrow()}'))
+    config = package / "config.py"
+    config.write_text(config.read_text().replace('name: Literal["mlp"]', 'name: Literal["mlp", "narrow"]'))
+    assert changed(package) == {"networks/narrow.py", "networks/registry.py", "config.py"}
+    (tmp_path / "run.yaml").write_text(json.dumps(override(FAST, {"networks.name": "narrow"})))
+    command(package, "train", tmp_path / "run.yaml", "--workers", 0, "--storage", tmp_path, "--name", "mine")
+    tensors = load_file(tmp_path / "mine" / "model" / "model.safetensors")
+    assert tensors["network/encoder/hidden.0.weight"].shape[0] == 8 * FAST["networks"]["width"] // 2
+    assert tensors["network/critic/hidden.0.weight"].shape[0] == 4 * FAST["networks"]["width"]
 
 
 def test_a_model(package, tmp_path):

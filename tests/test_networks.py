@@ -2,14 +2,13 @@
 
 import pytest
 import torch
-
-from lwgan_dist.networks import build_networks
+from tiny import mlp_networks
 
 RANKS = torch.tensor([1, 2, 3, 3, 2] * 20)
 
 
 def pair(width, ambient_dim=3):
-    return [build_networks(ambient_dim, 3, width, "silu", seed=1, precision=p) for p in ("float32", "bfloat16")]
+    return [mlp_networks(ambient_dim, 3, width, "silu", seed=1, precision=p) for p in ("float32", "bfloat16")]
 
 
 def outputs(networks, ambient_dim=3):

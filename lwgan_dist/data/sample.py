@@ -47,6 +47,11 @@ class Sample:
         return None if self.stream else len(self.train) + len(self.holdout)
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a row."""
+        return (self.ambient_dim,)
+
+    @property
     def ambient_dim(self) -> int:
         """Number of columns p."""
         return len(self.columns)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lwgan_dist.config import RunConfig
 from lwgan_dist.data.sample import Sample
+from lwgan_dist.networks.base import Shape
 from lwgan_dist.results import Judgement, Part, ScoreTables, TearSummary
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.model import Model
@@ -74,7 +75,7 @@ class Kind(Protocol):
     def model(self, config: RunConfig, sample: Sample, world: World) -> Model[Any]:
         """A new model of a resolved configuration."""
 
-    def networks(self, config: RunConfig, ambient_dim: int) -> FittedNetworks:
+    def networks(self, config: RunConfig, shape: Shape) -> FittedNetworks:
         """Networks on the CPU for the parameters of a checkpoint or a saved model, in full precision."""
 
     def latent_dim(self, config: RunConfig) -> int:

@@ -14,14 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lwgan_dist.config import NetworksConfig
 from lwgan_dist.method.latent import mask_to_rank, one_hot_code, thermometer_code
+from lwgan_dist.networks.base import Critic, Encoder, Generator, Network, Shape
 from lwgan_dist.networks.conditioned import ConditionedLinear
 
 Activation = Literal["relu", "silu"]
 _ACTIVATIONS = {"relu": functional.relu, "silu": functional.silu}
 
 
-class _Perceptron(nn.Module):
+class _Perceptron(Network):
     """Layers of the given widths, each with a rank code of ``code_dim`` entries (0: none)."""
 
     def __init__(self, widths: list[int], code_dim: int, generator: torch.Generator) -> None:
@@ -35,7 +37,7 @@ class _Perceptron(nn.Module):
             layer.autocast = on
 
 
-class MlpEncoder(_Perceptron):
+class MlpEncoder(_Perceptron, Encoder):
     """Q_r: R^p -> R^q at rank r; output coordinates after the r-th are 0."""
 
     def __init__(
@@ -53,7 +55,7 @@ class MlpEncoder(_Perceptron):
         return mask_to_rank(self.last(x, code).to(dtype), ranks)
 
 
-class MlpGenerator(_Perceptron):
+class MlpGenerator(_Perceptron, Generator):
     """G: R^q -> R^p, one function for all ranks."""
 
     def __init__(self, latent_dim: int, ambient_dim: int, width: int, generator: torch.Generator) -> None:
@@ -68,7 +70,7 @@ class MlpGenerator(_Perceptron):
         return x
 
 
-class MlpCritic(_Perceptron):
+class MlpCritic(_Perceptron, Critic):
     """D_r: R^p -> R at rank r, piecewise linear in x."""
 
     def __init__(self, ambient_dim: int, latent_dim: int, width: int, generator: torch.Generator) -> None:
@@ -105,3 +107,26 @@ class MlpCritic(_Perceptron):
         for layer, mask in zip(reversed(self.hidden), reversed(active), strict=True):
             gradient = layer.pull_back(gradient * mask)  # type: ignore[operator]
         return gradient.to(dtype)
+
+
+class Mlp:
+    """The family of multilayer perceptrons, for rows of one dimension; see `lwgan_dist.networks.base.Family`."""
+
+    def encoder(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> MlpEncoder:
+        """Of widths 8s, 4s, 2s, s."""
+        (columns,) = shape
+        assert settings.latent_dim is not None  # resolved
+        assert settings.encoder_activation is not None
+        return MlpEncoder(columns, settings.latent_dim, settings.width, settings.encoder_activation, rng)
+
+    def generator(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> MlpGenerator:
+        """Of widths s, 2s, 4s, 8s."""
+        (columns,) = shape
+        assert settings.latent_dim is not None
+        return MlpGenerator(settings.latent_dim, columns, settings.width, rng)
+
+    def critic(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> MlpCritic:
+        """Of widths 4s, 2s, s."""
+        (columns,) = shape
+        assert settings.latent_dim is not None
+        return MlpCritic(columns, settings.latent_dim, settings.width, rng)

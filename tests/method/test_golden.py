@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny import mlp_networks
 
 from lwgan_dist.method.latent import mask_to_rank
 from lwgan_dist.method.mmd import mmd_squared
 from lwgan_dist.method.objective import gradient_penalties, input_gradient, mix, reconstruction_errors
 from lwgan_dist.method.rank_selection import choose_rank
-from lwgan_dist.networks import build_networks
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "lwgan_reference_values.json").read_text())
 RANKS = [1, 2, 3, 4]
@@ -38,7 +38,7 @@ def load_layer(layer, entries, name):
 
 @pytest.fixture
 def networks():
-    networks = build_networks(
+    networks = mlp_networks(
         GOLDEN["ambient_dim"], GOLDEN["latent_dim"], GOLDEN["struct_dim"], "relu", precision="float64"
     )
     for network, entries in ((networks.encoder, GOLDEN["encoder"]), (networks.critic, GOLDEN["critic"])):

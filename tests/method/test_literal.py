@@ -6,11 +6,11 @@
 import pytest
 import torch
 from literal_lwgan import LiteralLwgan, copy_parameters, joined, paired_layers
+from tiny import mlp_networks
 
 from lwgan_dist.method.latent import mask_to_rank
 from lwgan_dist.method.objective import mix
 from lwgan_dist.models.lwgan.losses import CriticBatch, CriticLoss, EncoderGeneratorBatch, EncoderGeneratorLoss, Weights
-from lwgan_dist.networks import build_networks
 from lwgan_dist.training.distributed import World
 
 AMBIENT_DIM, LATENT_DIM, WIDTH, ROWS = 3, 4, 3, 24
@@ -32,7 +32,7 @@ ALPHA = torch.rand(ROWS, 1, dtype=torch.float64, generator=torch.Generator().man
 
 @pytest.fixture(params=["relu", "silu"])
 def models(request):
-    networks = build_networks(AMBIENT_DIM, LATENT_DIM, WIDTH, request.param, seed=6, precision="float64")
+    networks = mlp_networks(AMBIENT_DIM, LATENT_DIM, WIDTH, request.param, seed=6, precision="float64")
     for parameter in (p for network in networks.named().values() for p in network.parameters()):
         parameter.data.mul_(3.0)  # as initialised, networks this small are nearly constant
     literal = LiteralLwgan(AMBIENT_DIM, LATENT_DIM, WIDTH, request.param).double()

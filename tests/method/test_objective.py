@@ -1,8 +1,8 @@
 import pytest
 import torch
+from tiny import mlp_networks
 
 from lwgan_dist.method.objective import gradient_penalties, input_gradient, mix, reconstruction_errors
-from lwgan_dist.networks import build_networks
 
 
 def test_penalty_of_a_linear_critic_is_exact():
@@ -32,7 +32,7 @@ def test_mixed_points_lie_on_the_segment():
 
 @pytest.fixture
 def critic():
-    return build_networks(3, 4, 3, "silu", seed=1, precision="float64").critic
+    return mlp_networks(3, 4, 3, "silu", seed=1, precision="float64").critic
 
 
 def rows(n, columns, seed=0):

@@ -1,8 +1,9 @@
 """Runs small enough for tests: seconds, not minutes. Every stage of both schedules occurs in them."""
 
-from lwgan_dist.config import RunConfig, override
+from lwgan_dist.config import NetworksConfig, RunConfig, override
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.models.registry import trainer_of
+from lwgan_dist.networks.registry import build_networks
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.trainer import Trainer
 
@@ -54,6 +55,12 @@ def make_trainer(told: dict, world: World | None = None) -> Trainer:
     sample = load_sample(config.data)
     rows = None if sample.stream else len(sample.train)
     return trainer_of(config.resolved(train_rows=rows, ambient_dim=sample.ambient_dim), sample, world)
+
+
+def mlp_networks(columns, latent_dim, width, activation, seed=0, precision="float32"):
+    """Perceptrons of these sizes."""
+    settings = NetworksConfig(latent_dim=latent_dim, width=width, encoder_activation=activation)
+    return build_networks((columns,), settings, seed, precision)
 
 
 def trajectory(trainer: Trainer, iterations: int = 40) -> dict:

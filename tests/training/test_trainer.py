@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from tiny import CONFIGS, FAST, PAPER, make_trainer
+from tiny import CONFIGS, FAST, PAPER, make_trainer, mlp_networks
 
 from lwgan_dist.config import override
 from lwgan_dist.errors import NonFiniteLossError
 from lwgan_dist.method.objective import gradient_penalties
 from lwgan_dist.models.lwgan.stages import cosine, milestones, ramped, switched_on
-from lwgan_dist.networks import build_networks
 
 
 def finish(trainer):
@@ -72,7 +71,7 @@ def test_bfloat16_gradients_of_the_penalty_are_those_of_float32_rounded():
     """Weights of every layer get one; 8 bits of mantissa through four layers leave a few per cent."""
     gradients = {}
     for precision in ("float32", "bfloat16"):
-        critic = build_networks(3, 4, 16, "silu", seed=3, precision=precision).critic
+        critic = mlp_networks(3, 4, 16, "silu", seed=3, precision=precision).critic
         x = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
         gradient_penalties(critic.input_gradient(x, torch.tensor(2))).mean().backward()
         gradients[precision] = [layer.weight.grad for layer in [*critic.hidden, critic.last]]

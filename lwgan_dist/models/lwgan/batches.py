@@ -19,7 +19,7 @@ from lwgan_dist.models.lwgan.embedding import Embedding
 from lwgan_dist.models.lwgan.losses import CriticBatch, EncoderGeneratorBatch
 from lwgan_dist.models.lwgan.stages import LwganStage, rank_parts
 from lwgan_dist.models.lwgan.vicinity import MOST_ROWS, Vicinity, between
-from lwgan_dist.networks import Networks
+from lwgan_dist.networks.base import Networks
 from lwgan_dist.seeding import generator
 from lwgan_dist.training.distributed import World
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from lwgan_dist.method.latent import mask_to_rank
 from lwgan_dist.method.mmd import mmd_squared
 from lwgan_dist.method.objective import gradient_penalties, mix, reconstruction_errors
-from lwgan_dist.networks import Networks
+from lwgan_dist.networks.base import Networks
 from lwgan_dist.results import COMPONENTS
 from lwgan_dist.training.distributed import World
 

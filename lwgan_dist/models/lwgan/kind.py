@@ -15,7 +15,8 @@ from lwgan_dist.method.rank_selection import ResolvedRanks
 from lwgan_dist.models.base import Codec, Verdict
 from lwgan_dist.models.lwgan.model import Lwgan
 from lwgan_dist.models.lwgan.stages import LwganStage, rank_parts, stages_of
-from lwgan_dist.networks import Networks, build_networks
+from lwgan_dist.networks.base import Networks, Shape
+from lwgan_dist.networks.registry import build_networks
 from lwgan_dist.results import Judgement, Part, ScoreTables, TearSummary
 from lwgan_dist.seeding import generator
 from lwgan_dist.training.distributed import World
@@ -97,17 +98,12 @@ class LwganKind:
         """A new LWGAN."""
         return Lwgan(config, sample, world)
 
-    def networks(self, config: RunConfig, ambient_dim: int) -> Networks:
+    def networks(self, config: RunConfig, shape: Shape) -> Networks:
         """Products are taken in full precision, also those of a run in bfloat16: what is generated is not rounded to 8
         bits.
         """
-        settings = config.networks
-        assert settings.latent_dim is not None  # resolved
-        assert settings.encoder_activation is not None
         precision: Precision = "float64" if config.precision == "float64" else "float32"
-        return build_networks(
-            ambient_dim, settings.latent_dim, settings.width, settings.encoder_activation, precision=precision
-        )
+        return build_networks(shape, config.networks, precision=precision)
 
     def latent_dim(self, config: RunConfig) -> int:
         """The largest rank."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lwgan_dist.method.mmd import mmd_squared
 from lwgan_dist.method.objective import gradient_penalties, reconstruction_errors
-from lwgan_dist.networks import Networks
+from lwgan_dist.networks.base import Networks
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.phase import Terms
 

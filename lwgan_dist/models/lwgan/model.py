@@ -19,7 +19,7 @@ from lwgan_dist.models.lwgan.embedding import START_RESOLUTION, Embedding, Tear,
 from lwgan_dist.models.lwgan.evaluation import score_components
 from lwgan_dist.models.lwgan.losses import CriticLoss, EncoderGeneratorLoss, Weights
 from lwgan_dist.models.lwgan.stages import CHECKED_ROWS, FOCUS, PATIENCE, LwganStage, stages_of
-from lwgan_dist.networks import build_networks
+from lwgan_dist.networks.registry import build_networks
 from lwgan_dist.seeding import generator
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.phase import Phase
@@ -51,17 +51,9 @@ class Lwgan:
         self._checks: list[list[float]] = []
         self._tear: dict[str, Tensor] = {}
         assert config.networks.latent_dim is not None  # resolved
-        assert config.networks.encoder_activation is not None
         assert config.precision != "auto"
         self.latent_dim = config.networks.latent_dim
-        self.networks = build_networks(
-            sample.ambient_dim,
-            self.latent_dim,
-            config.networks.width,
-            config.networks.encoder_activation,
-            config.seed,
-            config.precision,
-        )
+        self.networks = build_networks(sample.shape, config.networks, config.seed, config.precision)
         for network in self.networks.named().values():
             network.to(world.device)
         self.critic = Phase(

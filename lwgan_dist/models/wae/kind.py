@@ -12,6 +12,7 @@ from lwgan_dist.errors import DataError
 from lwgan_dist.models.base import Codec, Verdict
 from lwgan_dist.models.wae.config import WaeModel
 from lwgan_dist.models.wae.model import Wae, WaeNetworks, build_networks, stages_of
+from lwgan_dist.networks.base import Shape
 from lwgan_dist.results import COMPONENTS, Judgement, RankScore, ScoreTables
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.stage import Stage
@@ -37,10 +38,9 @@ class WaeKind:
         """A new auto-encoder."""
         return Wae(config, sample, world)
 
-    def networks(self, config: RunConfig, ambient_dim: int) -> WaeNetworks:
+    def networks(self, config: RunConfig, shape: Shape) -> WaeNetworks:
         """In full precision."""
-        precision = "float64" if config.precision == "float64" else "float32"
-        return build_networks(_of(config), ambient_dim, precision=precision)
+        return build_networks(_of(config), shape, precision="float64" if config.precision == "float64" else "float32")
 
     def latent_dim(self, config: RunConfig) -> int:
         """The one latent size."""

@@ -9,13 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lwgan_dist.config import RunConfig, Split
+from lwgan_dist.config import NetworksConfig, Precision, RunConfig, Split
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.method.mmd import mmd_squared
 from lwgan_dist.method.objective import reconstruction_errors
 from lwgan_dist.models.wae.config import WaeModel
-from lwgan_dist.networks.mlp import MlpEncoder, MlpGenerator
-from lwgan_dist.seeding import derive, generator
+from lwgan_dist.networks.base import Encoder, Generator, Network, Shape
+from lwgan_dist.networks.registry import family_of, in_precision, initial_values
+from lwgan_dist.seeding import generator
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.phase import Phase, Terms
 from lwgan_dist.training.stage import Adam, Stage, constant, cosine
@@ -28,25 +29,21 @@ MATCHED_ROWS = 1_024
 class WaeNetworks:
     """Encoder Q and generator G of one latent size."""
 
-    encoder: MlpEncoder
-    generator: MlpGenerator
+    encoder: Encoder
+    generator: Generator
 
-    def named(self) -> dict[str, nn.Module]:
+    def named(self) -> dict[str, Network]:
         """The networks by the names under which they are saved."""
         return {"encoder": self.encoder, "generator": self.generator}
 
 
-def build_networks(model: WaeModel, ambient_dim: int, seed: int = 0, precision: str = "float32") -> WaeNetworks:
+def build_networks(model: WaeModel, shape: Shape, seed: int = 0, precision: Precision = "float32") -> WaeNetworks:
     """New networks on the CPU, whose initial values depend on the seed and the shapes only."""
-    assert model.latent_dim is not None  # resolved
-    rng = torch.Generator().manual_seed(derive(seed, "networks") % 2**63)
-    networks = WaeNetworks(
-        MlpEncoder(ambient_dim, model.latent_dim, model.width, "silu", rng),
-        MlpGenerator(model.latent_dim, ambient_dim, model.width, rng),
-    )
-    for network in (networks.encoder, networks.generator):
-        network.to(torch.float64 if precision == "float64" else torch.float32)
-        network.autocast(precision == "bfloat16")
+    settings = NetworksConfig(latent_dim=model.latent_dim, width=model.width, encoder_activation="silu")
+    family, rng = family_of(settings), initial_values(seed)
+    networks = WaeNetworks(family.encoder(shape, settings, rng), family.generator(shape, settings, rng))
+    for network in networks.named().values():
+        in_precision(network, precision)
     return networks
 
 
@@ -86,11 +83,12 @@ class Wae:
         assert isinstance(model, WaeModel)
         assert model.latent_dim is not None  # resolved
         assert model.batch_size is not None
+        assert config.precision != "auto"
         self.latent_dim, self.batch_size = model.latent_dim, model.batch_size
         self.sample, self.world, self.seed = sample, world, config.seed
         self.evaluations = model.evaluations
         self.stages = stages_of(model)
-        self.networks = build_networks(model, sample.ambient_dim, config.seed, config.precision)
+        self.networks = build_networks(model, sample.shape, config.seed, config.precision)
         for network in self.networks.named().values():
             network.to(world.device)
         self._phase = Phase("encoder-generator", WaeLoss(self.networks, world, model.mmd_weight), [], world)
