@@ -4,7 +4,7 @@ BIN := .venv/bin
 KILLS ?= 10
 FAULTS ?= 5
 
-.PHONY: help setup run test test-faults test-cluster check format bench bench-scale estimates population clean
+.PHONY: help setup run test test-faults test-cluster gpu check format bench bench-scale estimates population clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -36,6 +36,9 @@ test-faults: setup  ## studies and searches killed ten times, nodes too; KILLS=5
 
 test-cluster: setup  ## training and studies on several nodes that are lost, drained, cut off; jobs, tokens, SLURM; FAULTS=50 for more
 	FAULTS=$(FAULTS) $(BIN)/python -m pytest -s -m cluster
+
+gpu: setup  ## on a machine with a GPU: trajectories, precisions, nccl, cost of an update; some minutes
+	$(BIN)/python -m pytest -s tests/gpu
 
 check: setup  ## lint, types, import contracts
 	$(BIN)/ruff check .
