@@ -343,11 +343,14 @@ class Settings(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _default_schedule(cls, told: Any) -> Any:
-        """A schedule section without a name is one of the default schedule."""
-        schedule = told.get("schedule") if isinstance(told, dict) else None
-        if isinstance(schedule, dict) and "name" not in schedule:
-            return {**told, "schedule": {"name": "fast", **schedule}}
+    def _default_members(cls, told: Any) -> Any:
+        """Sections without a name are of the default schedule and the default model."""
+        if not isinstance(told, dict):
+            return told
+        for section, name in (("schedule", "fast"), ("model", "lwgan")):
+            given = told.get(section)
+            if isinstance(given, dict) and "name" not in given:
+                told = {**told, section: {"name": name, **given}}
         return told
 
 
@@ -366,7 +369,9 @@ class _OnData(Frozen):
 
 
 class RunConfig(Settings, _OnData):
-    """One run: train an LWGAN on a sample and estimate the intrinsic dimension. Nothing that cannot change a number."""
+    """One run: train a model on a sample; an LWGAN estimates the intrinsic dimension. Nothing that cannot change a
+    number.
+    """
 
     seed: int = 0
     """Seed of initial values, ranks, batches and noise; the sample has its own."""
@@ -506,17 +511,20 @@ class TrainConfig(RunConfig):
         return RunConfig(**{name: getattr(self, name) for name in RunConfig.model_fields})
 
 
-_MEMBER_OF = {"data.source": None, "schedule.name": "fast", "run.data.source": None, "run.schedule.name": "fast"}
+_MEMBER_OF = {
+    "data.source": None, "schedule.name": "fast", "model.name": "lwgan",
+    "run.data.source": None, "run.schedule.name": "fast", "run.model.name": "lwgan",
+}  # fmt: skip
 """The fields that choose a member of a union, and the member that is meant where none is named."""
 
 
 def override(told: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """A copy of a nested dictionary with values set at dotted paths: ``{"schedule.iterations": 100}``.
 
-    Choosing another member of a union (``schedule.name``, ``data.source``) drops the fields of the member before it,
-    except those set in the same call; a section comes before what is in it, whatever their order. A key that is there
-    with dots (``objective.mmd_weight`` in a search space) is one step of a path. The result is plain data and is
-    validated by whoever builds a model from it.
+    Choosing another member of a union (``schedule.name``, ``data.source``, ``model.name``) drops the fields of the
+    member before it, except those set in the same call; a section comes before what is in it, whatever their order. A
+    key that is there with dots (``objective.mmd_weight`` in a search space) is one step of a path. The result is plain
+    data and is validated by whoever builds a model from it.
 
     Raises:
         ValueError: a path runs through something that is not a section.

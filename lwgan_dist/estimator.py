@@ -12,7 +12,9 @@ from sklearn.utils.validation import check_is_fitted, check_random_state, valida
 
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.configfile import build_config
+from lwgan_dist.errors import ConfigError
 from lwgan_dist.model import FittedModel
+from lwgan_dist.models.configs import LwganModel
 from lwgan_dist.results import RunResult
 from lwgan_dist.runs import RESULT_FILE, Run, read_result
 from lwgan_dist.storage import Folder
@@ -102,7 +104,10 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             "schedule": {"name": self.schedule},
             "seed": int(seed),
         }
-        return build_config(RunConfig, told, self.settings or {})
+        config = build_config(RunConfig, told, self.settings or {})
+        if not isinstance(config.model, LwganModel):
+            raise ConfigError(f"settings: model.name: this class is an lwgan (got {config.model.name})")
+        return config
 
     def _adopt(self, folder: Folder, **changes: Any) -> Self:
         """Take model and result from a finished run folder."""
@@ -159,6 +164,8 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         source = Folder.at(str(folder))
         result = read_result(source)
+        if result.model != "lwgan":
+            raise ConfigError(f"{source.location}: holds a {result.model}, and this class is an lwgan")
         model = FittedModel.load(source.sub("model"))
         data = model.config.data
         told: dict[str, Any] = {

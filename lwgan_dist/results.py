@@ -1,6 +1,7 @@
 """What a run says: ``RunResult``, and the table of score components from which any rank rule can be judged again."""
 
 import io
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -24,7 +25,7 @@ SCORES_SCHEMA = pa.schema(
         *(pa.field(name, pa.float64(), nullable=False) for name in COMPONENTS),
     ]
 )
-"""``scores.parquet``: a row for each split, evaluation (from 0) and rank (from 1)."""
+"""``scores.parquet``: a row for each split, evaluation (from 0) and rank."""
 
 ScoreTables = dict[str, NDArray[np.float64]]
 """Score components by split ("train", "holdout"), each of shape (evaluations, ranks, 4), as in `COMPONENTS`."""
@@ -101,7 +102,7 @@ class RunResult(BaseModel):
             agree; None of a model that estimates none.
         model: its name.
         max_dimension: q, the largest rank considered; of a model with one latent size, this size.
-        rank_scores: by rank 1..q.
+        rank_scores: by rank 1..q; of a model with one latent size, at this rank alone.
         penalty: lambda.
         rule: how the rank was chosen.
         resolution: standard deviation, in units of the standardised data, below which variation counts as noise; None
@@ -311,14 +312,14 @@ def _steps(values: list[tuple[float, int]]) -> list[Step]:
     return steps
 
 
-def scores_to_parquet(tables: ScoreTables, metadata: dict[str, str]) -> bytes:
-    """``scores.parquet`` as bytes, with page checksums; see `SCORES_SCHEMA`."""
+def scores_to_parquet(tables: ScoreTables, ranks: Sequence[int], metadata: dict[str, str]) -> bytes:
+    """``scores.parquet`` as bytes, with page checksums, see `SCORES_SCHEMA`; the second axis of a table has the ranks."""
     columns: dict[str, list[Any]] = {name: [] for name in SCORES_SCHEMA.names}
     for split, table in tables.items():
-        evaluations, ranks, _ = table.shape
-        columns["split"] += [split] * (evaluations * ranks)
-        columns["evaluation"] += np.repeat(np.arange(evaluations), ranks).tolist()
-        columns["rank"] += np.tile(np.arange(1, ranks + 1), evaluations).tolist()
+        evaluations = len(table)
+        columns["split"] += [split] * (evaluations * len(ranks))
+        columns["evaluation"] += np.repeat(np.arange(evaluations), len(ranks)).tolist()
+        columns["rank"] += list(ranks) * evaluations
         for i, name in enumerate(COMPONENTS):
             columns[name] += table[:, :, i].ravel().tolist()
     arrow = pa.table(columns, schema=SCORES_SCHEMA.with_metadata(metadata))
@@ -334,7 +335,7 @@ def scores_from_parquet(content: bytes) -> ScoreTables:
     for split in arrow["split"].unique().to_pylist():
         part = arrow.filter(pc.equal(arrow["split"], split))
         part = part.sort_by([("evaluation", "ascending"), ("rank", "ascending")])
-        ranks = max(part["rank"].to_pylist())
+        ranks = len(part["rank"].unique())
         tables[split] = np.stack([part[name].to_numpy().reshape(-1, ranks) for name in COMPONENTS], axis=2)
     return tables
 

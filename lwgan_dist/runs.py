@@ -112,7 +112,7 @@ class Run:
             )
             self.fingerprint = self.config.fingerprint(self.sample.digest)
             is_of_run(self.fingerprint)
-            self.parts = self._find_parts()
+            self.parts = self._find_parts() if isinstance(self.config.model, LwganModel) else None
         self._precision_is_free = config.precision == "auto"
         kind = kind_of(self.config)
         kind.check(self.config, config, self.sample, self._source)
@@ -403,7 +403,10 @@ class Run:
         model = self._model(state, result.dimension)
         result = result.model_copy(update={"metrics": held_out_metrics(model, self.sample) or {}})
         model.save(folder.sub("model"))
-        folder.write(SCORES_FILE, scores_to_parquet(tables, {"fingerprint": self.fingerprint}))
+        folder.write(
+            SCORES_FILE,
+            scores_to_parquet(tables, [row.rank for row in result.rank_scores], {"fingerprint": self.fingerprint}),
+        )
         figures = {"rank_scores": rank_score_figure(result), "samples": self._sample_figure(model)}
         folder.write(RANK_SCORES_PNG, png(figures["rank_scores"]))
         folder.write(SAMPLES_PNG, png(figures["samples"]))
@@ -413,8 +416,9 @@ class Run:
 
     def _result(self, folder: Folder, state: TrainingState, tables: ScoreTables) -> RunResult:
         kind = kind_of(self.config)
-        codec = self._model(state, None)
-        verdict = kind.judge(self.config, self.sample, tables, state.meta.get("start"), self.parts, codec)
+        verdict = kind.judge(
+            self.config, self.sample, tables, state.meta.get("start"), self.parts, lambda: self._model(state, None)
+        )
         is_lwgan = isinstance(self.config.model, LwganModel)
         return RunResult(
             **verdict.judgement.model_dump(),

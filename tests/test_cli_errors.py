@@ -100,7 +100,7 @@ FILES: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "section is a list": (DATA + "score: [1]\n", ["4:1: score: must be a section of keys and values"]),
     "section is empty": (DATA + "score:\n", ["4:1: score: must be a section of keys and values (got null)"]),
-    "key is a number": (DATA + "1: 2\n", ["4:1: 1: unknown key; known keys: data, networks"]),
+    "key is a number": (DATA + "1: 2\n", ["4:1: 1: unknown key; known keys: data, model, networks"]),
     "key is empty": (DATA + "'': 2\n", ["4:1: '': unknown key"]),
     "key of two lines": (DATA + '"a\\nb": 2\n', ["4:1: a\\nb: unknown key"]),
     "dotted key": (DATA + "schedule.batch_size: 2\n", ["4:1: schedule.batch_size: unknown key"]),

@@ -341,3 +341,35 @@ def test_precision_is_that_of_the_processor_unless_told(native, expected):
     for told, becomes in ({}, expected), ({"precision": "float64"}, "float64"), ({"precision": "float32"}, "float32"):
         config = run_config(MANIFOLD, **told).resolved(train_rows=100, ambient_dim=3, bfloat16_pays=native)
         assert config.precision == becomes
+
+
+# other models ---------------------------------------------------------------------------------------------------------
+
+
+def test_choosing_another_model_drops_the_fields_of_the_one_before():
+    wae = {"model": {"name": "wae", "latent_dim": 2}}
+    assert override(wae, {"model.name": "lwgan"})["model"] == {"name": "lwgan"}
+    assert override(wae, {"model.name": "wae"})["model"] == wae["model"]
+    assert override({}, {"model.latent_dim": 3, "model.name": "wae"})["model"] == {"name": "wae", "latent_dim": 3}
+
+
+def test_a_model_without_a_name_is_an_lwgan():
+    assert RunConfig.model_validate({**MANIFOLD, "model": {}}) == RunConfig.model_validate(MANIFOLD)
+
+
+@pytest.mark.parametrize("section", module.LWGAN_SECTIONS)
+def test_sections_of_the_lwgan_are_refused_for_others(section):
+    told = {
+        "networks": {"width": 3},
+        "objective": {"mmd_weight": 2},
+        "schedule": {"name": "paper"},
+        "score": {"critic": False},
+    }
+    with pytest.raises(ValidationError, match="is of the lwgan"):
+        RunConfig.model_validate({**MANIFOLD, "model": {"name": "wae"}, section: told[section]})
+
+
+def test_the_lwgan_is_not_written_down():
+    """So that fingerprints and names in ledgers are those of before there were other models."""
+    assert "model" not in RunConfig.model_validate(MANIFOLD).model_dump()
+    assert set(RunConfig.model_validate(WAE).model_dump()) == {"data", "model", "precision", "seed"}

@@ -5,11 +5,15 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from tiny import WAE
 
 from lwgan_dist import LWGAN
+from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.data.manifolds import s_curve
 from lwgan_dist.errors import ConfigError
+from lwgan_dist.runs import Run
 from lwgan_dist.seeding import generator
+from lwgan_dist.storage import Folder
 
 TINY = {
     "networks.width": 2,
@@ -102,4 +106,13 @@ def test_a_run_folder_is_kept_where_asked_and_loads(x, tmp_path):
 
 def test_loading_from_nowhere_says_so(tmp_path):
     with pytest.raises(ConfigError, match="holds no run"):
+        LWGAN.load(tmp_path)
+
+
+def test_the_class_is_an_lwgan_and_no_other_model(tmp_path):
+    with pytest.raises(ConfigError, match=r"settings: model\.name: this class is an lwgan \(got wae\)"):
+        LWGAN(settings={"model.name": "wae"}).fit(np.random.default_rng(0).normal(size=(100, 3)))
+    run = Run(RunConfig.model_validate(WAE))
+    run.train(Folder.at(str(tmp_path)), ExecutionConfig(workers=0))
+    with pytest.raises(ConfigError, match="holds a wae, and this class is an lwgan"):
         LWGAN.load(tmp_path)

@@ -17,7 +17,7 @@ def tables():
 
 
 def test_score_tables_survive_parquet(tables, tmp_path):
-    content = scores_to_parquet(tables, {"fingerprint": "abc"})
+    content = scores_to_parquet(tables, [1, 2, 3, 4], {"fingerprint": "abc"})
     again = scores_from_parquet(content)
     assert again.keys() == tables.keys()
     for split in tables:
@@ -31,7 +31,7 @@ def test_score_tables_survive_parquet(tables, tmp_path):
 
 
 def test_a_flipped_bit_in_the_scores_is_noticed(tables):
-    content = bytearray(scores_to_parquet(tables, {}))
+    content = bytearray(scores_to_parquet(tables, [1, 2, 3, 4], {}))
     content[len(content) // 3] ^= 1
     with pytest.raises(OSError, match=r"CRC|checksum|[Cc]orrupt"):
         scores_from_parquet(bytes(content))

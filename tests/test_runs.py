@@ -243,17 +243,19 @@ def test_the_largest_rank_as_estimate_is_noted():
 
 
 def test_an_estimate_that_reduces_nothing_is_noted():
-    run = run_of(**{"networks.latent_dim": 3})
-    assert run._notes(3, 3) == ["the estimate is not below the number of columns (3): no reduction"]
-    assert run._notes(2, 3) == []
+    at_columns = {"data.ambient_dim": 3}  # an S-curve in its own columns, as many as ranks
+    assert judged({"train": [0.3, 0.2, 0.01]}, **at_columns).notes == [
+        "the estimate is not below the number of columns (3): no reduction"
+    ]
+    assert judged({"train": [0.3, 0.01, 0.01]}, **at_columns).notes == []
 
 
 def test_a_column_that_outweighs_the_others_is_noted():
     rows = np.random.default_rng(0).normal(size=(100, 3)) * [1.0, 100.0, 1.0]
     told = override(FAST, {"data": {"source": "array"}})
-    (note,) = Run(RunConfig.model_validate(told), rows)._notes(1, 3)
+    (note,) = Run(RunConfig.model_validate(told), rows)._notes()
     assert note.startswith("column 'x2' has 100.0% of the variance")
-    assert Run(RunConfig.model_validate(override(told, {"data.standardize": "per_column"})), rows)._notes(1, 3) == []
+    assert Run(RunConfig.model_validate(override(told, {"data.standardize": "per_column"})), rows)._notes() == []
 
 
 def test_holdout_rows_that_disagree_are_noted():

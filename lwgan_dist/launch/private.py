@@ -32,6 +32,7 @@ def cluster_status() -> Any:
 
 
 BARE_CLIENT = """
+import sys
 from ray._raylet import GcsClient
 from ray.exceptions import AuthenticationError
 try:

@@ -34,7 +34,7 @@ def held_out_metrics(
     Args:
         model: the networks.
         sample: of the run; its hold-out part is used.
-        rank: by default the estimated dimension.
+        rank: by default that of the model: the estimated dimension or, without one, its latent size.
         scale: standardisation in whose units is measured; by default that of the model.
         rows: generated, and held-out ones at most.
     """

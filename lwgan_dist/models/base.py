@@ -1,6 +1,6 @@
 """What the platform needs to know of a kind of model: how it is built, used when it is fitted, and judged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from lwgan_dist.training.stage import Stage
 
 
 class FittedNetworks(Protocol):
-    """Networks that map rows to codes and back; see `lwgan_dist.networks` for the shapes."""
+    """Networks that map rows to codes and back; see `lwgan_dist.networks.base` for the shapes."""
 
     @property
     def encoder(self) -> nn.Module:
@@ -88,7 +88,7 @@ class Kind(Protocol):
         tables: ScoreTables,
         start: Mapping[str, Any] | None,
         parts: NDArray[np.int64] | None,
-        codec: Codec,
+        fitted: Callable[[], Codec],
     ) -> Verdict:
         """What the evaluations say.
 
@@ -98,7 +98,7 @@ class Kind(Protocol):
             tables: components of the score by split, each of shape (evaluations, ranks, components).
             start: what the model's ``meta`` says of its start.
             parts: the part of each training row, of data that fall apart.
-            codec: the fitted model.
+            fitted: makes the fitted model.
         """
 
 

@@ -38,7 +38,7 @@ PARAMETER = "parameters."
 """Prefix of the columns of the trials that hold the values of the searched fields."""
 _TRIAL, _BEST, _TRUTH, _DEFAULT = "#0072B2", "#D55E00", "#009E73", "#000000"
 _GREY = "#8a8a8a"
-_ORIGINS = {"paper": ("D", "paper"), "given": ("P", "given"), "finalist": ("^", "finalist")}
+_ORIGINS = {"paper": ("D", "paper"), "given": ("P", "given")}
 _MOST_TICKS, _MOST_LEVELS = 5, 8
 _MOST_NAMED = 12
 

@@ -47,7 +47,7 @@ def write_run(
             writer.add_figure(tag, figure, result.iterations, close=False)
         chosen = result.rank_scores[(result.dimension or len(result.rank_scores)) - 1]
         metrics: dict[str, Any] = {
-            "result/dimension": result.dimension or result.max_dimension,
+            **({} if result.dimension is None else {"result/dimension": result.dimension}),
             "result/score": chosen.score,
             "result/penalty": result.penalty,
             "result/cpu_seconds": result.cpu_seconds,

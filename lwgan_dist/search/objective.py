@@ -89,7 +89,8 @@ def mean_objective(runs: Sequence[Mapping[str, Any]], weights: Weights) -> float
 
 def label_of(weights: Weights) -> str:
     """``energy_distance + 0.5 reconstruction``."""
-    return " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in weights.items())
+    signed = {name: _sign(name) * weight for name, weight in weights.items()}
+    return " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in signed.items())
 
 
 def _sign(name: str) -> int:

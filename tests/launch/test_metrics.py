@@ -84,12 +84,11 @@ def test_what_becomes_of_the_runs_of_a_study(exported):
     assert set(exported) - set(counters) <= {f"lwgan_dist_{name}" for name in METRICS}
 
 
-def test_trials_and_members_of_a_search():
+def test_trials_of_a_search():
     runs = [{"dimension": 2}, {"dimension": 3}]
     assert ended_of_search({"runs": runs, "failure": None}) == Ended(2, 0)
     assert ended_of_search({"runs": runs[:1], "failure": "NonFiniteLossError: x"}) == Ended(2, 1)
     assert ended_of_search({"runs": [], "failure": "NonFiniteLossError: x"}) == Ended(1, 1)
-    assert ended_of_search({"runs": [], "failure": None}) == Ended(1, 0)
 
 
 def test_two_pools_share_a_meter_and_counts_are_exported_once(exported):

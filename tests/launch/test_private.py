@@ -1,12 +1,15 @@
 """Every private name of Ray that is used is in one module, and still there."""
 
 import ast
+import contextlib
 import importlib
 import inspect
+import io
+import sys
 from pathlib import Path
 
 import pytest
-from ray.exceptions import OutOfMemoryError
+from ray.exceptions import AuthenticationError, OutOfMemoryError
 
 from lwgan_dist.launch import private
 
@@ -46,6 +49,34 @@ def test_the_name_is_there(name):
         importlib.import_module(name)
     except ModuleNotFoundError:
         assert hasattr(importlib.import_module(module), attribute)
+
+
+def test_the_bare_client_says_what_it_found(monkeypatch):
+    """With a control plane that serves, and one that does not."""
+
+    def client(answer):
+        class Client:
+            def __init__(self, address):
+                assert address == "here:1"
+
+            def internal_kv_keys(self, *_arguments):
+                answer()
+
+        return Client
+
+    def refuses():
+        raise AuthenticationError("no token")
+
+    def said(answer):
+        monkeypatch.setattr(sys, "argv", ["-c", "here:1"])
+        monkeypatch.setattr("ray._raylet.GcsClient", client(answer))
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(private.BARE_CLIENT, {})
+        return printed.getvalue().strip()
+
+    assert said(lambda: None) == "served"
+    assert said(refuses) == "refused"
 
 
 def test_the_backend_has_the_hooks_that_are_overridden():

@@ -97,7 +97,7 @@ def test_what_an_autoscaler_says_is_read(monkeypatch, version, bundle, expected)
     gang = reply.autoscaling_state.infeasible_gang_resource_requests.add()
     gang.requests.add().resources_bundle["CPU"] = bundle
     client = SimpleNamespace(get_cluster_status=reply.SerializeToString)
-    monkeypatch.setattr(room, "GcsClient", lambda address: client)
+    monkeypatch.setattr("ray._raylet.GcsClient", lambda address: client)
     monkeypatch.setattr(room.ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="here:1"))
     assert room.autoscaler_refuses(TWO) is expected
 

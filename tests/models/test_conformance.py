@@ -1,9 +1,11 @@
 """What every registered model has to keep: each law is tested on a small run of each model."""
 
+import io
 import json
 from typing import get_args
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from gloo import trajectories
@@ -15,7 +17,7 @@ from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.model import FittedModel
 from lwgan_dist.models.configs import ModelConfig
 from lwgan_dist.models.registry import kind_of
-from lwgan_dist.results import COMPONENTS
+from lwgan_dist.results import COMPONENTS, scores_from_parquet
 from lwgan_dist.runs import Run, read_result
 from lwgan_dist.storage import Folder
 
@@ -150,6 +152,10 @@ def test_a_run_leaves_a_result_and_a_model_that_maps_both_ways(told, tmp_path):
     assert result.model == kind_of(run.config).__module__.split(".")[-2]
     assert result.dimension is None or 1 <= result.dimension <= result.max_dimension
     assert result.rank_scores[-1].rank == result.max_dimension
+    scores = pq.read_table(io.BytesIO(folder.read("scores.parquet")))
+    assert set(scores["rank"].to_pylist()) == {row.rank for row in result.rank_scores}
+    tables = scores_from_parquet(folder.read("scores.parquet"))
+    assert tables["train"][:, -1, 1].mean() == pytest.approx(result.rank_scores[-1].reconstruction)
     assert set(result.metrics) == set(METRICS)
     model = FittedModel.load(folder.sub("model"))
     q = model.latent_dim

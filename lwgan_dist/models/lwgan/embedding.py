@@ -19,6 +19,7 @@ Directions that vary independently of each other are also laid out group by grou
 """
 
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -151,6 +152,7 @@ def geodesic_start(rows: Array, latent_dim: int, neighbors: int, resolution: flo
     rows = np.asarray(rows, dtype=np.float64)
     rows = rows - rows.mean(axis=0)
     rows /= np.abs(rows).max()
+    import_module("sklearn.decomposition")  # brings thread pools of its own, which have to be there to be limited
     with threadpool_limits(1):
         rows = np.asarray(Standardizer.fit(rows, "global").apply(rows))
         part = parts_of(rows)

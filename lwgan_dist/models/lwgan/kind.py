@@ -1,6 +1,6 @@
 """The LWGAN as a kind of model: what it can be trained on, and what its scores say."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -117,14 +117,14 @@ class LwganKind:
         tables: ScoreTables,
         start: Mapping[str, Any] | None,
         parts: NDArray[np.int64] | None,
-        codec: Codec,
+        fitted: Callable[[], Codec],
     ) -> Verdict:
         """The rank that the rule chooses, and how far it is to be believed."""
         judgement = Judgement.of(tables, config.objective, config.score, sample.rows)
         found: list[Part] = []
         notes: list[str] = []
         if parts is not None:
-            found = dimensions_by_part(codec, config, sample, parts)
+            found = dimensions_by_part(fitted(), config, sample, parts)
             if judgement.resolution is not None:  # the parts are judged by this rule
                 judgement, notes = _reconciled(judgement, found)
         notes += _bounds(judgement, sample)

@@ -187,6 +187,7 @@ def _fast(config: RunConfig, schedule: FastSchedule) -> list[LwganStage]:
         critic_updates=20,
         encoder_generator_updates=0,
         guide_weight=None,
+        interpolation_neighbors=0,  # the critic compares rows as they are
         critic=Adam(cosine(critic_rate, 0.5 * critic_rate), 0.0, 0.9),
         encoder_generator=resting,
         fresh_optimizers=True,

@@ -33,11 +33,14 @@ class Vicinity:
 
     def __init__(self, rows: Array, neighbours: int, fixed: NDArray[np.bool_] | None = None) -> None:
         k = min(neighbours, len(rows) - 1)
-        _, nearest = cKDTree(rows).query(rows, k + 1)
         own = np.arange(len(rows))[:, None]
+        if k == 0:
+            self._nearest: NDArray[np.int64] = own
+            return
+        _, nearest = cKDTree(rows).query(rows, k + 1)
         # a row is its own nearest one, but not always the first where rows are equal
         order = np.argsort(nearest == own, axis=1, kind="stable")
-        self._nearest: NDArray[np.int64] = np.take_along_axis(nearest, order, axis=1)[:, :k]
+        self._nearest = np.take_along_axis(nearest, order, axis=1)[:, :k]
         if fixed is not None:
             blocked = fixed[:, None] | fixed[self._nearest]
             self._nearest = np.where(blocked, own, self._nearest)

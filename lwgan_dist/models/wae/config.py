@@ -24,7 +24,8 @@ class WaeModel(Frozen):
     learning_rate: PositiveFloat = 2e-3
     """Adam's at the start; a cosine takes it to a fortieth."""
     evaluations: Annotated[int, Field(ge=2)] = 20
-    """Disjoint parts of the rows on which R and M are evaluated after the training."""
+    """Evaluations of R and M after the training, each on another part of the rows; parts come again where there are
+    fewer than two rows for each."""
 
     def resolved(self, *, train_rows: int | None, ambient_dim: int) -> Self:
         """With every default that depends on the data written out."""

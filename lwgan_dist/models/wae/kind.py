@@ -1,6 +1,6 @@
 """The Wasserstein auto-encoder as a kind of model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ class WaeKind:
         tables: ScoreTables,
         start: Mapping[str, Any] | None,
         parts: NDArray[np.int64] | None,
-        codec: Codec,
+        fitted: Callable[[], Codec],
     ) -> Verdict:
         """The objective on the training rows; an auto-encoder of one size says no dimension."""
         table = tables["train"][:, 0]

@@ -8,6 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from lwgan_dist.config import RunConfig
 from lwgan_dist.data.sample import load_sample
+from lwgan_dist.models.lwgan.stages import stages_of
 from lwgan_dist.models.lwgan.vicinity import Vicinity, between
 from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.seeding import generator
@@ -49,8 +50,8 @@ def test_fixed_rows_are_neither_moved_nor_moved_to():
     assert (ends[picks == 1] != 1).all()
 
 
-@pytest.mark.parametrize("rows", [np.zeros((6, 2)), np.arange(4.0).reshape(2, 2)])
-def test_equal_rows_and_two_rows_have_neighbours(rows):
+@pytest.mark.parametrize("rows", [np.zeros((6, 2)), np.arange(4.0).reshape(2, 2), np.ones((1, 3))])
+def test_equal_rows_two_rows_and_one_have_neighbours(rows):
     ends, _ = Vicinity(rows, 10).draw(rng(), np.repeat(np.arange(len(rows)), 20))
     assert set(ends) <= set(range(len(rows)))
 
@@ -82,6 +83,14 @@ def test_the_stages_that_train_encoder_and_generator_see_points_between():
     small = trainer(10)
     assert is_a_row(batch(small, "matching").x, small.model.sample.train).mean() < 0.1
     assert is_a_row(batch(trainer(0), "matching").x, small.model.sample.train).all()
+
+
+def test_the_critic_and_what_it_trains_see_rows_as_they_are():
+    config = RunConfig.model_validate({"data": {"source": "array"}, "schedule": {"joint_iterations": 5}})
+    stages = {stage.name: stage for stage in stages_of(config.resolved(train_rows=200, ambient_dim=3))}
+    assert {name: stage.interpolation_neighbors for name, stage in stages.items()} == {
+        "embedding": 10, "matching": 10, "critic": 0, "joint": 0, "scoring": 0,
+    }  # fmt: skip
 
 
 def test_large_samples_are_learned_as_they_are():
