@@ -313,7 +313,7 @@ def _steps(values: list[tuple[float, int]]) -> list[Step]:
 
 
 def scores_to_parquet(tables: ScoreTables, ranks: Sequence[int], metadata: dict[str, str]) -> bytes:
-    """``scores.parquet`` as bytes, with page checksums, see `SCORES_SCHEMA`; the second axis of a table has the ranks."""
+    """``scores.parquet`` as bytes, with page checksums (`SCORES_SCHEMA`); the second axis of a table has the ranks."""
     columns: dict[str, list[Any]] = {name: [] for name in SCORES_SCHEMA.names}
     for split, table in tables.items():
         evaluations = len(table)
