@@ -50,7 +50,7 @@ def test_a_manifold(package, tmp_path):
     section = RECIPES.partition("## A manifold")[2].partition("\n## ")[0]
     code = re.search(r"```python\n(.*?)```", section, re.DOTALL).group(1)
     name = re.search(r"def (\w+)\(", code).group(1)
-    sampler, entry = code.split("\n\n")
+    sampler, entry = map(str.strip, code.rsplit("\n\n", 1))
     insert(package / "data" / "manifolds.py", "def ellipse(", f"{sampler}\n\n\n")
     with (package / "data" / "manifolds.py").open("a") as file:
         file.write(f"\n\n{entry}")
