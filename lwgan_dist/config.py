@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from lwgan_dist.configbase import (
     Beta,
@@ -334,10 +334,13 @@ class Settings(Frozen):
                     raise clash(section, f"is of the lwgan; all settings of a {self.model.name} are in model")
         return self
 
-    @model_serializer(mode="wrap")
-    def _without_what_does_not_apply(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The LWGAN needs no mention, so that what was written before there were other models is identified alike."""
-        told: dict[str, Any] = write(self)
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """As pydantic's, without what does not apply: the LWGAN needs no mention, so that what was written before there
+        were other models is identified alike, and other models have none of its sections.
+
+        (Not a serializer of pydantic's, which makes another error of a Ctrl-C.)
+        """
+        told = super().model_dump(**options)
         left_out = ["model"] if isinstance(self.model, LwganModel) else LWGAN_SECTIONS
         return {name: value for name, value in told.items() if name not in left_out}
 

@@ -80,7 +80,7 @@ def main() -> None:
     data = {"source": "manifold", "name": told.data, "n": told.n, "noise": 0.05}
     base = fit(build_config(RunConfig, {"data": data}, SMALL | run))
     sample, seed = base.trainer.model.sample, derive(base.config.seed, "bootstrap")
-    networks = networks_of(base.config, sample.ambient_dim, base.trainer.state().tensors)
+    networks = networks_of(base.config, sample.shape, base.trainer.state().tensors)
     model = FittedModel(networks, base.config, sample.standardizer, sample.columns, base.judgement.dimension)
     print(f"{told.data}, n = {told.n}, noise {getattr(base.config.data, 'noise', 0)}: {base.cpu:.1f} CPU s, ", end="")
     print(shown(base.judgement), flush=True)

@@ -33,7 +33,7 @@ def trained(told, array=None, initial=None):
         pass
     tables = {split: np.array(table) for split, table in trainer.components.items()}
     dimension = Judgement.of(tables, config.objective, config.score, sample.rows).dimension
-    networks = networks_of(config, sample.ambient_dim, trainer.state().tensors)
+    networks = networks_of(config, sample.shape, trainer.state().tensors)
     return sample, FittedModel(networks, config, sample.standardizer, sample.columns, dimension), trainer
 
 
