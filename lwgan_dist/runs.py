@@ -41,7 +41,7 @@ from lwgan_dist.data.sample import load_sample
 from lwgan_dist.errors import ConfigError, RunFailedError
 from lwgan_dist.metrics.heldout import held_out_metrics
 from lwgan_dist.model import FittedModel, networks_of, tear_of
-from lwgan_dist.models.configs import LwganModel
+from lwgan_dist.models.base import Finished
 from lwgan_dist.models.registry import kind_of, trainer_of
 from lwgan_dist.networks.bfloat16 import bfloat16_pays
 from lwgan_dist.reporting.live import LiveLosses
@@ -112,7 +112,7 @@ class Run:
             )
             self.fingerprint = self.config.fingerprint(self.sample.digest)
             is_of_run(self.fingerprint)
-            self.parts = self._find_parts() if isinstance(self.config.model, LwganModel) else None
+            self.parts = self._find_parts() if kind_of(self.config).finds_parts else None
         self._precision_is_free = config.precision == "auto"
         kind = kind_of(self.config)
         kind.check(self.config, config, self.sample, self._source)
@@ -417,9 +417,15 @@ class Run:
     def _result(self, folder: Folder, state: TrainingState, tables: ScoreTables) -> RunResult:
         kind = kind_of(self.config)
         verdict = kind.judge(
-            self.config, self.sample, tables, state.meta.get("start"), self.parts, lambda: self._model(state, None)
+            Finished(
+                config=self.config,
+                sample=self.sample,
+                tables=tables,
+                start=state.meta.get("start"),
+                parts=self.parts,
+                fitted=lambda: self._model(state, None),
+            )
         )
-        is_lwgan = isinstance(self.config.model, LwganModel)
         return RunResult(
             **verdict.judgement.model_dump(),
             model=self.config.model.name,
@@ -429,7 +435,7 @@ class Run:
             ambient_dim=self.sample.ambient_dim,
             intrinsic_dim=self.sample.intrinsic_dim,
             seed=self.config.seed,
-            schedule=self.config.schedule.name if is_lwgan else self.config.model.name,
+            schedule=kind.schedule(self.config),
             workers=state.meta["workers"],
             tear=verdict.tear,
             parts=verdict.parts,

@@ -15,6 +15,7 @@ from lwgan_dist.results import Judgement, Part, ScoreTables, TearSummary
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.model import Model
 from lwgan_dist.training.stage import Stage
+from lwgan_dist.training.trainer import under
 
 
 class FittedNetworks(Protocol):
@@ -43,6 +44,27 @@ class Codec(Protocol):
 
 
 @dataclass(frozen=True)
+class Finished:
+    """A training that has come to its end.
+
+    Attributes:
+        config: resolved.
+        sample: that was trained on.
+        tables: components of the score by split, each of shape (evaluations, ranks, components).
+        start: what the model's ``meta`` says of its start; None of a model without one.
+        parts: the part of each training row, of data that fall apart.
+        fitted: makes the fitted model.
+    """
+
+    config: RunConfig
+    sample: Sample
+    tables: ScoreTables
+    start: Mapping[str, Any] | None
+    parts: NDArray[np.int64] | None
+    fitted: Callable[[], Codec]
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What a finished training says.
 
@@ -61,6 +83,13 @@ class Verdict:
 
 class Kind(Protocol):
     """A kind of model; ``KIND`` in the module ``lwgan_dist.models.<name>.kind`` is its one object."""
+
+    @property
+    def finds_parts(self) -> bool:
+        """Whether it says something of each part of data that fall apart."""
+
+    def schedule(self, config: RunConfig) -> str:
+        """How it is optimised, in a word."""
 
     def check(self, config: RunConfig, told: RunConfig, sample: Sample, source: str) -> None:
         """Refuse a configuration, resolved and as told, or a sample that cannot be trained on.
@@ -81,29 +110,11 @@ class Kind(Protocol):
     def latent_dim(self, config: RunConfig) -> int:
         """q, the most coordinates of a code."""
 
-    def judge(
-        self,
-        config: RunConfig,
-        sample: Sample,
-        tables: ScoreTables,
-        start: Mapping[str, Any] | None,
-        parts: NDArray[np.int64] | None,
-        fitted: Callable[[], Codec],
-    ) -> Verdict:
-        """What the evaluations say.
-
-        Args:
-            config: resolved.
-            sample: that was trained on.
-            tables: components of the score by split, each of shape (evaluations, ranks, components).
-            start: what the model's ``meta`` says of its start.
-            parts: the part of each training row, of data that fall apart.
-            fitted: makes the fitted model.
-        """
+    def judge(self, finished: Finished) -> Verdict:
+        """What the evaluations say."""
 
 
 def load_parameters(networks: FittedNetworks, tensors: Mapping[str, Tensor]) -> None:
     """Load the parameters of all networks from the tensors of a checkpoint or a saved model."""
     for name, network in networks.named().items():
-        prefix = f"network/{name}/"
-        network.load_state_dict({key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)})
+        network.load_state_dict(under(tensors, f"network/{name}/"))

@@ -173,10 +173,9 @@ def describe_evidence(result: RunResult) -> list[str]:
     if tear and tear.groups > 1:
         told.append(f"the directions fall into {tear.groups} groups that vary independently, each laid out by itself")
     if tear and tear.share > 0:
+        coordinates = "one coordinate" if tear.rank == 1 else f"{tear.rank} coordinates"
         edges = "edges between neighbours" if tear.groups == 1 else "edges between neighbours within a group, at most"
-        told.append(
-            f"closed data were torn open to lay {tear.rank} coordinates on them: {tear.share:.1%} of the {edges}"
-        )
+        told.append(f"closed data were torn open to lay {coordinates} on them: {tear.share:.1%} of the {edges}")
     if result.parts:
         parts = ", ".join(
             f"{part.share:.0%} of the rows ({'too few to say' if part.dimension is None else part.dimension})"

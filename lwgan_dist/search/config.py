@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lwgan_dist.config import ArrayData, ExecutionConfig, RunConfig, WorkerRange
+from lwgan_dist.config import LWGAN_SECTIONS, ArrayData, ExecutionConfig, RunConfig, WorkerRange
 from lwgan_dist.configbase import Frozen, NonNegativeFloat, PositiveFloat, PositiveInt, clash
 from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.models.configs import LwganModel
@@ -16,7 +16,7 @@ else:
 """What can be minimised, see `lwgan_dist.search.objective`; a run has the metrics among them before its end."""
 KINDS = ("uniform", "loguniform", "integer", "choice", "grid")
 
-_SECTIONS = ("data", "networks", "objective", "schedule", "score")
+_SECTIONS = ("data", *LWGAN_SECTIONS)
 
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Values = Annotated[list[Any], Field(min_length=1)]

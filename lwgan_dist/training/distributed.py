@@ -6,9 +6,11 @@ no result. The models' gradients are averaged by DDP; what is not a mean over ro
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -31,6 +33,13 @@ class World:
     def is_main(self) -> bool:
         """Whether this worker writes files and reports."""
         return self.worker_index == 0
+
+    def tensor(self, values: NDArray[Any], dtype: torch.dtype) -> Tensor:
+        """An array on this worker's device; on a GPU the copy goes on beside what is computed."""
+        tensor = torch.from_numpy(values).to(dtype)
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor
 
     def share(self, rows: int) -> slice:
         """This worker's rows of a batch: contiguous, sizes differing by at most one, all workers covering it."""

@@ -1,7 +1,7 @@
 """The loop that carries out the stages of any model, and its state: networks, optimizers and a counter."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -50,7 +50,7 @@ class TrainingState:
     Attributes:
         tensors: parameters and Adam moments by name.
         meta: iteration, losses recorded, score components, seconds spent, iterations of the stages that have ended,
-            what the start was; plain JSON.
+            what the model adds; plain JSON.
     """
 
     tensors: dict[str, Tensor]
@@ -100,7 +100,7 @@ class Trainer:
     def _adopt(self, tensors: dict[str, Tensor]) -> None:
         """Copy the parameters of all networks."""
         for name, network in self.model.networks.named().items():
-            network.load_state_dict(_under(tensors, f"network/{name}/"))
+            network.load_state_dict(under(tensors, f"network/{name}/"))
 
     # the loop ---------------------------------------------------------------------------------------------------------
 
@@ -134,6 +134,10 @@ class Trainer:
                     break
             start += planned.iterations
 
+    def _iterate(self, stage: Stage, iteration: int) -> None:
+        for phase, batch in self.model.steps(stage, iteration):
+            self._last_terms[phase.key] = phase.step(*batch)
+
     def _sized(self, planned: Stage) -> Stage:
         """The stage with the iterations that it takes: in proportion to those of the stage that it follows."""
         if planned.follows is None or planned.follows not in self.lengths:
@@ -149,10 +153,6 @@ class Trainer:
             self.components.setdefault(split, []).append(table.tolist())
             if not np.isfinite(table).all():
                 raise NonFiniteLossError(f"iteration {self.iteration}: the score is not finite: {table.tolist()}")
-
-    def _iterate(self, stage: Stage, iteration: int) -> None:
-        for phase, batch in self.model.steps(stage, iteration):
-            self._last_terms[phase.key] = phase.step(*batch)
 
     # record and state -------------------------------------------------------------------------------------------------
 
@@ -218,7 +218,7 @@ class Trainer:
         for phase in self.model.phases:
             phase.restart(0.0, 0.9)
             for key, parameter in phase.parameters.items():
-                moments = _under(state.tensors, f"adam/{phase.name}/{key}/")
+                moments = under(state.tensors, f"adam/{phase.name}/{key}/")
                 phase.optimizer.state[parameter].update(
                     {k: v.to(parameter.device, copy=True) for k, v in moments.items()}
                 )
@@ -235,5 +235,6 @@ def _shown(shape: torch.Size | None) -> str:
     return "none" if shape is None else str(tuple(shape))
 
 
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
     return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

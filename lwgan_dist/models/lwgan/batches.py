@@ -225,10 +225,7 @@ class Batches:
         return generator(self.seed, f"{stage.name}/{purpose}", *steps)
 
     def _tensor(self, values: NDArray[Any]) -> Tensor:
-        tensor = torch.from_numpy(values).to(self.dtype)
-        if self.world.device.type == "cuda":
-            return tensor.pin_memory().to(self.world.device, non_blocking=True)
-        return tensor
+        return self.world.tensor(values, self.dtype)
 
     def _rows(self, stage: LwganStage, purpose: str, step: Step, batches: int) -> Tensor:
         rng = self._rng(stage, purpose, step)

@@ -1,6 +1,6 @@
 """The LWGAN as a kind of model: what it can be trained on, and what its scores say."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from lwgan_dist.data.sample import Sample
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import ConfigError, DataError
 from lwgan_dist.method.rank_selection import ResolvedRanks
-from lwgan_dist.models.base import Codec, Verdict
+from lwgan_dist.models.base import Codec, Finished, Verdict
 from lwgan_dist.models.lwgan.model import Lwgan
 from lwgan_dist.models.lwgan.stages import LwganStage, rank_parts, stages_of
 from lwgan_dist.networks.base import Networks, Shape
@@ -65,6 +65,12 @@ def dimensions_by_part(codec: Codec, config: RunConfig, sample: Sample, parts: N
 class LwganKind:
     """See `lwgan_dist.models.base.Kind`."""
 
+    finds_parts = True
+
+    def schedule(self, config: RunConfig) -> str:
+        """Its name."""
+        return config.schedule.name
+
     def check(self, config: RunConfig, told: RunConfig, sample: Sample, source: str) -> None:
         """Every batch fits into the training rows and holds every rank; hold-out rows are there if they decide."""
         batch_size, train_rows = config.schedule.batch_size, len(sample.train)
@@ -110,27 +116,20 @@ class LwganKind:
         assert config.networks.latent_dim is not None  # resolved
         return config.networks.latent_dim
 
-    def judge(
-        self,
-        config: RunConfig,
-        sample: Sample,
-        tables: ScoreTables,
-        start: Mapping[str, Any] | None,
-        parts: NDArray[np.int64] | None,
-        fitted: Callable[[], Codec],
-    ) -> Verdict:
+    def judge(self, finished: Finished) -> Verdict:
         """The rank that the rule chooses, and how far it is to be believed."""
+        config, sample, tables = finished.config, finished.sample, finished.tables
         judgement = Judgement.of(tables, config.objective, config.score, sample.rows)
         found: list[Part] = []
         notes: list[str] = []
-        if parts is not None:
-            found = dimensions_by_part(fitted(), config, sample, parts)
+        if finished.parts is not None:
+            found = dimensions_by_part(finished.fitted(), config, sample, finished.parts)
             if judgement.resolution is not None:  # the parts are judged by this rule
                 judgement, notes = _reconciled(judgement, found)
         notes += _bounds(judgement, sample)
         notes += _elsewhere(judgement, config, tables, sample)
         notes += _unfitted(judgement, config, sample)
-        return Verdict(judgement, notes, tear_of(start) if start else None, found)
+        return Verdict(judgement, notes, tear_of(finished.start) if finished.start else None, found)
 
 
 KIND = LwganKind()

@@ -23,6 +23,7 @@ from lwgan_dist.networks.registry import build_networks
 from lwgan_dist.seeding import generator
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.phase import Phase
+from lwgan_dist.training.trainer import under
 
 logger = logging.getLogger("lwgan_dist")
 
@@ -212,10 +213,7 @@ class Lwgan:
         if "embedding/table" in tensors:
             self._adopt_embedding(_unpacked(self._embedded_rows(), tensors["embedding/table"].numpy().copy()))
         elif meta["start"] is not None:
-            prefix = "tear/"
-            self._tear = {
-                name[len(prefix) :]: value.clone() for name, value in tensors.items() if name.startswith(prefix)
-            }
+            self._tear = {name: value.clone() for name, value in under(tensors, "tear/").items()}
             self._adopt_start(meta["start"])
 
 

@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 Array = NDArray[Any]
 
 MOST_ROWS = 1_000
-"""Rows of a sample from which on they lie so close that nothing is gained."""
+"""Training rows, at most, of a sample that is learned between its rows: more lie so close that nothing was gained."""
 
 
 class Vicinity:

@@ -1,25 +1,27 @@
 """The Wasserstein auto-encoder as a kind of model."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from lwgan_dist.config import RunConfig
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.errors import DataError
-from lwgan_dist.models.base import Codec, Verdict
+from lwgan_dist.models.base import Finished, Verdict
 from lwgan_dist.models.wae.config import WaeModel
 from lwgan_dist.models.wae.model import Wae, WaeNetworks, build_networks, stages_of
 from lwgan_dist.networks.base import Shape
-from lwgan_dist.results import COMPONENTS, Judgement, RankScore, ScoreTables
+from lwgan_dist.results import COMPONENTS, Judgement, RankScore
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.stage import Stage
 
 
 class WaeKind:
     """See `lwgan_dist.models.base.Kind`."""
+
+    finds_parts = False
+
+    def schedule(self, config: RunConfig) -> str:
+        """It has one, of its own name."""
+        return config.model.name
 
     def check(self, config: RunConfig, told: RunConfig, sample: Sample, source: str) -> None:
         """A batch fits into the training rows."""
@@ -48,17 +50,10 @@ class WaeKind:
         assert latent_dim is not None  # resolved
         return latent_dim
 
-    def judge(
-        self,
-        config: RunConfig,
-        sample: Sample,
-        tables: ScoreTables,
-        start: Mapping[str, Any] | None,
-        parts: NDArray[np.int64] | None,
-        fitted: Callable[[], Codec],
-    ) -> Verdict:
+    def judge(self, finished: Finished) -> Verdict:
         """The objective on the training rows; an auto-encoder of one size says no dimension."""
-        table = tables["train"][:, 0]
+        config = finished.config
+        table = finished.tables["train"][:, 0]
         weight = _of(config).mmd_weight
         scores = table[:, COMPONENTS.index("reconstruction")] + weight * table[:, COMPONENTS.index("mmd")]
         row = RankScore(

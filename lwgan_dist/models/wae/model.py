@@ -19,7 +19,7 @@ from lwgan_dist.networks.registry import family_of, in_precision, initial_values
 from lwgan_dist.seeding import generator
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.phase import Phase, Terms
-from lwgan_dist.training.stage import Adam, Stage, constant, cosine
+from lwgan_dist.training.stage import Adam, Stage, cosine
 
 MATCHED_ROWS = 1_024
 """Codes, at most, whose MMD one evaluation takes: its time grows with their square."""
@@ -94,7 +94,6 @@ class Wae:
         self._phase = Phase("encoder-generator", WaeLoss(self.networks, world, model.mmd_weight), [], world)
         self.phases = [self._phase]
         self._adam = Adam(cosine(model.learning_rate, model.learning_rate / 40), 0.9, 0.99)
-        self._resting = Adam(constant(0.0), 0.9, 0.99)
         self._dtype = torch.float64 if config.precision == "float64" else torch.float32
 
     def enter(self, stage: Stage) -> None:
@@ -152,7 +151,4 @@ class Wae:
         return generator(self.seed, f"{stage.name}/{purpose}", iteration)
 
     def _tensor(self, values: NDArray[Any]) -> Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(values)).to(self._dtype)
-        if self.world.device.type == "cuda":
-            return tensor.pin_memory().to(self.world.device, non_blocking=True)
-        return tensor
+        return self.world.tensor(values, self._dtype)
