@@ -63,6 +63,22 @@ def test_sphere_ball_and_torus_lie_where_their_equations_say():
     np.testing.assert_allclose((np.hypot(x, y) - 2.0) ** 2 + z**2, 1.0, rtol=1e-9)
 
 
+@pytest.mark.parametrize("frequency", [3, 6])
+def test_waves_bend_a_square_through_all_columns(frequency):
+    """Cosines of linear functions of the square whose slopes have the standard deviation of the frequency."""
+    sampler = ManifoldSampler(ManifoldData(name=f"waves_{frequency}", ambient_dim=2_000, seed=3))
+    u = generator(1, "test").uniform(0.0, 1.0, (50, 2))  # what the sampler draws
+    x = sampler.draw(generator(1, "test"), 50)
+    assert np.abs(x).max() <= 1.0
+    assert np.linalg.matrix_rank(x - x.mean(0), tol=1e-6) > 10
+    # the mean of cos(a) cos(b) over random directions and phases is exp(-f^2 |u - v|^2 / 2) / 2
+    squared = np.square(u[:, None] - u).sum(2)
+    np.testing.assert_allclose(x @ x.T / 2_000, np.exp(-(frequency**2) * squared / 2) / 2, atol=0.08)  # five sd
+    again, other = (ManifoldData(name=f"waves_{frequency}", ambient_dim=2_000, seed=seed) for seed in (3, 4))
+    assert np.array_equal(ManifoldSampler(again).draw(generator(1, "test"), 50), x)
+    assert not np.allclose(ManifoldSampler(other).draw(generator(1, "test"), 50), x)
+
+
 def test_points_are_uniform_on_the_surface_of_the_torus():
     """The outer half, cos b > 0, has the share (pi R + 2) / (2 pi R) of the area, for R = 2."""
     x, y, _ = draw(name="torus", n=20_000).T
