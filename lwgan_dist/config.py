@@ -248,7 +248,10 @@ class FastSchedule(Frozen):
     tear: bool = True
     """Tear closed manifolds open where that makes their rows decodable at a smaller rank."""
     embedding_iterations: Annotated[int, Field(ge=0)] = 1_500
-    """Most updates of stage 1; 0 starts the codes at random."""
+    """Most updates of a round of stage 1; 0 starts the codes at random."""
+    embedding_rounds: PositiveInt = 2
+    """Most rounds of stage 1: another one begins, from the learning rate of the first, while networks reconstruct the
+    rows worse than the geodesic coordinates decode them."""
     embedding_learning_rate: PositiveFloat = 2e-3
     """Adam's at the start of stage 1; a cosine takes it to that of stage 2."""
     plateau: NonNegativeFloat = 0.01

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 Curve = Callable[[float], float]
-"""A value as a function of the fraction of the stage that is done, in [0, 1)."""
+"""A value as a function of the fraction of a round of the stage that is done, in [0, 1)."""
 
 
 def constant(value: float) -> Curve:
@@ -56,14 +56,27 @@ class Stage:
         iterations: in it, at most.
         evaluate_after: iterations before the first evaluation; None for no evaluation.
         evaluate_every: iterations between evaluations.
-        follows: take the same share of the iterations as the stage of this name took.
+        rounds: equal parts of the iterations; curves run from their beginning to their end in each, and the model may end
+            the stage after any of them.
+        follows: take as many iterations, in proportion, as the stage of this name took of its first round; no more than
+            its own.
     """
 
     name: str
     iterations: int
     evaluate_after: int | None = None
     evaluate_every: int = 1
+    rounds: int = 1
     follows: str | None = None
+
+    @property
+    def round_length(self) -> int:
+        """Iterations of one round."""
+        return self.iterations // self.rounds
+
+    def done_at(self, iteration: int) -> float:
+        """The fraction of its round that is done before an iteration, counted from 0 within the stage."""
+        return (iteration % self.round_length) / self.round_length
 
     def updates_at(self, iteration: int) -> int:
         """How many updates an iteration, counted from 0 within the stage, consists of."""

@@ -142,8 +142,9 @@ class Trainer:
         """The stage with the iterations that it takes: in proportion to those of the stage that it follows."""
         if planned.follows is None or planned.follows not in self.lengths:
             return planned
-        most = next(stage.iterations for stage in self.stages if stage.name == planned.follows)
-        return replace(planned, iterations=-(-planned.iterations * self.lengths[planned.follows] // most))
+        whole = next(stage.round_length for stage in self.stages if stage.name == planned.follows)
+        taken = min(self.lengths[planned.follows], whole)
+        return replace(planned, iterations=-(-planned.iterations * taken // whole))
 
     # score ------------------------------------------------------------------------------------------------------------
 

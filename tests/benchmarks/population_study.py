@@ -42,7 +42,7 @@ development members."""
 assert DEVELOPMENT.stop <= DEVELOPMENT_END
 DIMENSIONS = [(1, 3), (4, 6), (7, 10)]
 STRATA = list(itertools.product(["chart", "closed"], DIMENSIONS, [0, 0.02, 0.05], ["d+1", 20, 100]))
-BLOCKS_SEEN, BLOCKS = 2, 2
+BLOCKS_SEEN, BLOCKS = 4, 2
 """Blocks that were looked at before the defaults were changed, and blocks of the table."""
 ESTIMATORS = [
     "TwoNN",

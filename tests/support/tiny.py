@@ -32,6 +32,7 @@ FAST = override(
         "schedule.name": "fast",
         "schedule.batch_size": 30,
         "schedule.embedding_iterations": 6,
+        "schedule.embedding_rounds": 1,
         "schedule.matching_iterations": 5,
         "schedule.critic_iterations": 40,
         "schedule.joint_iterations": 5,

@@ -20,7 +20,8 @@ TINY: dict[str, Any] = {
     "run": {
         "networks": {"width": 2, "latent_dim": 2},
         "schedule": {
-            "batch_size": 16, "embedding_iterations": 2, "matching_iterations": 2, "critic_iterations": 20,
+            "batch_size": 16, "embedding_iterations": 2, "embedding_rounds": 1, "matching_iterations": 2,
+            "critic_iterations": 20,
             "scoring_interval": 1,
         },
         "score": {"evaluations": 3},

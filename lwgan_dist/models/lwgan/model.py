@@ -18,7 +18,7 @@ from lwgan_dist.models.lwgan.batches import Batches
 from lwgan_dist.models.lwgan.embedding import START_RESOLUTION, Embedding, Tear, distinct, geodesic_start, needed
 from lwgan_dist.models.lwgan.evaluation import score_components
 from lwgan_dist.models.lwgan.losses import CriticLoss, EncoderGeneratorLoss, Weights
-from lwgan_dist.models.lwgan.stages import CHECKED_ROWS, FOCUS, PATIENCE, LwganStage, stages_of
+from lwgan_dist.models.lwgan.stages import BEHIND, CHECKED_ROWS, FOCUS, PATIENCE, LwganStage, stages_of
 from lwgan_dist.networks.registry import build_networks
 from lwgan_dist.seeding import generator
 from lwgan_dist.training.distributed import World
@@ -89,7 +89,7 @@ class Lwgan:
 
     def steps(self, stage: LwganStage, iteration: int) -> Iterator[tuple[Phase, tuple[Any, ...]]]:
         """Critic updates, then encoder-generator updates, on batches of the same ranks."""
-        done = iteration / stage.iterations
+        done = stage.done_at(iteration)
         for phase, adam in self._optimizers(stage):
             phase.tune(adam, done)
         ranks, parts = self.batches.ranks(stage, iteration)
@@ -107,11 +107,31 @@ class Lwgan:
     def _optimizers(self, stage: LwganStage) -> list[tuple[Phase, Any]]:
         return [(self.critic, stage.critic), (self.encoder_generator, stage.encoder_generator)]
 
-    @torch.no_grad()
     def has_ended(self, stage: LwganStage, iteration: int) -> bool:
-        """Whether the reconstruction errors have reached a plateau at the ranks that the start points at."""
-        if not stage.checks_at(iteration):
+        """Whether the networks have learned the start, or learn no more of it.
+
+        The first is so if a round is over and they reconstruct the rows nearly as well as the start decodes them at the
+        rank that it needs; the second if the reconstruction errors have reached a plateau in the last round, or in an
+        earlier one that would have been the last by the first criterion.
+        """
+        if not (stage.checks_at(iteration) or stage.ends_round_at(iteration)):
             return False
+        errors = self._errors_at_focus()
+        last_round = iteration >= stage.iterations - stage.round_length
+        learned = last_round or errors[0] <= self._decoded() + BEHIND
+        ends = learned and stage.ends_round_at(iteration)
+        if stage.checks_at(iteration):
+            self._checks.append(errors)
+            before, since = np.array(self._checks[:-PATIENCE]), np.array(self._checks[-PATIENCE:])
+            flat = len(before) > 0 and bool((before.min(axis=0) - since.min(axis=0) <= stage.plateau).all())
+            ends = ends or (learned and flat)
+        if stage.ends_round_at(iteration):  # the rates of the next one begin high, and errors with them
+            self._checks.clear()
+        return bool(self.world.agree(int(ends)))
+
+    @torch.no_grad()
+    def _errors_at_focus(self) -> list[float]:
+        """Mean reconstruction errors of some training rows at the rank that the start needs and `FOCUS` more."""
         rng = generator(self.config.seed, "plateau/rows")
         count = CHECKED_ROWS if self.sample.stream else min(CHECKED_ROWS, len(self.sample.train))
         x = torch.from_numpy(self.sample.draw(rng, count)).to(self.world.device, self.batches.dtype)
@@ -120,10 +140,13 @@ class Lwgan:
         for rank in range(first, min(first + FOCUS, self.latent_dim) + 1):
             codes = self.networks.encoder(x, torch.tensor(rank, device=x.device))
             errors.append(float(reconstruction_errors(x, self.networks.generator(codes)).mean()))
-        self._checks.append(errors)
-        before, since = np.array(self._checks[:-PATIENCE]), np.array(self._checks[-PATIENCE:])
-        flat = len(before) > 0 and bool((before.min(axis=0) - since.min(axis=0) <= stage.plateau).all())
-        return bool(self.world.agree(int(flat)))
+        return errors
+
+    def _decoded(self) -> float:
+        """Root mean square of what the coordinates of the start leave of a row at the rank that they need."""
+        if self.start is None:
+            return 0.0
+        return float(np.sqrt(self.start["decodability"][(self.batches.focus or 1) - 1]))
 
     # score ------------------------------------------------------------------------------------------------------------
 

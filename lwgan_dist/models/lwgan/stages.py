@@ -23,6 +23,9 @@ class Burst:
 PLATEAU_INTERVAL = 250
 """Iterations between two checks of the reconstruction errors."""
 
+BEHIND = 0.2
+"""By how much more, in units of the standardised data, than the start networks err that have not learned it yet."""
+
 PATIENCE = 2
 """Checks without progress after which a stage ends."""
 
@@ -94,11 +97,15 @@ class LwganStage(Stage):
 
     def guide_weight_at(self, iteration: int) -> float:
         """Weight of the guide at an iteration, counted from 0 within the stage."""
-        return self.guide_weight(iteration / self.iterations) if self.guide_weight else 0.0
+        return self.guide_weight(self.done_at(iteration)) if self.guide_weight else 0.0
 
     def checks_at(self, iteration: int) -> bool:
         """Whether it is looked for a plateau after this iteration, counted from 0 within the stage."""
-        return self.plateau > 0 and (iteration + 1) % PLATEAU_INTERVAL == 0
+        return self.plateau > 0 and (iteration % self.round_length + 1) % PLATEAU_INTERVAL == 0
+
+    def ends_round_at(self, iteration: int) -> bool:
+        """Whether this iteration is the last one of a round that is not the last one."""
+        return (iteration + 1) % self.round_length == 0 and iteration + 1 < self.iterations
 
 
 def stages_of(config: RunConfig) -> list[LwganStage]:
@@ -153,7 +160,8 @@ def _fast(config: RunConfig, schedule: FastSchedule) -> list[LwganStage]:
     critic_rate = schedule.critic_learning_rate
     embedding = LwganStage(
         name="embedding",
-        iterations=schedule.embedding_iterations,
+        iterations=schedule.embedding_rounds * schedule.embedding_iterations,
+        rounds=schedule.embedding_rounds,
         batch_size=schedule.batch_size,
         critic_updates=0,
         encoder_generator_updates=1,
@@ -171,6 +179,7 @@ def _fast(config: RunConfig, schedule: FastSchedule) -> list[LwganStage]:
     matching = replace(
         embedding,
         name="matching",
+        rounds=1,
         plateau=0.0,
         follows="embedding" if schedule.embedding_iterations else None,
         iterations=schedule.matching_iterations,
