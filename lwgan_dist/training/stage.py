@@ -56,8 +56,8 @@ class Stage:
         iterations: in it, at most.
         evaluate_after: iterations before the first evaluation; None for no evaluation.
         evaluate_every: iterations between evaluations.
-        rounds: equal parts of the iterations; curves run from their beginning to their end in each, and the model may end
-            the stage after any of them.
+        rounds: equal parts of the iterations; curves run from their beginning to their end in each, and the model may
+            end the stage after any of them.
         follows: take as many iterations, in proportion, as the stage of this name took of its first round; no more than
             its own.
     """
