@@ -186,7 +186,13 @@ LWGAN = {
     "sizes": [60],
     "run": {
         "networks": {"width": 2, "latent_dim": 2},
-        "schedule": {"batch_size": 16, "embedding_iterations": 2, "matching_iterations": 2, "critic_iterations": 20},
+        "schedule": {
+            "batch_size": 16,
+            "embedding_iterations": 2,
+            "embedding_rounds": 1,
+            "matching_iterations": 2,
+            "critic_iterations": 20,
+        },
         "score": {"evaluations": 3},
         "precision": "float32",
     },

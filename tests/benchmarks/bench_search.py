@@ -19,7 +19,13 @@ TOLD = {
     "run": {
         "data": {"source": "manifold", "name": "s_curve", "noise": 0.05, "n": 100},
         "networks": {"latent_dim": 2, "width": 4},
-        "schedule": {"batch_size": 32, "embedding_iterations": 2, "matching_iterations": 20, "critic_iterations": 20},
+        "schedule": {
+            "batch_size": 32,
+            "embedding_iterations": 2,
+            "embedding_rounds": 1,
+            "matching_iterations": 20,
+            "critic_iterations": 20,
+        },
         "score": {"evaluations": 3},
     },
     "space": {"objective.mmd_weight": {"loguniform": [0.1, 10]}},

@@ -26,7 +26,8 @@ RUNS = {
     "run": {
         "networks": {"width": 4, "latent_dim": 2},
         "schedule": {
-            "batch_size": 32, "embedding_iterations": 600, "matching_iterations": 200, "critic_iterations": 100,
+            "batch_size": 32, "embedding_iterations": 600, "embedding_rounds": 1,
+            "matching_iterations": 200, "critic_iterations": 100,
             "scoring_interval": 2,
         },
         "score": {"evaluations": 4},
@@ -99,7 +100,8 @@ def test_a_study_whose_nodes_are_killed_drained_cut_off_and_added(tmp_path):
 
 SETTINGS = [
     "data.n=300", "networks.width=4", "networks.latent_dim=3", "score.evaluations=4", "schedule.batch_size=32",
-    "schedule.embedding_iterations=300", "schedule.matching_iterations=20", "schedule.critic_iterations=40",
+    "schedule.embedding_iterations=300", "schedule.embedding_rounds=1",
+    "schedule.matching_iterations=20", "schedule.critic_iterations=40",
     "schedule.scoring_interval=2", "precision=float32", "execution.workers=2", "execution.checkpoint_seconds=2",
 ]  # fmt: skip
 ITERATIONS = 300 + 20 + 2 + 4

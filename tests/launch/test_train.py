@@ -17,7 +17,8 @@ pytestmark = pytest.mark.ray
 
 TINY = [
     "data.n=300", "networks.width=4", "networks.latent_dim=3", "score.evaluations=4", "schedule.batch_size=32",
-    "schedule.embedding_iterations=40", "schedule.matching_iterations=20", "schedule.critic_iterations=40",
+    "schedule.embedding_iterations=40", "schedule.embedding_rounds=1",
+    "schedule.matching_iterations=20", "schedule.critic_iterations=40",
     "schedule.scoring_interval=2", "precision=float64", "execution.cpus_per_worker=0.5",
     "execution.checkpoint_seconds=0",
 ]  # fmt: skip

@@ -78,7 +78,8 @@ def test_the_pilot_is_right_about_the_cost(tmp_path):
     """Within a factor of three, for a run of a second; machines are noisy."""
     path = tmp_path / "pilot.yaml"
     run = {**TINY["run"], "networks": {"width": 16, "latent_dim": 3}, "schedule": {
-        "batch_size": 64, "embedding_iterations": 60, "matching_iterations": 120, "critic_iterations": 100,
+        "batch_size": 64, "embedding_iterations": 60, "embedding_rounds": 1,
+        "matching_iterations": 120, "critic_iterations": 100,
     }}  # fmt: skip
     path.write_text(to_yaml(config(run=run, sizes=[400], classical={}, data=TINY["data"][:1])))
     (line,) = json.loads(call("study", path, "--storage", tmp_path, "--dry-run", "--json").stdout)["plan"]

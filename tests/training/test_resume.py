@@ -14,7 +14,8 @@ from safetensors.numpy import load_file
 SUPPORT = Path(__file__).parents[1] / "support"
 SETTINGS = [
     "data.n=200", "networks.width=4", "score.evaluations=4", "schedule.batch_size=30",
-    "schedule.embedding_iterations=20", "schedule.matching_iterations=20", "schedule.critic_iterations=100",
+    "schedule.embedding_iterations=20", "schedule.embedding_rounds=1",
+    "schedule.matching_iterations=20", "schedule.critic_iterations=100",
     "schedule.joint_iterations=10", "schedule.joint_critic_updates=3", "schedule.scoring_interval=2",
 ]  # fmt: skip
 ITERATIONS = 20 + 20 + 5 + 10 + 4
