@@ -18,7 +18,7 @@ from lwgan_dist.errors import ClusterError, RunFailedError
 from lwgan_dist.results import scores_from_parquet
 from lwgan_dist.storage import Folder, exclusive
 
-TINY = ["data.n=200", "schedule.embedding_iterations=5", "schedule.matching_iterations=3",
+TINY = ["data.n=200", "schedule.embedding_iterations=5", "schedule.embedding_rounds=1", "schedule.matching_iterations=3",
         "schedule.critic_iterations=20", "schedule.scoring_interval=1", "score.evaluations=2", "networks.width=4",
         "--max-dimension", "3"]  # fmt: skip
 ESTIMATE = ["estimate", "s_curve", *TINY]
