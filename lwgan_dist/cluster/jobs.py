@@ -38,7 +38,7 @@ RECONNECT_SECONDS, PAUSE_SECONDS = 60.0, 1.0
 """How long, and how often, to try to come back to a log after a connection was lost."""
 
 PACKAGE_BYTES = 100 * 1024**2
-"""The dashboard takes requests below this size."""
+"""The dashboard takes requests up to this size."""
 
 ALIVE_NODES = "/api/v0/nodes?limit=10000&filter_keys=state&filter_predicates=%3D&filter_values=ALIVE"
 """Where the dashboard lists them, up to the most that it does."""
@@ -379,7 +379,7 @@ class _Client(JobSubmissionClient):  # type: ignore[misc]
             os.environ.update({name: value for name, value in hidden.items() if value is not None})
 
     def _do_request(self, method: str, endpoint: str, **options: Any) -> requests.Response:
-        if len(options.get("data") or b"") >= PACKAGE_BYTES:
+        if len(options.get("data") or b"") > PACKAGE_BYTES:
             raise ConfigError(
                 "--working-dir: its lwgan_dist/ is, packed, above the 100 MiB that Ray takes: data belong where all "
                 "nodes see them, and large code into an image"

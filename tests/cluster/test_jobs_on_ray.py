@@ -236,7 +236,7 @@ def test_a_package_above_the_limit_is_refused_by_ray_too(head, call):
     """What `PACKAGE_BYTES` says is what Ray does."""
     from lwgan_dist.cluster.jobs import PACKAGE_BYTES
 
-    for size, code in ((PACKAGE_BYTES - 1, 200), (PACKAGE_BYTES, 413)):
+    for size, code in ((PACKAGE_BYTES, 200), (PACKAGE_BYTES + 1, 413)):
         request = urllib.request.Request(
             f"{head.url}/api/packages/gcs/_ray_pkg_{size}.zip", data=bytes(size), method="PUT",
             headers={"Authorization": f"Bearer {TOKEN}"},
