@@ -18,7 +18,6 @@ from lwgan_dist.cluster import node_facts
 from lwgan_dist.cluster.findings import Checkup, Node
 from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.errors import ClusterError
-from lwgan_dist.launch import network
 from lwgan_dist.launch.private import BARE_CLIENT
 from lwgan_dist.launch.session import session
 from lwgan_dist.storage import Folder
@@ -134,7 +133,6 @@ class _Examiners:
 
     def __init__(self, nodes: list[Node]) -> None:
         ray.cloudpickle.register_pickle_by_value(node_facts)  # a node may have another lwgan_dist, or none
-        ray.cloudpickle.register_pickle_by_value(network)
         self._nodes = nodes
         self._actors: dict[str, Any] = {}
 
@@ -145,7 +143,7 @@ class _Examiners:
         for node in self._nodes:
             place = NodeAffinitySchedulingStrategy(node["id"], soft=False)
             actor = self._actors[node["id"]] = kind.options(scheduling_strategy=place).remote()
-            waiting[actor.examine.remote(node["address"], mark.for_node(node), network.interface_of)] = node
+            waiting[actor.examine.remote(mark.for_node(node))] = node
         ready, late = ray.wait(list(waiting), num_returns=len(waiting), timeout=seconds)
         for answer in ready:
             node = waiting[answer]

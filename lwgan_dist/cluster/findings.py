@@ -3,24 +3,21 @@ Without Ray.
 """
 
 import ipaddress
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 Level = Literal["problem", "warning", "note", "ok"]
-Value = TypeVar("Value", bound=Hashable)
 Node = dict[str, Any]
-
-GIB = 2**30
 
 OPEN_FILES = 4096
 """A lower limit is a warning. The processes of Ray on a node keep connections to every worker on it; at the common
 default of 1024 a node with many CPUs runs out of them.
 """
 
-MEMORY_PER_CPU = GIB
-"""Less memory for each declared CPU is a warning: a worker takes half of that before it has read any data."""
+_SAME = "start all nodes from one image, or install on them with pip install -c constraints.txt"
+_SAME_CODE = "start all nodes from one image, install the same commit on them, or send the code: lwgan-dist submit"
 
 
 @dataclass(frozen=True)
@@ -67,97 +64,71 @@ class Checkup:
         """The nodes that answered."""
         return [node for node in self.nodes if node["error"] is None]
 
-    @property
-    def addresses(self) -> set[str]:
-        """The addresses of the nodes."""
-        return {node["address"] for node in self.nodes}
+
+_Rows = Iterator[tuple[Level, str, str]]  # level, what is the case, how to change it
 
 
 def findings(checkup: Checkup) -> list[Finding]:
-    """All findings in the order of the checks; a check without problem or warning has an ``ok``."""
+    """All findings in the order of the checks; what several nodes have in common is one. A check without problem or
+    warning has an ``ok``.
+    """
     collected = []
-    for check, look, passed in _CHECKS:
-        of_check = [Finding(check, *rest) for rest in look(checkup)]
-        if not any(finding.level in ("problem", "warning") for finding in of_check) and (text := passed(checkup)):
+    for check, of_cluster, of_node, passed in _CHECKS:
+        nodes: dict[tuple[Level, str, str], list[str]] = {row: [] for row in of_cluster(checkup)}
+        for node in checkup.nodes if check == "nodes" else checkup.answered:
+            for row in of_node(checkup, node):
+                nodes.setdefault(row, []).append(node["name"])
+        if not any(level in ("problem", "warning") for level, *_ in nodes) and (text := passed(checkup)):
             collected.append(Finding(check, "ok", (), text))
-        collected.extend(of_check)
+        collected += [Finding(check, level, tuple(names), what, mend) for (level, what, mend), names in nodes.items()]
     return collected
 
 
-_Row = tuple[Level, tuple[str, ...], str, str]
-
-
-def _grouped(nodes: Iterable[Node], value: Callable[[Node], Value | None]) -> dict[Value, tuple[str, ...]]:
-    """Names of the nodes by a value; nodes without one are left out."""
-    groups: dict[Value, list[str]] = {}
-    for node in nodes:
-        if (own := value(node)) is not None:
-            groups.setdefault(own, []).append(node["name"])
-    return {own: tuple(names) for own, names in groups.items()}
-
-
-def _names(nodes: Iterable[Node]) -> tuple[str, ...]:
-    return tuple(node["name"] for node in nodes)
+def _nothing(_checkup: Checkup, _node: Node | None = None) -> _Rows:
+    return iter(())
 
 
 # nodes ----------------------------------------------------------------------------------------------------------------
 
 
-def _answers(checkup: Checkup) -> Iterator[_Row]:
-    for error, names in _grouped(checkup.nodes, lambda node: node["error"]).items():
-        yield (
-            "problem", names, str(error),
-            "look at its load and at /tmp/ray/session_latest/logs on it; take it out of the cluster if it is gone",
-        )  # fmt: skip
+def _answers(_checkup: Checkup, node: Node) -> _Rows:
+    if node["error"] is not None:
+        mend = "look at its load and at /tmp/ray/session_latest/logs on it; take it out of the cluster if it is gone"
+        yield "problem", node["error"], mend
 
 
 def _all_answer(checkup: Checkup) -> str:
-    count = len(checkup.nodes)
-    return f"all {count} answer" if count > 1 else ""
+    return f"all {len(checkup.nodes)} answer" if len(checkup.nodes) > 1 else ""
 
 
 # versions -------------------------------------------------------------------------------------------------------------
 
-_SAME = "start all nodes from one image, or install on them with pip install -c constraints.txt"
-_SAME_CODE = "start all nodes from one image, install the same commit on them, or send the code: lwgan-dist submit"
 
-
-def _version_of(package: str, node: Mapping[str, Any]) -> tuple[str | None]:
-    return (node["versions"][package],)
-
-
-def _versions(checkup: Checkup) -> Iterator[_Row]:
-    here = checkup.driver["versions"]
-    for package in ("Python", "ray", "torch", "numpy", "lwgan-dist"):
-        for (other,), names in _grouped(checkup.answered, partial(_version_of, package)).items():
-            if other == here[package]:
-                continue
-            if other is None:
-                if package != "lwgan-dist":  # without a version, as in a working_dir, its files tell
-                    yield "problem", names, f"{package} is not installed", _SAME
-            elif here[package] is not None:
-                level = _difference(package, other, here[package])
-                yield level, names, f"{package} {other}, where the command runs {here[package]}", _SAME
-    yield from _code(checkup)
-    if here["optuna"] is None:
+def _searches(checkup: Checkup) -> _Rows:
+    if checkup.driver["versions"]["optuna"] is None:
         text = "searches by Optuna are refused: it is not installed where the command runs"
-        yield "note", (), text, "pip install 'lwgan-dist[search]'"
-    if without := [node for node in checkup.answered if node["versions"]["scikit-dimension"] is None]:
-        everywhere = len(without) == len(checkup.answered)
+        yield "note", text, "pip install 'lwgan-dist[search]'"
+
+
+def _versions(checkup: Checkup, node: Node) -> _Rows:
+    for package in ("Python", "ray", "torch", "numpy", "lwgan-dist"):
+        mine, other = checkup.driver["versions"][package], node["versions"][package]
+        if other is None and package != "lwgan-dist":  # without a version, as in a working_dir, its files tell
+            yield "problem", f"{package} is not installed", _SAME
+        elif other != mine and None not in (mine, other):
+            yield _difference(package, other, mine), f"{package} {other}, where the command runs {mine}", _SAME
+    mine = checkup.driver["code"]
+    if node["code"] is None:
+        yield "problem", "lwgan_dist is not installed", _SAME_CODE
+    elif node["code"] != mine:
+        text = f"other source files of lwgan_dist ({node['code']}) than where the command runs ({mine})"
+        yield "problem", text, _SAME_CODE
+    if node["code"] is not None and node["import_error"]:
+        yield "problem", f"a worker cannot start: {node['import_error']}", _SAME
+    if node["versions"]["scikit-dimension"] is None:
+        somewhere = any(other["versions"]["scikit-dimension"] for other in checkup.answered)
         text = "studies of classical estimators fail: scikit-dimension is not installed"
-        level = "note" if everywhere else "warning"
-        yield level, () if everywhere else _names(without), text, "pip install 'lwgan-dist[classical]'"
-
-
-def _code(checkup: Checkup) -> Iterator[_Row]:
-    for (identity,), names in _grouped(checkup.answered, lambda node: (node["code"],)).items():
-        if identity is None:
-            yield "problem", names, "lwgan_dist is not installed", _SAME_CODE
-        elif identity != checkup.driver["code"]:
-            text = f"other source files of lwgan_dist ({identity}) than where the command runs"
-            yield "problem", names, f"{text} ({checkup.driver['code']})", _SAME_CODE
-    for error, names in _grouped((n for n in checkup.answered if n["code"]), lambda node: node["import_error"]).items():
-        yield "problem", names, f"a worker cannot start: {error}", _SAME
+        yield "warning" if somewhere else "note", text, "pip install 'lwgan-dist[classical]'"
 
 
 def _difference(package: str, other: str, mine: str) -> Level:
@@ -178,26 +149,26 @@ def _same_versions(checkup: Checkup) -> str:
 # storage --------------------------------------------------------------------------------------------------------------
 
 
-def _storage(checkup: Checkup) -> Iterator[_Row]:
-    storage = checkup.storage
-    if storage["error"]:
-        yield (
-            "problem", (), f"{storage['location']}: cannot be used where the command runs ({storage['error']})",
-            "name a folder or URI that can be read and written: --storage",
-        )  # fmt: skip
+def _storage_here(checkup: Checkup) -> _Rows:
+    if error := checkup.storage["error"]:
+        text = f"{checkup.storage['location']}: cannot be used where the command runs ({error})"
+        yield "problem", text, "name a folder or URI that can be read and written: --storage"
+
+
+def _storage(checkup: Checkup, node: Node) -> _Rows:
+    facts, location = node["storage"], checkup.storage["location"]
+    if checkup.storage["error"]:
         return
-    for error, names in _grouped(checkup.answered, lambda node: node["storage"]["error"]).items():
+    if facts["error"]:
+        text = f"{location}: cannot be used there ({facts['error']})"
+        yield "problem", text, "let the user that runs Ray there reach, read and write it"
+    elif not facts["seen"] or not facts["read_back"]:
+        text = f"{location}: not the folder of that name where the command runs, but another or none"
         yield (
-            "problem", names, f"{storage['location']}: cannot be used there ({error})",
-            "let the user that runs Ray there reach, read and write it",
-        )  # fmt: skip
-    usable = [node for node in checkup.answered if node["storage"]["error"] is None]
-    if strangers := [node for node in usable if not node["storage"]["seen"] or not node["storage"]["read_back"]]:
-        yield (
-            "problem", _names(strangers),
-            f"{storage['location']}: not the folder of that name where the command runs, but another or none",
+            "problem",
+            text,
             "use a folder that every node mounts (NFS, Lustre, a volume), or a URI (s3://.., gs://..)",
-        )  # fmt: skip
+        )
 
 
 def _storage_shared(checkup: Checkup) -> str:
@@ -214,67 +185,52 @@ def _offered(node: Node) -> int:
     return int(node["resources"].get("GPU", 0))
 
 
-def _unusable(node: Node) -> str | None:
-    gpus, usable = node["gpus"], len(node["gpus"]["names"])
-    if _offered(node) <= usable:
-        return None
-    reason = ""
-    if gpus["built_for"] is None:
-        reason = ": a build for CPUs"
-    elif not gpus["available"]:
-        reason = f": it is built for version {gpus['built_for']} and sees no device or too old a driver"
-    if gpus["visible"] is not None:
-        reason += f" (CUDA_VISIBLE_DEVICES={gpus['visible']!r})"
-    return f"Ray offers {_offered(node)} GPUs, of which PyTorch can use {usable or 'none'}{reason}"
-
-
-def _unused(node: Node) -> int | None:
-    return len(node["gpus"]["names"]) if len(node["gpus"]["names"]) > _offered(node) == 0 else None
-
-
-def _gpus(checkup: Checkup) -> Iterator[_Row]:
-    for text, names in _grouped(checkup.answered, _unusable).items():
+def _gpus(_checkup: Checkup, node: Node) -> _Rows:
+    facts, offered, usable = node["gpus"], _offered(node), len(node["gpus"]["names"])
+    if offered > usable:
+        reason = ""
+        if facts["built_for"] is None:
+            reason = ": a build for CPUs"
+        elif not facts["available"]:
+            reason = f": it is built for version {facts['built_for']} and sees no device or too old a driver"
+        if facts["visible"] is not None:
+            reason += f" (CUDA_VISIBLE_DEVICES={facts['visible']!r})"
         yield (
-            "warning", names, text,
+            "warning", f"Ray offers {offered} GPUs, of which PyTorch can use {usable or 'none'}{reason}",
             "install the driver and the build of PyTorch for it (README, Install elsewhere), or ray start --num-gpus=0",
         )  # fmt: skip
-    for count, names in _grouped(checkup.answered, _unused).items():
-        yield "note", names, f"PyTorch sees {count} GPUs that Ray does not offer", f"ray start --num-gpus={count}"
-    offering = [node for node in checkup.answered if node["gpus"]["names"] and _offered(node)]
-    if without := [node for node in offering if node["gpus"]["nccl"] is None]:
-        yield "warning", _names(without), "PyTorch has no nccl: several workers cannot train on GPUs", _SAME
+    if usable and not offered:
+        yield "note", f"PyTorch sees {usable} GPUs that Ray does not offer", f"ray start --num-gpus={usable}"
+    if usable and offered and facts["nccl"] is None:
+        yield "warning", "PyTorch has no nccl: several workers cannot train on GPUs", _SAME
 
 
 def _gpus_usable(checkup: Checkup) -> str:
-    kinds: dict[str, int] = {}
-    for node in checkup.answered:
-        for name in node["gpus"]["names"] if _offered(node) else ():
-            kinds[name] = kinds.get(name, 0) + 1
+    offering = [node["gpus"] for node in checkup.answered if _offered(node)]
+    kinds = Counter(name for gpus in offering for name in gpus["names"])
     if not kinds:
         return "none offered: runs train on CPUs"
-    versions = sorted({node["gpus"]["nccl"] for node in checkup.answered if node["gpus"]["nccl"]})
+    versions = sorted({gpus["nccl"] for gpus in offering if gpus["nccl"]})
     return ", ".join(f"{count} {name}" for name, count in kinds.items()) + f", nccl {', '.join(versions)}"
 
 
 # token ----------------------------------------------------------------------------------------------------------------
 
 
-def _token(checkup: Checkup) -> Iterator[_Row]:
+def _token(checkup: Checkup) -> _Rows:
     if checkup.asks_for_token is None:
-        yield "warning", (), "whether the cluster refuses clients without a token could not be seen", ""
-    if checkup.asks_for_token is not False or all(_is_loopback(address) for address in checkup.addresses):
+        yield "warning", "whether the cluster refuses clients without a token could not be seen", ""
+    if checkup.asks_for_token is not False or all(_is_loopback(node["address"]) for node in checkup.nodes):
         return
     if checkup.joined:
         yield (
-            "problem", (), f"no token is asked for: anyone who reaches {checkup.address} runs code on every node",
+            "problem", f"no token is asked for: anyone who reaches {checkup.address} runs code on every node",
             "start the cluster anew with RAY_AUTH_MODE=token and the same token on all nodes "
             "(ray get-auth-token --generate)",
         )  # fmt: skip
     else:
-        yield (
-            "warning", (), "no token is asked for: anyone who reaches this machine runs code during a command",
-            "unset RAY_AUTH_MODE, or set it to token",
-        )  # fmt: skip
+        text = "no token is asked for: anyone who reaches this machine runs code during a command"
+        yield "warning", text, "unset RAY_AUTH_MODE, or set it to token"
 
 
 def _is_loopback(address: str) -> bool:
@@ -285,84 +241,46 @@ def _token_asked_for(checkup: Checkup) -> str:
     return "asked for" if checkup.asks_for_token else "not asked for, and the cluster is on this machine only"
 
 
-# network --------------------------------------------------------------------------------------------------------------
+# network and limits ---------------------------------------------------------------------------------------------------
 
 
-def _network(checkup: Checkup) -> Iterator[_Row]:
-    for node in checkup.answered:
-        network, interfaces = node["network"], ", ".join(node["network"]["interfaces"])
-        missing = [part for part in (network["gloo"] or "").split(",") if part and part not in network["interfaces"]]
-        if missing:
-            yield (
-                "problem", (node["name"],),
-                f"GLOO_SOCKET_IFNAME names {', '.join(missing)}, but there are {interfaces}",
-                "unset GLOO_SOCKET_IFNAME before ray start: training finds the interface itself",
-            )  # fmt: skip
-        elif network["gloo"] is None and network["interface"] is None and len(checkup.addresses) > 1:
-            loopback = all(_is_loopback(address.partition("%")[0]) for address in network["resolved"])
-            yield (
-                "problem" if loopback else "warning", (node["name"],),
-                f"no interface has the node's address {node['address']}, so that gloo takes that of the host name "
-                f"({', '.join(network['resolved']) or 'unknown'})",
-                f"before ray start, set GLOO_SOCKET_IFNAME to that by which others reach it, of {interfaces}",
-            )  # fmt: skip
-    for failed, names in _grouped(checkup.answered, lambda node: node["unreachable"]).items():
+def _network(_checkup: Checkup, node: Node) -> _Rows:
+    names, interfaces = (node["network"]["gloo"] or "").split(","), node["network"]["interfaces"]
+    if missing := [name for name in names if name and name not in interfaces]:
+        text = f"GLOO_SOCKET_IFNAME names {', '.join(missing)}, but the interfaces are {', '.join(interfaces)}"
+        yield "problem", text, "unset GLOO_SOCKET_IFNAME before ray start: training takes the interface by itself"
+    if node["unreachable"]:
         yield (
-            "problem", names, f"cannot connect to {failed}",
+            "problem", f"cannot connect to {node['unreachable']}",
             "let nodes reach each other at any port (security group, NetworkPolicy, firewall): Ray, gloo and nccl "
             "listen where there is room",
         )  # fmt: skip
 
 
 def _network_fine(checkup: Checkup) -> str:
-    if len(checkup.nodes) < 2:
-        return ""
-    used = sorted({node["network"]["interface"] for node in checkup.answered if node["network"]["interface"]})
-    by = f", by {', '.join(used)}" if used and len(checkup.addresses) > 1 else ""
-    return f"the nodes reach each other at free ports{by}"
+    return "the nodes reach each other at free ports" if len(checkup.nodes) > 1 else ""
 
 
-# memory and limits ----------------------------------------------------------------------------------------------------
+def _limits(_checkup: Checkup, node: Node) -> _Rows:
+    if node["open_files"] is not None and node["open_files"] < OPEN_FILES:
+        yield "warning", f"a process may open {node['open_files']} files", "ulimit -n 65536 before ray start"
 
 
-def _per_cpu(node: Node) -> float | None:
-    """Bytes of memory for each CPU that the node offers; None if that is unknown, or it offers none."""
-    cpus, memory = node["resources"].get("CPU", 0), node["memory_bytes"]
-    return memory / cpus if cpus and memory is not None else None
-
-
-def _memory(checkup: Checkup) -> Iterator[_Row]:
-    for node in checkup.answered:
-        if (each := _per_cpu(node)) is not None and each < MEMORY_PER_CPU:
-            cpus, memory = node["resources"]["CPU"], node["memory_bytes"]
-            yield (
-                "warning", (node["name"],), f"{_size(memory)} of memory for {cpus:g} CPUs: workers may be killed",
-                f"ray start --num-cpus={max(1, memory // MEMORY_PER_CPU)}, or execution.cpus_per_worker=2",
-            )  # fmt: skip
-    for limit, names in _grouped(checkup.answered, lambda node: node["open_files"]).items():
-        if limit < OPEN_FILES:
-            yield "warning", names, f"a process may open {limit} files", "ulimit -n 65536 before ray start"
-
-
-def _size(count: float) -> str:
-    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / 2**20:.0f} MiB"
-
-
-def _memory_enough(checkup: Checkup) -> str:
-    each = [size for node in checkup.answered if (size := _per_cpu(node)) is not None]
+def _limits_enough(checkup: Checkup) -> str:
     limits = [node["open_files"] for node in checkup.answered if node["open_files"] is not None]
-    texts = [f"{_size(min(each))} for each CPU at least"] if each else []
-    return ", ".join(texts + ([f"{min(limits)} open files"] if limits else []))
+    return f"{min(limits)} open files" if limits else ""
 
 
-_CHECKS: tuple[tuple[str, Callable[[Checkup], Iterator[_Row]], Callable[[Checkup], str]], ...] = (
-    ("nodes", _answers, _all_answer),
-    ("versions", _versions, _same_versions),
-    ("storage", _storage, _storage_shared),
-    ("token", _token, _token_asked_for),
-    ("GPUs", _gpus, _gpus_usable),
-    ("network", _network, _network_fine),
-    ("memory", _memory, _memory_enough),
+_CHECKS: tuple[
+    tuple[str, Callable[[Checkup], _Rows], Callable[[Checkup, Node], _Rows], Callable[[Checkup], str]], ...
+] = (
+    ("nodes", _nothing, _answers, _all_answer),
+    ("versions", _searches, _versions, _same_versions),
+    ("storage", _storage_here, _storage, _storage_shared),
+    ("token", _token, _nothing, _token_asked_for),
+    ("GPUs", _nothing, _gpus, _gpus_usable),
+    ("network", _nothing, _network, _network_fine),
+    ("limits", _nothing, _limits, _limits_enough),
 )
 
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -47,11 +48,6 @@ LOST = "the node that ran it is gone"
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 
 _ATTEMPT = re.compile(rf"{NAME_PATTERN.rstrip('$')}(?:~(?P<attempt>[1-9][0-9]{{0,5}}))?")
-
-_NETWORK = (
-    "Connection refused", "Name or service not known", "No route to host", "Network is unreachable",
-    "Temporary failure in name resolution", "No address associated", "certificate verify failed",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -436,16 +432,15 @@ def still_running(job: Job) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost of what requests wraps."""
-    if type(error) is ConnectionError and error.__context__ is not None:  # Ray's, without the reason
-        error = error.__context__
+    """The innermost of what Ray, requests and urllib3 wrap."""
     if isinstance(error, requests.Timeout):
         return "no answer in time"
-    text = str(error)
-    for known in _NETWORK:
-        if known in text:
-            return known.lower()
-    return "it speaks no HTTP" if "BadStatusLine" in text or "Connection aborted" in text else type(error).__name__
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    if isinstance(error, HTTPException):
+        return "it speaks no HTTP"
+    reason = getattr(error, "strerror", None)
+    return str(reason).lower() if reason else type(error).__name__
 
 
 def _last_line(error: BaseException) -> str:

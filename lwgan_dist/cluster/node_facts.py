@@ -10,7 +10,7 @@ import platform
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,14 +36,8 @@ class Examiner:
         os.environ["LWGAN_STORAGE_PATIENCE_SECONDS"] = PATIENCE_SECONDS
         self._listener: socket.socket | None = None
 
-    def examine(self, address: str, mark: dict[str, Any], interface_of: Callable[[str], str | None]) -> dict[str, Any]:
-        """Everything but connections.
-
-        Args:
-            address: that of this node.
-            mark: the mark in the storage to look for, see `look_for_mark`.
-            interface_of: the name of the interface with an address.
-        """
+    def examine(self, mark: dict[str, Any]) -> dict[str, Any]:
+        """Everything but connections; ``mark``: that in the storage to look for, see `look_for_mark`."""
         return {
             "versions": versions(),
             "code": code_identity(),
@@ -53,9 +47,7 @@ class Examiner:
             "open_files": _open_files(),
             "memory_bytes": memory_bytes(),
             "network": {
-                "interface": interface_of(address),
                 "interfaces": [name for _, name in socket.if_nameindex()],
-                "resolved": _resolved(socket.gethostname()),
                 "gloo": os.environ.get("GLOO_SOCKET_IFNAME"),
             },
         }
@@ -172,12 +164,6 @@ def _open_files() -> int | None:
 
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return None if limit == resource.RLIM_INFINITY else limit
-
-
-def _resolved(host: str) -> list[str]:
-    with suppress(OSError):
-        return sorted({str(entry[4][0]) for entry in socket.getaddrinfo(host, None)})
-    return []
 
 
 def _connection_error(host: str, port: int) -> str | None:

@@ -213,7 +213,7 @@ def test_three_nodes_that_are_right(cluster, token):
     assert told["ok"]
     assert {name: serious(found) for name, found in by_node.items()} == {"head": [], "first": [], "second": []}
     assert {one["check"] for one in told["passed"]} == {
-        "nodes", "versions", "storage", "token", "GPUs", "network", "memory",
+        "nodes", "versions", "storage", "token", "GPUs", "network", "limits",
     }  # fmt: skip
     assert any("the same folder on every node" in one["what"] for one in told["passed"])
     assert all(node["storage"]["read_back"] and node["storage"]["written"] for node in told["nodes"])
@@ -281,7 +281,7 @@ def test_trouble_on_one_node_is_told_of_that_node(cluster, token):
     assert "problem: lwgan_dist is not installed" in found["absent"]
     del found["absent"]
     (gloo,) = found.pop("gloo")
-    assert gloo.startswith("problem: GLOO_SOCKET_IFNAME names ib7, but there are lo")
+    assert gloo.startswith("problem: GLOO_SOCKET_IFNAME names ib7, but the interfaces are lo")
     assert found == {}
     assert list(cluster.storage.iterdir()) == []
 
@@ -332,7 +332,6 @@ def test_a_node_that_does_not_answer(cluster):
 
 @needs_root
 def test_machines_with_addresses_of_their_own(folder, token):
-    """The name of the host is that of 127.0.0.1 here or of no address of theirs: training goes by the interface."""
     network = Network(3)
     cluster = Cluster(folder, RAY_AUTH_MODE="token")
     cluster.inside = network.inside(0)
@@ -342,9 +341,6 @@ def test_machines_with_addresses_of_their_own(folder, token):
         told, by_node = cluster.told()
         assert [node["name"] for node in told["nodes"]] == network.addresses
         assert {name: serious(found) for name, found in by_node.items()} == {"head": [], "near": [], "far": []}
-        assert {node["network"]["interface"] for node in told["nodes"]} == {"net0"}
-        passed = {one["check"]: one["what"] for one in told["passed"]}
-        assert passed["network"] == "the nodes reach each other at free ports, by net0"
 
         # both still reach the head, as Ray needs it
         network.on(1, "route", "add", "unreachable", f"{network.addresses[2]}/32")

@@ -45,7 +45,7 @@ def surroundings(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     monkeypatch.setattr(jobs, "FIND_SECONDS", 0.5)
-    monkeypatch.setattr(jobs, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(jobs, "SILENCE_SECONDS", 2.0)
     monkeypatch.setattr(jobs, "PAUSE_SECONDS", 0.1)
 
 
@@ -64,7 +64,7 @@ class FakeCluster:
         self.lines, self.exit_code, self.ended = [], 0, threading.Event()
         self.cut_after: list[int] = []  # characters after which a connection to a log is cut, one after another
         self.refuse = None  # a status for every request
-        self.answers_pings = True
+        self.answers_pings, self.connections, self.ends_at_connection = True, 0, None  # to logs
         self.node, self.alive = "node-1", ["node-0", "node-1"]  # where jobs run; which nodes there are
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._serve)
@@ -156,6 +156,9 @@ class FakeCluster:
     async def _tail(self, request):
         socket = web.WebSocketResponse(autoping=self.answers_pings)
         await socket.prepare(request)
+        self.connections += 1
+        if self.connections == self.ends_at_connection:
+            self.ended.set()
         text, cut = "".join(self.lines), self.cut_after.pop(0) if self.cut_after else None
         if cut is not None:
             await socket.send_str(text[:cut])
@@ -505,14 +508,26 @@ def test_a_log_is_shown_once_over_lost_connections(cluster, study_file):
     assert "the connection is back" in told.stderr
 
 
-@pytest.mark.parametrize("answers", [True, False])
-def test_a_silent_log_is_waited_for_if_it_answers_pings(cluster, study_file, answers):
-    cluster.answers_pings = answers
-    timer = threading.Timer(0.8, cluster.ended.set)
+def test_a_silent_log_that_answers_pings_is_waited_for(cluster, study_file):
+    submit(cluster, study_file, "study", "--storage", "/s")
+    timer = threading.Timer(2.5 * jobs.SILENCE_SECONDS, cluster.ended.set)
     timer.start()
-    told = submit(cluster, study_file, "study", "--storage", "/s", options=("--follow",))
+    told = call("job", "logs", "tiny-study", "--follow", "--address", cluster.url)
     timer.join()
-    assert ("is lost; trying to come back" in told.stderr) is not answers
+    assert "is lost" not in told.stderr
+
+
+def test_a_silent_log_that_answers_no_ping_is_lost(cluster, study_file, monkeypatch):
+    """As where a network is cut."""
+    monkeypatch.setattr(jobs, "SILENCE_SECONDS", 0.2)
+    cluster.answers_pings = False
+    submit(cluster, study_file, "study", "--storage", "/s")
+    timer = threading.Timer(60, cluster.ended.set)
+    timer.start()
+    cluster.ends_at_connection = 2
+    told = call("job", "logs", "tiny-study", "--follow", "--address", cluster.url)
+    timer.cancel()
+    assert "is lost; trying to come back" in told.stderr
 
 
 def test_a_connection_that_does_not_come_back(cluster, study_file, monkeypatch):
