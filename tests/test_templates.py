@@ -124,6 +124,7 @@ FAULTS = [  # file, object in it, place, value, what is said
     (CPU, 0, f"{POD} restartPolicy", "Always", "autoscaler v2"),
     (CPU, 0, "spec autoscalerOptions version", "v1", "drain"),
     (CPU, 0, f"{WORKER} template spec containers 0 env 4 name", "RAY_REDIS_ADDRESS", "operator says it"),
+    (CPU, 0, "spec autoscalerOptions env 0 name", "KUBERAY_GEN_AUTOSCALER_START_CMD", "operator says it"),
     (SPOT, 0, "spec gcsFaultToleranceOptions redisAddress", "lwgan-redis:6379", "redis://HOST:PORT"),
     (SPOT, 0, "spec headGroupSpec rayStartParams redis-password", "x", "redis-password"),
     # hardening

@@ -366,8 +366,7 @@ class _Client(JobSubmissionClient):  # type: ignore[misc]
     """Ray's client, which waits for ever, obeys RAY_ADDRESS more than its argument and has no token without a mode."""
 
     def __init__(self, address: str) -> None:
-        for name in ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("ray").setLevel(logging.WARNING)  # it says what it packs and sends
         hidden = {name: os.environ.pop(name, None) for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")}
         try:
             super().__init__(address, headers=authorization())

@@ -24,8 +24,8 @@ STOP_SECONDS = 20
 CONFIG_CHARACTERS = 48 * 1024
 """Metadata reach the driver in one environment variable, which holds 128 KiB."""
 
-_NEVER_SENT = ["__pycache__", "*.pyc", ".env*", "*.env", ".ipynb_checkpoints"]
-"""Patterns as in ``.gitignore``, beside those of the ``.gitignore`` in the package."""
+_NEVER_SENT = ["__pycache__", "*.pyc", ".env*", "*.env", ".ipynb_checkpoints", f"!/{FOLDER}/*"]
+"""Patterns as in ``.gitignore``, beside those of the ``.gitignore`` in the package; our own files are always sent."""
 
 
 @dataclass(frozen=True)

@@ -387,8 +387,10 @@ def test_the_code_of_a_checkout(cluster, checkout):
     ]
     (job,) = cluster.jobs.values()
     assert len(job["runtime_env"]["py_modules"]) == 1
+    Jobs(cluster.url).submit(submission(code=str(checkout), name="o", config_file=".env.yaml"))
+    assert {"lwgan-job/.env.yaml", "lwgan_dist-9.8.dist-info/METADATA"} in map(contents, cluster.packages.values())
     Jobs(cluster.url).submit(submission(code=str(checkout), name="m"))
-    assert sum(method == "PUT" for method, *_ in cluster.requests) == 2, "what is the same is sent once"
+    assert sum(method == "PUT" for method, *_ in cluster.requests) == 3, "what is the same is sent once"
 
 
 def test_secrets_in_the_code_are_refused(study_file, checkout):

@@ -279,6 +279,7 @@ def check_autoscaler(options: Document, head: Document) -> None:
     """It is hardened as any container, and alone has the right to ask the API server."""
     assert options["version"] == "v2", "v1 does not drain nodes before it removes them"
     assert options.get("idleTimeoutSeconds", 0) >= 0
+    assert not OPERATORS_VARIABLES & environment_of(options).keys(), "a field of the operator says it"
     volumes = {one["name"]: one for one in head["volumes"]}
     mounts = {one["mountPath"]: volumes[one["name"]] for one in options["volumeMounts"]}
     assert "serviceAccountToken" in json.dumps(mounts["/var/run/secrets/kubernetes.io/serviceaccount"]["projected"])
