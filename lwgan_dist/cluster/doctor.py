@@ -68,7 +68,6 @@ def _little_patience() -> Iterator[None]:
 def _examine(joined: bool, storage: Folder, seconds: float) -> Checkup:
     head = ray.get_runtime_context().gcs_address
     nodes = _named([node for node in ray.nodes() if node["Alive"]])
-    without_token = _Background(lambda: _is_refused_without_token(head))
     mark = _Mark(storage, seconds)
     examiners = _Examiners(nodes)
     try:
@@ -87,7 +86,7 @@ def _examine(joined: bool, storage: Folder, seconds: float) -> Checkup:
         driver={"versions": node_facts.versions(), "code": node_facts.code_identity()},
         nodes=nodes,
         storage={"location": storage.location, "error": mark.error},
-        asks_for_token=without_token.result(_SHORT_SECONDS),
+        asks_for_token=_is_refused_without_token(head),
     )
 
 
@@ -202,9 +201,9 @@ class _Mark:
         self.name = f".doctor-{uuid.uuid4().hex[:12]}"
         self._content = uuid.uuid4().hex
         self._folder = storage.sub(self.name)
-        self._made = _missing_folders(storage)
-        writing = _Background(self._write)
-        self.error: str | None = writing.result(seconds, f"does not answer (waited {seconds:g} s)")
+        local = storage.local
+        self._made = [path for path in (local, *local.parents) if not path.exists()] if local else []  # innermost first
+        self.error: str | None = _within(seconds, self._write, f"does not answer (waited {seconds:g} s)")
 
     def _write(self) -> str | None:
         try:
@@ -221,8 +220,8 @@ class _Mark:
         """Whether the files of the nodes are seen here."""
         for node in nodes:
             node["storage"]["read_back"] = False
-        reading = _Background(lambda: self._read(nodes))
-        self.error = reading.result(seconds, f"does not answer any more (waited {seconds:g} s)")
+        late = f"does not answer any more (waited {seconds:g} s)"
+        self.error = _within(seconds, lambda: self._read(nodes), late)
 
     def _read(self, nodes: list[Node]) -> str | None:
         for node in nodes:
@@ -236,45 +235,33 @@ class _Mark:
 
     def remove(self) -> None:
         """Remove all of it, with the folders that were made for it."""
-        _Background(self._remove).result(_SHORT_SECONDS)
+        _within(_SHORT_SECONDS, self._remove)
 
     def _remove(self) -> None:
         with suppress(OSError):  # where it could not be written
             self.storage.remove(self.name)
         with suppress(OSError):  # something else has come into them
             for folder in self._made:
-                os.rmdir(folder)
-
-
-def _missing_folders(storage: Folder) -> list[str]:
-    """The folders that have to be made for a local storage, innermost first."""
-    local = storage.local
-    return [] if local is None else [str(path) for path in (local, *local.parents) if not path.exists()]
+                folder.rmdir()
 
 
 def _wrote_elsewhere(node: Node) -> bool:
     return node["storage"]["written"] and not node["storage"]["read_back"]
 
 
-class _Background:
-    """A call in a thread that is left alone when it takes too long, as on a network file system that is gone."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self._value: Any = None
-        self._thread = threading.Thread(target=lambda: self._keep(call), daemon=True)
-        self._thread.start()
-
-    def _keep(self, call: Callable[[], Any]) -> None:
-        self._value = call()
-
-    def result(self, seconds: float, otherwise: Any = None) -> Any:
-        """What it gave, or something else if it has not ended by then."""
-        self._thread.join(seconds)
-        return otherwise if self._thread.is_alive() else self._value
+def _within(seconds: float, call: Callable[[], Any], otherwise: Any = None) -> Any:
+    """What a call gives, or something else if it takes too long, as on a network file system that is gone: its thread
+    is then left alone.
+    """
+    answers: list[Any] = []
+    thread = threading.Thread(target=lambda: answers.append(call()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answers[0] if answers else otherwise
 
 
 def _is_refused_without_token(address: str) -> bool | None:
-    """Whether the cluster turns away a client without a token; None if there is no telling. In a process of its own:
+    """Whether the cluster turns away a client without a token; None if that cannot be seen. In a process of its own, for
     Ray reads the mode once.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_")}
