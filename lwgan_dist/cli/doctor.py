@@ -32,9 +32,9 @@ _STYLES = {"problem": "bold red", "warning": "yellow", "note": "", "ok": "green"
 def doctor(address: str | None, storage: str, timeout: float, as_json: bool, verbose: bool) -> None:
     """Look at this machine, or at every node of a cluster, before days are spent on it.
 
-    Compares versions and code, tries the storage from every node, looks at GPUs, token, memory, limits and the network
-    between the nodes, and says of everything that is not right how to mend it. Ends with 0 if there is no problem
-    (there may be warnings), else with 5. What it writes to the storage it removes.
+    Compares versions and code, tries the storage from every node, looks at GPUs, token, limits and the network between
+    the nodes, and says of everything that is not right how to mend it. Ends with 0 if there is no problem (there may be
+    warnings), else with 5. What it writes to the storage it removes.
     """
     from lwgan_dist.cluster.doctor import examine
     from lwgan_dist.cluster.findings import findings, report

@@ -261,8 +261,8 @@ def _within(seconds: float, call: Callable[[], Any], otherwise: Any = None) -> A
 
 
 def _is_refused_without_token(address: str) -> bool | None:
-    """Whether the cluster turns away a client without a token; None if that cannot be seen. In another process: Ray reads
-    the mode once.
+    """Whether the cluster turns away a client without a token; None if that cannot be seen. Ray reads the mode once, so
+    it takes another process.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_")}
     try:
