@@ -1,4 +1,4 @@
-"""``doctor``: whether this machine, or every node of a cluster, can carry out runs."""
+"""``doctor``: whether runs can work on this machine, or on every node of a cluster."""
 
 import json
 import sys
@@ -10,14 +10,14 @@ from lwgan_dist.cli.common import address_option, guarded, json_option, verbose_
 from lwgan_dist.errors import ClusterError
 
 if TYPE_CHECKING:
-    from lwgan_dist.launch.findings import Checkup, Finding
+    from lwgan_dist.cluster.findings import Checkup, Finding
 
 _MOST_NODES = 20
 _MOST_NAMES = 4
 _STYLES = {"problem": "bold red", "warning": "yellow", "note": "", "ok": "green"}
 
 
-@click.command(short_help="Can this machine, or every node of a cluster, carry out runs?")
+@click.command(short_help="Can runs work on this machine, or on every node of a cluster?")
 @address_option
 @click.option(
     "--storage", metavar="DIR", default="runs", show_default=True, help="Folder or URI in which runs are to live."
@@ -32,25 +32,25 @@ _STYLES = {"problem": "bold red", "warning": "yellow", "note": "", "ok": "green"
 def doctor(address: str | None, storage: str, timeout: float, as_json: bool, verbose: bool) -> None:
     """Look at this machine, or at every node of a cluster, before days are spent on it.
 
-    Compares versions and code, tries the storage from every node, looks at GPUs, token, clocks, shared memory, limits
-    and the network between the nodes, and says of everything that is not right how to mend it. Ends with 0 if there is
-    no problem (there may be warnings), else with 5. What it writes to the storage it removes.
+    Compares versions and code, tries the storage from every node, looks at GPUs, token, limits and the network between
+    the nodes, and says of everything that is not right how to mend it. Ends with 0 if there is no problem (there may be
+    warnings), else with 5. What it writes to the storage it removes.
     """
-    from lwgan_dist.launch.doctor import examine
-    from lwgan_dist.launch.findings import findings, report
+    from lwgan_dist.cluster.doctor import examine
+    from lwgan_dist.cluster.findings import findings, report
 
     checkup = examine(address, storage, seconds=timeout, verbose=verbose)
-    found = findings(checkup)
-    told = report(checkup, found)
+    collected = findings(checkup)
+    summary = report(checkup, collected)
     if as_json:
-        click.echo(json.dumps(without_infinities(told), allow_nan=False))
+        click.echo(json.dumps(without_infinities(summary), allow_nan=False))
     else:
-        _print(checkup, found)
-    if not told["ok"]:
+        _print(checkup, collected)
+    if not summary["ok"]:
         sys.exit(ClusterError.exit_code)
 
 
-def _print(checkup: "Checkup", found: "list[Finding]") -> None:
+def _print(checkup: "Checkup", collected: "list[Finding]") -> None:
     """The nodes, what is right in a line each, then what is not, with the mend."""
     from rich.console import Console
     from rich.markup import escape
@@ -77,9 +77,9 @@ def _print(checkup: "Checkup", found: "list[Finding]") -> None:
     if count > _MOST_NODES:
         console.print(f".. and {count - _MOST_NODES} more (all of them: --json)")
     console.print()
-    width = max(len(finding.check) for finding in found) + 2
+    width = max(len(finding.check) for finding in collected) + 2
     for level in ("ok", "note", "warning", "problem"):
-        for finding in found:
+        for finding in collected:
             if finding.level != level:
                 continue
             head = f"[{_STYLES[level]}]{level:<8}[/]" if _STYLES[level] else f"{level:<8}"
@@ -87,8 +87,8 @@ def _print(checkup: "Checkup", found: "list[Finding]") -> None:
             console.print(f"{head} {finding.check:<{width}}{escape(names + finding.what)}", soft_wrap=True)
             if finding.mend:
                 console.print(f"{'':<{9 + width}}-> {escape(finding.mend)}", soft_wrap=True)
-    problems = sum(finding.level == "problem" for finding in found)
-    warnings = sum(finding.level == "warning" for finding in found)
+    problems = sum(finding.level == "problem" for finding in collected)
+    warnings = sum(finding.level == "warning" for finding in collected)
     console.print(
         f"\n{problems or 'no'} problem{'' if problems == 1 else 's'}, "
         f"{warnings or 'no'} warning{'' if warnings == 1 else 's'}"

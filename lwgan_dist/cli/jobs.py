@@ -1,4 +1,4 @@
-"""``submit`` and ``job``: the other commands, carried out on a cluster as Ray jobs."""
+"""``submit`` and ``job``: the other commands, run on a cluster as Ray jobs."""
 
 import json
 import re
@@ -27,8 +27,9 @@ from lwgan_dist.errors import ConfigError, RunFailedError
 from lwgan_dist.logs import SECRET_IN_URI
 
 if TYPE_CHECKING:
+    from lwgan_dist.cluster.jobs import Job, Jobs
+    from lwgan_dist.cluster.submission import Submission
     from lwgan_dist.config import ExecutionConfig, SampleConfig
-    from lwgan_dist.launch.jobs import Job, Jobs, Submission
 
 COMMANDS: dict[str, click.Command] = {"study": study, "tune": tune, "train": train}
 """What a job can be."""
@@ -52,7 +53,7 @@ working_dir_option = click.option(
 
 
 @click.command(
-    short_help="Carry out study, tune or train on a cluster, as a Ray job.",
+    short_help="Run study, tune or train on a cluster, as a Ray job.",
     context_settings={"ignore_unknown_options": True},  # options of the command behind a -- that was forgotten
 )
 @click.argument("config_file", metavar="CONFIG.yaml")
@@ -68,7 +69,7 @@ def submit(
     config_file: str, command: tuple[str, ...], address: str | None, name: str | None, follow: bool,
     env_file: str | None, working_dir: str | None, python: str,
 ) -> None:  # fmt: skip
-    """Check CONFIG.yaml here, send it to a cluster and carry out the command behind -- there.
+    """Check CONFIG.yaml here, send it to a cluster and run the command behind -- on it.
 
     \b
     lwgan-dist submit study.yaml --address http://HEAD:8265 --follow -- study --storage s3://bucket/studies
@@ -76,7 +77,7 @@ def submit(
     The storage and any table must be where every node sees them. The same command again, or 'lwgan-dist job resume',
     goes on with what was interrupted. Ctrl-C under --follow leaves the job running.
     """  # noqa: D301
-    from lwgan_dist.launch.jobs import Jobs
+    from lwgan_dist.cluster.jobs import Jobs
 
     check_name(name)
     prepared = _prepared(config_file, command, name, python)
@@ -95,35 +96,35 @@ def _prepared(config_file: str, command: tuple[str, ...], name: str | None, pyth
     Raises:
         ConfigError: what is wrong with the configuration, or could not work on another machine.
     """
+    from lwgan_dist.cluster.submission import Submission, config_hash
     from lwgan_dist.configfile import parse_overrides
-    from lwgan_dist.launch.jobs import Submission, config_hash
 
     if not command or command[0] not in COMMANDS:
         what = f"{command[0]}: is none of them" if command else "there is none"
-        raise ConfigError(f"what to carry out stands behind --, one of {', '.join(COMMANDS)}; {what}")
+        raise ConfigError(f"what to run stands behind --, one of {', '.join(COMMANDS)}; {what}")
     kind, arguments = command[0], list(command[1:])
-    told = (
+    given = (
         COMMANDS[kind]
         .make_context(f"submit ... -- {kind}", [config_file, *arguments], help_option_names=["-h", "--help"])
         .params
     )
-    check_name(told["name"])
-    if told["dry_run"]:
+    check_name(given["name"])
+    if given["dry_run"]:
         raise ConfigError("--dry-run: is for this machine; it is no job")
-    if told["name"] is None and name is not None:
+    if given["name"] is None and name is not None:
         arguments += ["--name", name]
-    elif told["name"] is not None and name not in (None, told["name"]):
-        raise ConfigError(f"--name {name}: the job has the name of its {kind}, which is {told['name']} behind the --")
-    name = name or told["name"]
-    if told["address"] is not None:
-        raise ConfigError("--address: belongs before the --; the command joins the cluster that carries it out")
-    if "://" not in told["storage"] and not Path(told["storage"]).is_absolute():
+    elif given["name"] is not None and name not in (None, given["name"]):
+        raise ConfigError(f"--name {name}: the job has the name of its {kind}, which is {given['name']} behind the --")
+    name = name or given["name"]
+    if given["address"] is not None:
+        raise ConfigError("--address: belongs before the --; the command joins the cluster that runs it")
+    if "://" not in given["storage"] and not Path(given["storage"]).is_absolute():
         raise ConfigError(
-            f"--storage {told['storage']}: would be a folder of the job on one node, and be lost: give an absolute "
+            f"--storage {given['storage']}: would be a folder of the job on one node, and be lost: give an absolute "
             f"path that all nodes share, or a URI (-- {kind} --storage s3://bucket/runs)"
         )
-    parse_overrides(told["changes"])
-    resolved, execution = _checked(kind, config_file, told["changes"], told.get("workers"))
+    parse_overrides(given["changes"])
+    resolved, execution = _checked(kind, config_file, given["changes"], given.get("workers"))
     _check_execution(execution)
     text = Path(config_file).read_text("utf-8-sig")
     for what, where in [(text, config_file), *((item, "the command") for item in arguments)]:
@@ -144,7 +145,7 @@ def _prepared(config_file: str, command: tuple[str, ...], name: str | None, pyth
 def _checked(
     kind: str, config_file: str, changes: tuple[str, ...], workers: int | None
 ) -> tuple[str, "ExecutionConfig"]:
-    """What ``lwgan-dist validate`` checks; the whole configuration as text, and where it is carried out."""
+    """What ``lwgan-dist validate`` checks; the whole configuration as text, and where it runs."""
     from lwgan_dist.config import TrainConfig
     from lwgan_dist.configfile import located, read_config
     from lwgan_dist.search.config import SearchConfig
@@ -194,20 +195,22 @@ def _check_execution(execution: "ExecutionConfig") -> None:
         )
     if execution.address not in (None, "auto"):
         raise ConfigError(
-            f"execution.address = {execution.address}: a job joins the cluster that carries it out: leave it out, or "
+            f"execution.address = {execution.address}: a job joins the cluster that runs it: leave it out, or "
             "execution.address=null"
         )
 
 
 def _with_files(submission: "Submission", env_file: str | None, working_dir: str | None) -> "Submission":
     """With what only this machine has."""
-    from lwgan_dist.launch.environment import read_env_file
+    from lwgan_dist.cluster.secrets import read_env_file
 
     if env_file is not None:
         secrets, warning = read_env_file(env_file)
         if warning:
             click.echo(f"note: {warning}", err=True)
-        submission = replace(submission, secrets=secrets, secrets_file=env_file)
+        submission = replace(submission, secrets=secrets)
+        if working_dir and Path(env_file).resolve().is_relative_to(Path(working_dir, "lwgan_dist").resolve()):
+            raise ConfigError(f"{env_file}: lies in the code that is sent to the nodes: keep secrets elsewhere")
     return replace(submission, code=working_dir)
 
 
@@ -223,11 +226,11 @@ def _start(jobs: "Jobs", submission: "Submission", follow: bool) -> None:
 
 def _attach(jobs: "Jobs", job: "Job", submission: "Submission") -> None:
     """Follow the job that has the name already."""
-    from lwgan_dist.launch.jobs import KEY
+    from lwgan_dist.cluster.submission import KEY
 
     same = ("command", "config_sha256", "arguments", "python", "env_file", "working_dir")
-    wanted, there = submission.metadata, job.metadata
-    if KEY not in there or any(wanted[key] != there.get(key) for key in same):
+    wanted, running = submission.metadata, job.metadata
+    if KEY not in running or any(wanted[key] != running.get(key) for key in same):
         raise ConfigError(
             f"{job.name}: runs already, with another command or configuration: 'lwgan-dist job logs {job.name} "
             "--follow' follows it, another --name starts a second one"
@@ -292,11 +295,11 @@ def job() -> None:
 @guarded
 def list_jobs(address: str | None, as_json: bool) -> None:
     """List the jobs of a cluster, the newest last. NAME~1, NAME~2, ... are the attempts of one name."""
-    from lwgan_dist.launch.jobs import Jobs
+    from lwgan_dist.cluster.jobs import Jobs
 
     jobs = Jobs(address).all()
     if as_json:
-        click.echo(json.dumps([job.told() for job in jobs]))
+        click.echo(json.dumps([job.as_dict() for job in jobs]))
         return
     several = {job.name for job in jobs if job.attempt > 1}
     rows = [["NAME", "STATUS", "COMMAND", "STARTED", "TOOK"]]
@@ -315,19 +318,19 @@ def list_jobs(address: str | None, as_json: bool) -> None:
 @guarded
 def status(name: str, address: str | None, as_json: bool) -> None:
     """Show where the newest attempt of NAME stands, or the attempt NAME~2."""
-    from lwgan_dist.launch.jobs import Jobs
+    from lwgan_dist.cluster.jobs import Jobs
 
     job = Jobs(address).find(name)
-    told = job.told()
+    details = job.as_dict()
     if as_json:
-        click.echo(json.dumps(told))
+        click.echo(json.dumps(details))
         return
     click.echo(f"{job.name}: {_status(job)}" + (f", attempt {job.attempt}" if job.attempt > 1 else ""))
     click.echo(f"  {job.metadata.get('command', 'command')}  {job.entrypoint}")
     took = f", took {_took(job)}" if job.ended else ""
     click.echo(f"  started {_clock(job.started)}{took}")
-    if told["message"]:
-        click.echo(f"  {told['message']}")
+    if details["message"]:
+        click.echo(f"  {details['message']}")
 
 
 @job.command()
@@ -337,7 +340,7 @@ def status(name: str, address: str | None, as_json: bool) -> None:
 @guarded
 def logs(name: str, address: str | None, follow: bool) -> None:
     """Show what NAME (or the attempt NAME~1) has said."""
-    from lwgan_dist.launch.jobs import Jobs
+    from lwgan_dist.cluster.jobs import Jobs
 
     jobs = Jobs(address)
     job = jobs.find(name)
@@ -353,7 +356,7 @@ def logs(name: str, address: str | None, follow: bool) -> None:
 @guarded
 def stop(name: str, address: str | None) -> None:
     """Stop NAME; what is finished is kept."""
-    from lwgan_dist.launch.jobs import Jobs
+    from lwgan_dist.cluster.jobs import Jobs
 
     jobs = Jobs(address)
     job = jobs.find(name)
@@ -377,7 +380,8 @@ def resume(name: str, address: str | None, follow: bool, env_file: str | None, w
     A cluster keeps neither secrets nor code of a job that has ended: if it was submitted with --env-file or
     --working-dir, give them again.
     """
-    from lwgan_dist.launch.jobs import Jobs, Submission, still_running
+    from lwgan_dist.cluster.jobs import Jobs, still_running
+    from lwgan_dist.cluster.submission import Submission
 
     jobs = Jobs(address)
     job = jobs.find(name)
@@ -393,12 +397,12 @@ def resume(name: str, address: str | None, follow: bool, env_file: str | None, w
         if job.metadata[option] == "yes" and given is None:
             flag = f"--{option.replace('_', '-')}"
             raise ConfigError(f"{job.name}: was submitted with {flag}, which the cluster does not keep: give it again")
-    _start(jobs, _with_files(Submission.again(job), env_file, working_dir), follow)
+    _start(jobs, _with_files(Submission.again(job.metadata), env_file, working_dir), follow)
 
 
 def _status(job: "Job") -> str:
-    told = job.status.lower()
-    return f"{told} (exit code {job.exit_code})" if job.exit_code else told
+    word = job.status.lower()
+    return f"{word} (exit code {job.exit_code})" if job.exit_code else word
 
 
 def _clock(seconds: float | None) -> str:
@@ -417,10 +421,10 @@ def _took(job: "Job") -> str:
 @guarded
 def run_job(command: tuple[str, ...]) -> None:
     """What a job's entrypoint calls: the command, with the secrets of the job and a working Ctrl-C."""
-    from lwgan_dist.launch.environment import FILE, load_environment
+    from lwgan_dist.cluster.secrets import FILE, load_secrets
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # of nodes started in the background, it is ignored
     if Path(FILE).is_file():
-        load_environment()
-    told: Any = COMMANDS[command[0]]
-    told.main(args=list(command[1:]), prog_name=f"lwgan-dist {command[0]}")
+        load_secrets()
+    ours: Any = COMMANDS[command[0]]
+    ours.main(args=list(command[1:]), prog_name=f"lwgan-dist {command[0]}")

@@ -1,7 +1,7 @@
-"""What a driver tells Prometheus by way of Ray: the agent of its node exports the numbers of `METRICS`, with ``ray_``
+"""Numbers of a driver for Prometheus: by way of Ray, the agent of its node exports those of `METRICS`, with ``ray_``
 before their names and ``_total`` behind those of counters.
 
-Counting is a matter of this process; a thread hands the numbers to Ray. Where there is no Ray, or it refuses them,
+Counting is a matter of this process; a thread passes the numbers to Ray. Without Ray, or where it refuses them,
 nothing is exported and nothing else happens.
 """
 
@@ -73,7 +73,7 @@ REASONS = {
     "configuration": r"^ConfigError|^ModuleNotFoundError|^ImportError",
     "cluster": r"^(Cluster|RunFailed)Error",
 }
-"""Classes of reasons why a run was not finished, each with what tells it: the first that fits, or else ``other``."""
+"""Classes of reasons why a run was not finished, each with its pattern: the first that fits, or else ``other``."""
 
 
 def reason_class(reason: str) -> str:
@@ -83,7 +83,7 @@ def reason_class(reason: str) -> str:
 
 @dataclass(frozen=True)
 class Ended:
-    """What a task's answer says to those who count.
+    """What is counted of a task's answer.
 
     Attributes:
         done: runs that are recorded.
@@ -97,7 +97,7 @@ class Ended:
 
 
 class _Exporter(ABC):
-    """Hands numbers to Ray, from a thread, for the length of a block, which may be entered again within itself."""
+    """Passes numbers to Ray, from a thread, for the length of a block, which may be entered again within itself."""
 
     def __init__(self, kind: str, name: str) -> None:
         self._tags = {"kind": kind, "name": _NAME.sub("_", name)[:64]}
@@ -231,15 +231,15 @@ class Meter(_Exporter):
         if answer is None:
             return
         try:
-            told = self._read(answer)
+            counts = self._read(answer)
         except (KeyError, TypeError, ValueError) as error:
             _log.debug("metrics: an answer cannot be counted: %s", error)
             return
-        self._count("runs_done", told.done)
-        self._count("runs_diverged", told.diverged)
-        for reason in told.unfinished:
+        self._count("runs_done", counts.done)
+        self._count("runs_diverged", counts.diverged)
+        for reason in counts.unfinished:
             self._count("runs_failed", 1, reason_class(reason))
-        self._less(told.done + len(told.unfinished))
+        self._less(counts.done + len(counts.unfinished))
 
     def lost(self, task: Mapping[str, Any], reason: str) -> None:
         """A task was not finished."""
@@ -259,13 +259,13 @@ class Meter(_Exporter):
     def _gauges(self) -> Mapping[str, float]:
         with self._lock:
             estimates = self._counts["runs_done", ""] - self._counts["runs_diverged", ""]
-        told = {
+        values = {
             "tasks_running": self._running,
             "tasks_waiting": self._waiting,
             "estimates_per_hour": self._rate.per_hour(estimates, time.monotonic()),
             "seconds_since_checkpoint": time.monotonic() - self._safe,
         }
-        return told if self._remaining is None else {**told, "runs_remaining": self._remaining}
+        return values if self._remaining is None else {**values, "runs_remaining": self._remaining}
 
 
 @dataclass
@@ -298,9 +298,9 @@ class RunMeter(_Exporter):
         self._safe = time.monotonic()
         self._progress: tuple[int, int] | None = None
 
-    def progress(self, told: Mapping[str, Any]) -> None:
-        """The run has got further; what it says of ``iteration`` and ``iterations``."""
-        self._progress = int(told["iteration"]), int(told["iterations"])
+    def progress(self, record: Mapping[str, Any]) -> None:
+        """The run has got further; ``record`` has its ``iteration`` and ``iterations``."""
+        self._progress = int(record["iteration"]), int(record["iterations"])
 
     def look(self) -> None:
         """Note whether there is a new checkpoint. By the clock of this process: those of others may be wrong."""
@@ -312,7 +312,7 @@ class RunMeter(_Exporter):
         return [*super()._acts(), (PERIOD_SECONDS, self.look)]
 
     def _gauges(self) -> Mapping[str, float]:
-        told = {"seconds_since_checkpoint": time.monotonic() - self._safe}
+        values = {"seconds_since_checkpoint": time.monotonic() - self._safe}
         if self._progress is None:
-            return told
-        return {**told, "iteration": self._progress[0], "iterations": self._progress[1]}
+            return values
+        return {**values, "iteration": self._progress[0], "iterations": self._progress[1]}

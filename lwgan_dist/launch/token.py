@@ -16,7 +16,7 @@ CHECK_SECONDS = 5.0
 PRIVATE = 0o600
 
 _NO_TOKEN = "set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, or put the token into ~/.ray/auth_token (mode 0600)"  # noqa: S105
-_ASKS_WHETHER_IT_IS_THERE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+_CHECK_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 
 
 def token_file() -> Path:
@@ -25,7 +25,7 @@ def token_file() -> Path:
 
 
 def find_token() -> tuple[str, str] | None:
-    """The token that Ray would use, and where it comes from; None if there is none or RAY_AUTH_MODE says so.
+    """The token that Ray would use, and where it comes from; None without one, or if RAY_AUTH_MODE turns it off.
 
     Raises:
         ClusterError: RAY_AUTH_TOKEN_PATH cannot be read.
@@ -47,15 +47,15 @@ def find_token() -> tuple[str, str] | None:
 
 def authorization() -> dict[str, str]:
     """What goes into a request, as HTTP headers; nothing without a token."""
-    found = find_token()
-    return {"authorization": f"Bearer {found[0]}"} if found else {}
+    token = find_token()
+    return {"authorization": f"Bearer {token[0]}"} if token else {}
 
 
 def refusal(address: str) -> str:
     """Why a cluster that wants a token did not let us in, and what to do."""
-    found = find_token()
-    if found:
-        return f"the Ray cluster at {address} refuses the token in {found[1]}: it has another one"
+    token = find_token()
+    if token:
+        return f"the Ray cluster at {address} refuses the token in {token[1]}: it has another one"
     if "RAY_AUTH_MODE" in os.environ and os.environ["RAY_AUTH_MODE"].lower() != "token":
         mode = os.environ["RAY_AUTH_MODE"]
         return f"the Ray cluster at {address} wants a token, and RAY_AUTH_MODE={mode} sends none: unset it; {_NO_TOKEN}"
@@ -89,14 +89,14 @@ def _lets_in(address: str, headers: dict[str, str]) -> bool:
 
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
-            channel.unary_unary(_ASKS_WHETHER_IT_IS_THERE)(b"", timeout=CHECK_SECONDS, metadata=list(headers.items()))
+            channel.unary_unary(_CHECK_ALIVE)(b"", timeout=CHECK_SECONDS, metadata=list(headers.items()))
         except grpc.RpcError as error:
             return bool(error.code() != grpc.StatusCode.UNAUTHENTICATED)
     return True
 
 
 def private_token_file(*, create: bool) -> None:
-    """Make the token file readable by its owner only, if it is there and ours; to be called before Ray starts.
+    """Make the token file, if it exists and is ours, readable by its owner only; to be called before Ray starts.
 
     Args:
         create: make one where Ray would, for a local cluster without a token of its own.

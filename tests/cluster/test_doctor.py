@@ -1,406 +1,420 @@
-"""doctor on real nodes: nothing where all is well; trouble brought about on a node is told of that node alone."""
+"""What doctor makes of what nodes say: every finding is where it should be, and none in a cluster that is right."""
 
+import errno
 import json
 import os
-import re
-import secrets
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 import ray
+from click.testing import CliRunner
+from pyarrow import fs
 
-pytestmark = pytest.mark.cluster
+from lwgan_dist import retries
+from lwgan_dist.cli import main
+from lwgan_dist.cli.doctor import _print
+from lwgan_dist.cluster import doctor, node_facts
+from lwgan_dist.cluster.findings import Checkup, findings, report
+from lwgan_dist.storage import Folder
 
-REPOSITORY = Path(__file__).parents[2]
-RAY = Path(sys.executable).parent / "ray"
-STORE = 100 * 2**20
-
-needs_root = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounts and namespaces need root")
-
-COUNT_NODES = """
-import sys, time
-from ray._raylet import GcsClient
-client = GcsClient(address=sys.argv[1])
-while len([n for n in client.get_all_node_info().values() if n.state == 0]) < int(sys.argv[2]):
-    time.sleep(0.2)
-"""
+VERSIONS = {
+    "Python": "3.11.9", "ray": "2.60.0", "torch": "2.13.0+cpu", "numpy": "2.4.0", "lwgan-dist": "0.1.0",
+    "optuna": "5.0.0", "scikit-dimension": "0.5.0",
+}  # fmt: skip
 
 
-class Cluster:
-    """Nodes on this machine, each `ray start --block` in a session of its own, with a copy of the code as it is now."""
-
-    def __init__(self, folder: Path, **environment: str) -> None:
-        self.folder = folder
-        self.storage = folder / "runs"
-        self.address = ""
-        self.processes: dict[str, subprocess.Popen] = {}
-        self.inside: list[str] = []  # what a command begins with to be carried out on the head
-        self.code = folder / "code"
-        (folder / "elsewhere").mkdir()
-        if not self.code.exists():
-            shutil.copytree(
-                REPOSITORY / "lwgan_dist", self.code / "lwgan_dist", ignore=shutil.ignore_patterns("__pycache__")
-            )
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "GLOO_", "NCCL_"))}
-        self.environment = {
-            **kept, "HOME": str(folder), "PYTHONPATH": str(self.code), "RAY_USAGE_STATS_ENABLED": "0", **environment,
-        }  # fmt: skip
-
-    def start(
-        self, name: str, *options: str, before: str = "", inside: list[str] | None = None, **environment: str
-    ) -> None:
-        """Start a node called so; ``before`` are shell commands in a mount namespace of its own."""
-        where = ["--address", self.address] if self.address else ["--head", "--port", str(free_port())]
-        command = [
-            str(RAY), "start", *where, "--num-cpus", "1" if self.address else "0", "--object-store-memory",
-            str(STORE), "--include-dashboard", "false", "--disable-usage-stats", "--labels", f"called={name}",
-            "--temp-dir", str(self.folder / "t"), "--block", *options,
-        ]  # fmt: skip
-        if self.address:
-            command = [part for part in command if part not in ("--include-dashboard", "false")]
-            command = command[: command.index("--temp-dir")] + command[command.index("--block") :]
-        if before:
-            command = ["unshare", "--mount", "sh", "-c", f'{before}; exec "$@"', "sh", *command]
-        command = (inside or []) + command
-        log = self.folder / f"{name}.log"
-        with open(log, "w") as out:
-            self.processes[name] = subprocess.Popen(
-                command, stdout=out, stderr=out, env={**self.environment, **environment}, start_new_session=True
-            )
-        end = time.monotonic() + 120
-        while "Ray runtime started" not in log.read_text():
-            assert self.processes[name].poll() is None, log.read_text()
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.2)
-        if not self.address:
-            self.address = re.search(r"--address='([^']+)'", log.read_text()).group(1)
-        count = [*self.inside, sys.executable, "-c", COUNT_NODES, self.address, str(len(self.processes))]
-        subprocess.run(count, env=self.environment, check=True, timeout=120)
-
-    def raylet(self, name: str) -> int:
-        """Process id of a node's raylet."""
-        listed = subprocess.run(
-            ["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
-        ).stdout
-        rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
-        family = {self.processes[name].pid}
-        found = [int(pid) for pid, parent, args in rows if int(parent) in family and "raylet/raylet " in args]
-        assert len(found) == 1, listed
-        return found[0]
-
-    def doctor(self, *options: str, first: str = "", **environment: str) -> subprocess.CompletedProcess:
-        """The command, away from the checkout: a driver's folder is on its workers' path."""
-        arguments = ["--storage", str(self.storage), "--timeout", "150", *options]
-        if "--address" not in options and self.address:
-            arguments += ["--address", self.address]
-        program = f"{first}\nfrom lwgan_dist.cli import main\nmain()"
-        return subprocess.run(
-            [*self.inside, sys.executable, "-c", program, "doctor", *arguments],
-            cwd=self.folder / "elsewhere", env={**self.environment, **environment}, capture_output=True, text=True,
-            timeout=250, check=False,
-        )  # fmt: skip
-
-    def told(self, *options: str) -> tuple[dict, dict[str, set[tuple[str, str]]]]:
-        """The report, and for every node's name what is found there, as (level, what)."""
-        done = self.doctor("--json", *options)
-        assert done.stderr == ""
-        told = json.loads(done.stdout)
-        assert done.returncode == (0 if told["ok"] else 5)
-        called = {node["name"]: node["labels"].get("called", "head") for node in told["nodes"]}
-        by_node: dict[str, set[tuple[str, str]]] = {name: set() for name in called.values()}
-        for finding in told["findings"]:
-            for node in finding["nodes"] or called:
-                by_node[called[node]].add((finding["level"], finding["what"]))
-        return told, by_node
-
-    def end(self) -> None:
-        """End every process of the nodes."""
-        for process in self.processes.values():
-            process.terminate()
-        for process in self.processes.values():
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(30)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(30)
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch):
+    """What an examiner sets, for its own process, is undone."""
+    monkeypatch.setenv(retries.PATIENCE_VARIABLE, "3600")
 
 
-class Network:
-    """Machines with addresses of their own: network namespaces on a bridge."""
-
-    def __init__(self, count: int) -> None:
-        number = os.getpid() % 16_000
-        self._names = [f"xd{number}n{i}" for i in range(count)]
-        self._bridge = f"xd{number}b"
-        self.addresses = [f"10.{192 + number // 250}.{number % 250}.{i + 2}" for i in range(count)]
-        self._ip("link", "add", self._bridge, "type", "bridge")
-        self._ip("link", "set", self._bridge, "up")
-        for name, address in zip(self._names, self.addresses, strict=True):
-            self._ip("netns", "add", name)
-            self._ip("link", "add", f"{name}v", "type", "veth", "peer", "name", "net0", "netns", name)
-            self._ip("link", "set", f"{name}v", "master", self._bridge, "up")
-            self._ip("-n", name, "link", "set", "lo", "up")
-            self._ip("-n", name, "address", "add", f"{address}/24", "dev", "net0")
-            self._ip("-n", name, "link", "set", "net0", "up")
-
-    def inside(self, i: int) -> list[str]:
-        """What a command begins with to be carried out on a machine."""
-        return ["ip", "netns", "exec", self._names[i]]
-
-    def on(self, i: int, *arguments: str) -> None:
-        """Change the network of a machine."""
-        self._ip("-n", self._names[i], *arguments)
-
-    def remove(self) -> None:
-        """Remove all of it."""
-        for name in self._names:
-            subprocess.run(["ip", "netns", "delete", name], check=False)
-        subprocess.run(["ip", "link", "delete", self._bridge], check=False)
-
-    @staticmethod
-    def _ip(*arguments: str) -> None:
-        subprocess.run(["ip", *arguments], check=True, timeout=30)
-
-
-def free_port() -> int:
-    with socket.create_server(("", 0)) as listener:
-        return listener.getsockname()[1]
-
-
-@pytest.fixture
-def folder():
-    """A short path: those of sockets are limited."""
-    made = Path(tempfile.mkdtemp(prefix="xd", dir="/tmp"))
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
-
-
-@pytest.fixture
-def token(folder):
-    (folder / ".ray").mkdir()
-    file = folder / ".ray" / "auth_token"
-    file.touch(mode=0o600)
-    file.write_text(secrets.token_hex(32))
-    return file
-
-
-@pytest.fixture
-def cluster(folder, token):
-    made = Cluster(folder, RAY_AUTH_MODE="token")
-    try:
-        made.start("head")
-        yield made
-    finally:
-        made.end()
-
-
-def serious(found: set[tuple[str, str]]) -> list[str]:
-    return sorted(f"{level}: {what}" for level, what in found if level in ("problem", "warning"))
-
-
-def test_three_nodes_that_are_right(cluster, token):
-    cluster.start("first")
-    cluster.start("second")
-    told, by_node = cluster.told()
-    assert told["ok"]
-    assert {name: serious(found) for name, found in by_node.items()} == {"head": [], "first": [], "second": []}
-    assert {one["check"] for one in told["passed"]} == {
-        "nodes", "versions", "storage", "token", "GPUs", "network", "clocks", "memory", "processors",
+def node(number: int, **changes) -> dict:
+    """A node that is right; changes are by path, with double underscores."""
+    made = {
+        "name": f"10.0.0.{number}", "id": f"{number:056x}", "address": f"10.0.0.{number}", "host": f"host{number}",
+        "head": number == 1, "resources": {"CPU": 0.0 if number == 1 else 4.0}, "labels": {}, "error": None,
+        "unreachable": None, "versions": dict(VERSIONS), "code": "0123456789ab", "import_error": None,
+        "storage": {"seen": True, "written": True, "error": None, "read_back": True},
+        "gpus": {"built_for": None, "available": False, "names": [], "nccl": None, "visible": None},
+        "open_files": 65536, "memory_bytes": 16 * 2**30,
+        "network": {"interfaces": ["lo", "eth0"], "gloo": None},
     }  # fmt: skip
-    assert any("the same folder on every node" in one["what"] for one in told["passed"])
-    assert all(node["storage"]["read_back"] and node["storage"]["seconds"] > 0 for node in told["nodes"])
-    assert all(node["store_folder"] == "/dev/shm" for node in told["nodes"])
-    assert not cluster.storage.exists(), "it was made for the mark, and removed"
-
-    cluster.storage.mkdir()
-    (cluster.storage / "run").mkdir()
-    shown = cluster.doctor()
-    assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.splitlines()[0] == f"cluster at {cluster.address}: 3 nodes"
-    assert shown.stdout.endswith("\nno problems, no warnings\n")
-    assert [path.name for path in cluster.storage.iterdir()] == ["run"]
-    assert token.read_text() not in json.dumps(told) + shown.stdout + shown.stderr
-
-    # an address without a token, or with another
-    for change in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "0" * 64}):
-        refused = cluster.doctor(**change)
-        assert (refused.returncode, refused.stdout) == (5, "")
-        assert "oken" in refused.stderr
-        assert all(line.startswith("error: ") for line in refused.stderr.splitlines()), refused.stderr
-
-    # a command with another Ray, or another Python
-    for change, text in (
-        ("ray.__version__ = '2.59.0'", "Ray 2.59.0"),
-        ("ray._private.utils.compute_version_info = lambda: (ray.__version__, '3.12.1')", "Python 3.12.1"),
-    ):
-        refused = cluster.doctor(first=f"import ray; {change}")
-        assert (refused.returncode, refused.stdout) == (5, "")
-        (line,) = refused.stderr.splitlines()
-        assert line.startswith(f"error: {cluster.address}: the cluster runs Ray {ray.__version__} with Python ")
-        assert text in line.partition("this command")[2]
+    for path, value in changes.items():
+        *sections, last = path.split("__")
+        place = made
+        for section in sections:
+            place = place[section]
+        place[last] = value
+    return made
 
 
-@needs_root
-def test_trouble_on_one_node_is_told_of_that_node(cluster, token):
-    folder = cluster.folder
-    cluster.storage.mkdir()
-    changed = folder / "changed"
-    shutil.copytree(cluster.code, changed)
-    with open(changed / "lwgan_dist" / "worker.py", "a") as file:
-        file.write("# another line\n")
-    injected = {
-        "absent": "import sys\nsys.modules['lwgan_dist'] = None\n",
-        "skewed": "import time\n_now = time.time\ntime.time = lambda: _now() + 7\n",
-    }
-    for name, code in injected.items():
-        (folder / name).mkdir()
-        (folder / name / "sitecustomize.py").write_text(code)
-    (folder / "empty").mkdir()
-
-    cluster.start("good")
-    cluster.start("unshared", before=f"mount -t tmpfs none {cluster.storage}")
-    cluster.start("readonly", before=f"mount --bind {cluster.storage} {cluster.storage} && "
-                                     f"mount -o remount,ro,bind {cluster.storage}")  # fmt: skip
-    cluster.start("small", before="mount -t tmpfs -o size=64m none /dev/shm; ulimit -n 2000")
-    loose = folder / "loose"
-    loose.write_text(token.read_text())
-    loose.chmod(0o644)
-    cluster.start("changed", PYTHONPATH=str(changed), RAY_AUTH_TOKEN_PATH=str(loose))
-    cluster.start("absent", PYTHONPATH=f"{folder / 'absent'}:{cluster.code}")
-    cluster.start("skewed", PYTHONPATH=f"{folder / 'skewed'}:{cluster.code}", GLOO_SOCKET_IFNAME="ib7")
-    told, by_node = cluster.told()
-    found = {name: serious(one) for name, one in by_node.items()}
-    # what all nodes share is not what is tested: more CPUs declared than there are
-    found = {name: [text for text in one if "CPUs offered" not in text] for name, one in found.items()}
-    assert not told["ok"]
-    assert found.pop("head") == []
-    assert found.pop("good") == []
-    (text,) = found.pop("unshared")
-    assert text.startswith(f"problem: {cluster.storage}: not the folder of that name")
-    assert found.pop("readonly") == [f"problem: {cluster.storage}: cannot be used there (Read-only file system)"]
-    store, files = found.pop("small")
-    assert store.startswith("warning: Ray's object store of 100 MiB lies in")
-    assert store.endswith("/dev/shm has 64 MiB")
-    assert files == "warning: a process may open 2000 files"
-    code, mode = found.pop("changed")
-    assert code.startswith("problem: other source files of lwgan_dist")
-    assert mode == f"warning: others on the machine may read the token in {loose}"
-    assert "problem: lwgan_dist is not installed" in found["absent"]
-    del found["absent"]
-    gloo, clock = found.pop("skewed")
-    assert gloo.startswith("problem: GLOO_SOCKET_IFNAME names ib7, but there are lo")
-    assert clock.startswith("warning: the clock is 7.0 s ahead")
-    assert found == {}
-    assert list(cluster.storage.iterdir()) == []
+def gpu_node(number: int, **changes) -> dict:
+    gpus = {"built_for": "12.8", "available": True, "names": ["H100", "H100"], "nccl": "2.27.5", "visible": None}
+    return node(number, **{"gpus": gpus, "resources__GPU": 2.0, **changes})
 
 
-@needs_root
-def test_a_node_whose_writing_goes_elsewhere(cluster):
-    """It sees the storage, and what it writes stays with it, as in a snapshot; nothing is left there either."""
-    cluster.storage.mkdir()
-    own = cluster.folder / "own"
-    own.mkdir()
-    mount = (
-        f"mount -t tmpfs none {own} && mkdir {own}/upper {own}/work && mount -t overlay overlay "
-        f"-o lowerdir={cluster.storage},upperdir={own}/upper,workdir={own}/work {cluster.storage}"
-    )
-    cluster.start("snapshot", before=mount)
-    listing = ["nsenter", "--mount", "--target", str(cluster.processes["snapshot"].pid), "find", str(own / "upper")]
-    inside = subprocess.run(listing, capture_output=True, text=True, check=False)
-    if inside.returncode:
-        pytest.skip("no overlay file system here")
-    told, by_node = cluster.told()
-    (text,) = serious(by_node["snapshot"])
-    assert text.startswith(f"problem: {cluster.storage}: not the folder of that name")
-    assert serious(by_node["head"]) == []
-    (node,) = [node for node in told["nodes"] if node["labels"].get("called") == "snapshot"]
-    assert node["storage"]["seen"], "else it is the case of another folder"
-    left = subprocess.run(listing, capture_output=True, text=True, check=True).stdout
-    assert node["id"] not in left, left
-    assert list(cluster.storage.iterdir()) == []
+def checkup(*nodes: dict, **changes) -> Checkup:
+    right = {
+        "address": "10.0.0.1:6379", "joined": True, "nodes": list(nodes), "asks_for_token": True,
+        "driver": {"versions": dict(VERSIONS), "code": "0123456789ab"},
+        "storage": {"location": "/shared/runs", "error": None},
+    }  # fmt: skip
+    return Checkup(**{**right, **changes})
 
 
-def test_a_node_that_does_not_answer(cluster):
-    cluster.start("good")
-    cluster.start("stopped")
-    raylet = cluster.raylet("stopped")
-    os.kill(raylet, signal.SIGSTOP)
-    try:
-        began = time.monotonic()
-        told, by_node = cluster.told("--timeout", "12")
-        assert time.monotonic() - began < 120
-    finally:
-        os.kill(raylet, signal.SIGCONT)
-    assert not told["ok"]
-    if "stopped" in by_node:  # else Ray has counted it as lost before it was asked
-        (text,) = serious(by_node["stopped"])
-        assert re.match(r"problem: (does not answer \(waited 12 s\)|could not be examined)", text)
-    assert serious(by_node["good"]) == []
+def good() -> list[dict]:
+    return [node(1), node(2), node(3)]
 
 
-@needs_root
-def test_machines_with_addresses_of_their_own(folder, token):
-    """The name of the host is that of 127.0.0.1 here or of no address of theirs: training goes by the interface."""
-    network = Network(3)
-    cluster = Cluster(folder, RAY_AUTH_MODE="token")
-    cluster.inside = network.inside(0)
-    try:
-        for i, name in enumerate(("head", "near", "far")):
-            cluster.start(name, "--node-ip-address", network.addresses[i], inside=network.inside(i))
-        told, by_node = cluster.told()
-        assert [node["name"] for node in told["nodes"]] == network.addresses
-        assert {name: serious(found) for name, found in by_node.items()} == {"head": [], "near": [], "far": []}
-        assert {node["network"]["interface"] for node in told["nodes"]} == {"net0"}
-        passed = {one["check"]: one["what"] for one in told["passed"]}
-        assert passed["network"] == "the nodes reach each other at free ports, by net0"
-
-        # both still reach the head, as Ray needs it
-        network.on(1, "route", "add", "unreachable", f"{network.addresses[2]}/32")
-        told, by_node = cluster.told()
-        assert not told["ok"]
-        (text,) = serious(by_node["near"])
-        assert text.startswith(f"problem: cannot connect to {network.addresses[2]} (")
-        assert serious(by_node["head"]) == []
-
-        network.on(1, "route", "del", "unreachable", f"{network.addresses[2]}/32")
-        network.on(2, "link", "set", "net0", "down")
-        told, by_node = cluster.told("--timeout", "12")
-        network.on(2, "link", "set", "net0", "up")
-        assert not told["ok"] or "far" not in by_node
-        if "far" in by_node:
-            (text,) = serious(by_node["far"])
-            assert re.match(r"problem: (does not answer|could not be examined)", text)
-        assert serious(by_node["near"]) == []
-    finally:
-        cluster.end()
-        network.remove()
+def test_a_cluster_that_is_right_has_an_ok_for_every_check_and_nothing_else():
+    found = findings(checkup(*good()))
+    assert {finding.level for finding in found} == {"ok"}
+    assert [finding.check for finding in found] == [
+        "nodes", "versions", "storage", "token", "GPUs", "network", "limits",
+    ]  # fmt: skip
 
 
-def test_a_cluster_without_a_token(folder):
-    cluster = Cluster(folder, RAY_AUTH_MODE="disabled")
-    try:
-        cluster.start("head")
-        told, _ = cluster.told()
-        assert not told["ok"]
-        problems = [finding["what"] for finding in told["findings"] if finding["level"] == "problem"]
-        assert problems == [f"no token is asked for: anyone who reaches {cluster.address} runs code on every node"]
-    finally:
-        cluster.end()
+def test_so_has_a_cluster_with_gpus():
+    found = findings(checkup(node(1), gpu_node(2), gpu_node(3)))
+    assert {finding.level for finding in found} == {"ok"}
+    assert "4 H100, nccl 2.27.5" in [finding.what for finding in found]
 
 
-def test_this_machine_alone(folder, token):
-    alone = Cluster(folder, RAY_AUTH_MODE="token")
-    done = alone.doctor()
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    assert done.stdout.startswith("this machine, with a Ray of its own: 1 node\n")
-    assert done.stdout.endswith("\nno problems, no warnings\n")
-    assert not alone.storage.exists()
+def test_so_has_this_machine_alone():
+    found = findings(checkup(node(1, resources__CPU=4.0), joined=False))
+    assert {finding.level for finding in found} == {"ok"}
+
+
+CASES = {
+    # what differs on node 2: check, level, a part of what is said
+    "silent": ({"error": "does not answer (waited 60 s)"}, "nodes", "problem", "does not answer"),
+    "Python": ({"versions__Python": "3.12.1"}, "versions", "problem", "Python 3.12.1, where the command runs 3.11.9"),
+    "patch of Python": ({"versions__Python": "3.11.7"}, "versions", "warning", "Python 3.11.7"),
+    "torch": ({"versions__torch": "2.12.0+cpu"}, "versions", "problem", "torch 2.12.0+cpu"),
+    "build of torch": ({"versions__torch": "2.13.0+cu128"}, "versions", "note", "torch 2.13.0+cu128"),
+    "numpy": ({"versions__numpy": "2.3.0"}, "versions", "problem", "numpy 2.3.0"),
+    "no numpy": ({"versions__numpy": None}, "versions", "problem", "numpy is not installed"),
+    "version": ({"versions__lwgan-dist": "0.0.9"}, "versions", "problem", "lwgan-dist 0.0.9"),
+    "code": ({"code": "ba9876543210"}, "versions", "problem", "other source files of lwgan_dist (ba9876543210)"),
+    "no code": ({"code": None, "import_error": "no"}, "versions", "problem", "lwgan_dist is not installed"),
+    "broken": ({"import_error": "ImportError: libfoo.so"}, "versions", "problem", "cannot start: ImportError"),
+    "competitors": ({"versions__scikit-dimension": None}, "versions", "warning", "scikit-dimension is not installed"),
+    "not shared": ({"storage__seen": False, "storage__written": False}, "storage", "problem", "not the folder of that"),
+    "one way": ({"storage__read_back": False}, "storage", "problem", "not the folder of that name"),
+    "read-only": ({"storage__error": "Read-only file system"}, "storage", "problem", "(Read-only file system)"),
+    "no GPU for torch": ({"resources__GPU": 2.0}, "GPUs", "warning", "can use none: a build for CPUs"),
+    "old driver": (
+        {"resources__GPU": 2.0, "gpus__built_for": "12.8", "gpus__visible": ""}, "GPUs", "warning",
+        "built for version 12.8 and sees no device or too old a driver (CUDA_VISIBLE_DEVICES='')",
+    ),
+    "GPU not offered": ({"gpus__names": ["H100"], "gpus__available": True}, "GPUs", "note", "does not offer"),
+    "few files": ({"open_files": 1024}, "limits", "warning", "may open 1024 files"),
+    "no such interface": (
+        {"network__gloo": "ib0"}, "network", "problem", "GLOO_SOCKET_IFNAME names ib0",
+    ),
+    "cut off": ({"unreachable": "10.0.0.3 (timed out)"}, "network", "problem", "connect to 10.0.0.3 (timed out)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_wrong_with_one_node_is_told_of_it_and_of_nothing_else(case):
+    changes, check, level, text = CASES[case]
+    nodes = [node(1), node(2, **changes), node(3)]
+    found = findings(checkup(*nodes))
+    told = [finding for finding in found if finding.level != "ok"]
+    assert [(finding.check, finding.level) for finding in told] == [(check, level)]
+    assert text in told[0].what
+    assert told[0].nodes == ("10.0.0.2",)
+    assert told[0].mend or level == "note"
+    assert (check in {finding.check for finding in found if finding.level == "ok"}) == (level == "note")
+    assert report(checkup(*nodes), found)["ok"] == (level != "problem")
+
+
+GPU_CASES = {
+    "no nccl": ({"gpus__nccl": None}, "warning", "no nccl"),
+    "fewer": ({"gpus__names": ["H100"]}, "warning", "2 GPUs, of which PyTorch can use 1"),
+}
+
+
+@pytest.mark.parametrize("case", GPU_CASES)
+def test_what_is_wrong_with_gpus(case):
+    changes, level, text = GPU_CASES[case]
+    told = [f for f in findings(checkup(node(1), gpu_node(2, **changes), gpu_node(3))) if f.level != "ok"]
+    assert [(finding.check, finding.level) for finding in told] == [("GPUs", level)]
+    assert text in told[0].what
+
+
+def test_competitors_that_are_nowhere_are_good_to_know_of():
+    nodes = [node(number, **{"versions__scikit-dimension": None}) for number in (1, 2)]
+    told = [finding for finding in findings(checkup(*nodes)) if finding.level != "ok"]
+    assert [(finding.level, finding.nodes) for finding in told] == [("note", ("10.0.0.1", "10.0.0.2"))]
+
+
+CLUSTER_CASES = {
+    "no token": ({"asks_for_token": False}, "token", "problem", "anyone who reaches 10.0.0.1:6379 runs code"),
+    "no token, local": ({"asks_for_token": False, "joined": False}, "token", "warning", "during a command"),
+    "unknown": ({"asks_for_token": None}, "token", "warning", "could not be seen"),
+    "unwritable": (
+        {"storage": {"location": "/shared/runs", "error": "Read-only file system"}},
+        "storage", "problem", "(Read-only file system)",
+    ),
+    "no Optuna": (
+        {"driver": {"versions": {**VERSIONS, "optuna": None}, "code": "0123456789ab"}}, "versions", "note", "Optuna",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CLUSTER_CASES)
+def test_what_is_wrong_with_the_whole(case):
+    changes, check, level, text = CLUSTER_CASES[case]
+    told = [finding for finding in findings(checkup(*good(), **changes)) if finding.level != "ok"]
+    assert [(finding.check, finding.level) for finding in told] == [(check, level)]
+    assert text in told[0].what
+
+
+def test_without_a_token_a_cluster_that_only_this_machine_reaches_is_right():
+    nodes = [node(1, address="127.0.0.1"), node(2, address="127.0.0.1")]
+    assert {finding.level for finding in findings(checkup(*nodes, asks_for_token=False))} == {"ok"}
+
+
+def test_nothing_is_said_of_nodes_that_say_nothing():
+    silent = [{**node(1), "error": "does not answer"}]
+    for key in ("versions", "code", "storage", "gpus", "network"):
+        del silent[0][key]
+    found = findings(checkup(*silent))
+    assert [finding.level for finding in found if finding.check == "nodes"] == ["problem"]
+    assert {finding.level for finding in found if finding.check != "nodes"} == {"ok"}
+
+
+def test_the_same_trouble_of_many_nodes_is_one_finding(capsys):
+    nodes = [node(number, storage__seen=number < 3) for number in range(1, 31)]
+    told = checkup(*nodes)
+    found = findings(told)
+    (problem,) = [finding for finding in found if finding.level == "problem"]
+    assert len(problem.nodes) == 28
+    _print(told, found)
+    shown = capsys.readouterr().out
+    assert "10.0.0.3, 10.0.0.4, 10.0.0.5, 10.0.0.6 and 24 more: /shared/runs" in shown
+    assert ".. and 10 more (all of them: --json)" in shown
+    assert shown.endswith("1 problem, no warnings\n")
+
+
+def test_what_is_printed_for_all_nodes(capsys):
+    told = checkup(*(node(number, open_files=1024) for number in (1, 2, 3)))
+    _print(told, findings(told))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "cluster at 10.0.0.1:6379: 3 nodes"
+    place = lines.index("warning  limits    all 3 nodes: a process may open 1024 files")
+    assert lines[place + 1].strip() == "-> ulimit -n 65536 before ray start"
+
+
+def test_the_report_is_plain_data():
+    told = checkup(*good(), asks_for_token=False)
+    again = json.loads(json.dumps(report(told, findings(told))))
+    assert set(again) == {"address", "nodes", "findings", "passed", "ok"}
+    assert again["ok"] is False
+    assert [set(finding) for finding in again["findings"]] == [{"check", "level", "nodes", "what", "mend"}]
+    assert len(again["passed"]) == 6
+
+
+# what a node says of itself -------------------------------------------------------------------------------------------
+
+
+def test_the_identity_of_the_code_changes_with_a_file_and_its_name(tmp_path, monkeypatch):
+    package = tmp_path / "lwgan_dist"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "a.py").write_text("1\n")
+
+    class Spec:
+        submodule_search_locations = (str(package),)
+
+    monkeypatch.setattr(node_facts.importlib.util, "find_spec", lambda name: Spec)
+    seen = [node_facts.code_identity()]
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "a.pyc").write_text("other")
+    assert node_facts.code_identity() == seen[0]
+    (package / "a.py").write_text("2\n")
+    seen.append(node_facts.code_identity())
+    (package / "a.py").rename(package / "b.py")
+    seen.append(node_facts.code_identity())
+    assert len(set(seen)) == 3
+    monkeypatch.setattr(node_facts.importlib.util, "find_spec", lambda name: None)
+    assert node_facts.code_identity() is None
+
+
+def mark(location, **changes):
+    return node_facts.look_for_mark(**{"location": str(location), "name": ".m", "content": "c", "own": "n", **changes})
+
+
+def test_the_mark_is_looked_for_and_added_to(tmp_path):
+    folder = Folder.at(str(tmp_path))
+    folder.sub(".m").write("driver", b"c")
+    assert mark(tmp_path) == {"seen": True, "written": True, "error": None}
+    assert folder.sub(".m").names() == ["driver", "n"]
+
+
+def test_where_there_is_no_mark_or_another_nothing_is_written(tmp_path):
+    assert mark(tmp_path / "not_there") == {"seen": False, "written": False, "error": None}
+    assert list(tmp_path.iterdir()) == []
+    Folder.at(str(tmp_path)).sub(".m").write("driver", b"other")
+    assert mark(tmp_path)["seen"] is False
+    assert Folder.at(str(tmp_path)).sub(".m").names() == ["driver"]
+
+
+def test_the_mark_on_another_file_system(tmp_path, monkeypatch):
+    base = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    folder = Folder(base, "runs", "other://runs")
+    monkeypatch.setattr(Folder, "at", classmethod(lambda cls, location: folder))
+    folder.sub(".m").write("driver", b"c")
+    assert mark("other://runs")["seen"] is True
+    assert sorted(path.name for path in (tmp_path / "runs" / ".m").iterdir()) == ["driver", "n"]
+
+
+def test_why_the_storage_cannot_be_used_is_told(tmp_path, monkeypatch):
+    Folder.at(str(tmp_path)).sub(".m").write("driver", b"c")
+
+    def refuse(self, name, content):
+        raise PermissionError(13, "Permission denied", name)
+
+    monkeypatch.setattr(Folder, "write", refuse)
+    assert (mark(tmp_path)["seen"], mark(tmp_path)["error"]) == (True, "Permission denied")
+    assert "cannot be opened" in mark("nowhere://x")["error"]
+
+
+def test_a_port_is_reached_or_it_is_told_why_not():
+    there, here = node_facts.Examiner(), node_facts.Examiner()
+    port = there.listen("127.0.0.1")
+    assert here.reach([("127.0.0.1", port)]) == [None]
+    there._listener.close()
+    assert here.reach([("127.0.0.1", port)]) == ["Connection refused"]
+
+
+def test_a_module_that_cannot_be_imported(tmp_path, monkeypatch):
+    (tmp_path / "broken_module.py").write_text("raise RuntimeError('no\\ndriver')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert node_facts.import_error("broken_module") == "RuntimeError: no driver"
+    assert node_facts.import_error("json") is None
+
+
+# asking the nodes -----------------------------------------------------------------------------------------------------
+
+
+class Remote:
+    """What an actor's method, or its answer, is here: a value that `ray.get` gives, or an error that it raises."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def remote(self, *arguments):
+        return Remote(self.answer(*arguments) if callable(self.answer) else self.answer)
+
+    def get(self):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class Actor:
+    def __init__(self, listen, reach):
+        self.listen, self.reach = Remote(listen), Remote(reach)
+
+
+@pytest.mark.parametrize("lost", ["listen", "reach"])
+def test_a_node_that_is_lost_on_the_way_is_told_of_and_the_others_connect(monkeypatch, lost):
+    monkeypatch.setattr(doctor.ray, "get", lambda answer, timeout: answer.get())
+    nodes = good()
+    asked = {}
+
+    def actor(number):
+        def reach(places):
+            asked[number] = places
+            return ["refused" if place[0] == "10.0.0.1" else None for place in places]
+
+        told = {"listen": 1000 + number, "reach": reach}
+        return Actor(**(told | {lost: ray.exceptions.ActorDiedError()} if number == 2 else told))
+
+    examiners = doctor._Examiners(nodes)
+    examiners._actors = {made["id"]: actor(number) for number, made in enumerate(nodes, start=1)}
+    examiners.try_connections(nodes)
+    assert [made["error"] is None for made in nodes] == [True, False, True]
+    assert nodes[1]["error"].startswith("answered at first, then no more: ")
+    assert [made["unreachable"] for made in nodes] == [None, None, "10.0.0.1 (refused)"]
+    first = ("10.0.0.3", 1003) if lost == "listen" else ("10.0.0.2", 1002)
+    assert asked == {1: [first], 3: [("10.0.0.1", 1001)]}
+
+
+def test_storage_that_goes_on_failing_is_told_of_soon(tmp_path, monkeypatch):
+    """With the patience of runs, two minutes, the answer would come after the command has given the node up."""
+    monkeypatch.setattr(node_facts, "PATIENCE_SECONDS", "0.2")
+
+    def fail(*_):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    nodes = good()
+    with doctor._little_patience():
+        mark = doctor._Mark(Folder.at(str(tmp_path)), 30.0)
+        assert mark.error is None
+        mark.read_back(nodes, 30.0)
+        assert mark.error is None
+        assert not any(made["storage"]["read_back"] for made in nodes)
+        monkeypatch.setattr("lwgan_dist.storage._content_of", fail)
+        monkeypatch.setattr("lwgan_dist.storage._write_through", fail)
+        assert "(Stale file handle)" in doctor._Mark(Folder.at(str(tmp_path)), 30.0).error
+        node_facts.Examiner()
+        assert "(Stale file handle)" in mark_error(mark)
+    assert os.environ[retries.PATIENCE_VARIABLE] == "3600"
+
+
+def mark_error(made):
+    """What a node says."""
+    folder = Folder.at(made.storage.location)
+    return node_facts.look_for_mark(folder.location, made.name, made._content, "node")["error"]
+
+
+# the command ----------------------------------------------------------------------------------------------------------
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, ["doctor", *arguments])
+
+
+def test_an_address_where_nobody_listens(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = call("--address", "127.0.0.1:1")
+    assert told.exit_code == 5
+    assert told.stderr.startswith("error: no Ray cluster could be reached at 127.0.0.1:1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ray_client_address_is_refused():
+    told = call("--address", "ray://127.0.0.1:10001")
+    assert told.exit_code == 5
+    assert told.stderr.startswith("error: ray://127.0.0.1:10001: ")
+
+
+def test_a_storage_that_does_not_exist_is_refused_before_ray_starts():
+    told = call("--storage", "nowhere://x")
+    assert told.exit_code == 2
+    assert told.stderr.startswith("error: nowhere://x: cannot be opened as a storage location")
+
+
+def test_a_timeout_is_a_positive_number_of_seconds():
+    assert call("--timeout", "0").exit_code == 2
+
+
+@pytest.mark.parametrize(("asks", "code"), [(True, 0), (False, 5)])
+def test_it_ends_by_what_it_finds(monkeypatch, asks, code):
+    told = {}
+
+    def examine(address, storage, *, seconds, verbose):
+        told.update(address=address, storage=storage, seconds=seconds, verbose=verbose)
+        return checkup(*good(), asks_for_token=asks)
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    ended = call("--address", "auto", "--storage", "s3://b/runs", "--timeout", "5", "--json")
+    assert ended.exit_code == code
+    assert json.loads(ended.stdout)["ok"] is asks
+    assert told == {"address": "auto", "storage": "s3://b/runs", "seconds": 5.0, "verbose": False}
+    assert call().exit_code == code
+    assert told == {"address": None, "storage": "runs", "seconds": 60.0, "verbose": False}

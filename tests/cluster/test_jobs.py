@@ -1,249 +1,618 @@
-"""Commands as Ray jobs on a head with a token: submitted, followed, stopped and resumed by name, with secrets that
-reach driver and workers and are seen nowhere.
+"""`submit` and `job` without Ray: what is refused before anything is sent, what is sent, how a log is followed, and
+what is said when nobody answers. The Jobs API is a small server of our own.
 """
 
+import asyncio
+import contextlib
+import io
 import json
 import os
-import shutil
-import signal
-import subprocess
-import sys
+import socket
+import stat
+import threading
 import time
-import urllib.error
-import urllib.request
-from pathlib import Path
+import zipfile
+from contextlib import closing
 
-import pyarrow.parquet as pq
 import pytest
-from ray_head import TOKEN, ray_head
+from aiohttp import web
+from click.testing import CliRunner
 from tiny import FAST
-from tiny_study import NO_TIME, Silent, begun, config, finished_runs, study
+from tiny_search import config as search_config
+from tiny_study import config as study_config
 
-import lwgan_dist
-from lwgan_dist.config import TrainConfig, override
+from lwgan_dist.cli import main
+from lwgan_dist.cluster import jobs
+from lwgan_dist.cluster.jobs import Jobs
+from lwgan_dist.cluster.secrets import FILE, HOOK
+from lwgan_dist.cluster.submission import Submission
+from lwgan_dist.config import TrainConfig
 from lwgan_dist.configfile import to_yaml
+from lwgan_dist.errors import ConfigError
+from lwgan_dist.launch import token
 
-pytestmark = pytest.mark.cluster
+TOKEN = "0123456789abcdef" * 4
+SECRET = "zebra-secret-5417"
+NOBODY = "http://127.0.0.1:9"
 
-SECRET, PUBLIC = "zebra-secret-5417", "heron-public-2093"
 
-
-@pytest.fixture(scope="module")
-def head():
-    with ray_head() as head:
-        yield head
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path, monkeypatch):
+    """No variable of Ray's, a home of our own, quick answers."""
+    for name in list(os.environ):
+        if name.startswith("RAY_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    monkeypatch.setattr(jobs, "FIND_SECONDS", 0.5)
+    monkeypatch.setattr(jobs, "SILENCE_SECONDS", 2.0)
+    monkeypatch.setattr(jobs, "PAUSE_SECONDS", 0.1)
 
 
 @pytest.fixture
-def call(head):
-    """`lwgan-dist` where the address and the token are known."""
-    environment = head.client_environment(TOKEN) | {"RAY_API_SERVER_ADDRESS": head.url}
+def study_file(tmp_path):
+    file = tmp_path / "tiny study.yaml"
+    file.write_text(to_yaml(study_config({"execution.workers": 1})))
+    return str(file)
 
-    def call(*arguments, code=0):
-        told = subprocess.run(
-            [sys.executable, "-m", "lwgan_dist", *arguments],
-            env=environment, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
-        assert told.returncode == code, told.stdout + told.stderr
-        assert "Traceback" not in told.stderr
+
+class FakeCluster:
+    """The Jobs API as Ray has it, with jobs that say `lines` and end with `exit_code` when `ended` is set."""
+
+    def __init__(self):
+        self.jobs, self.packages, self.requests = {}, {}, []
+        self.lines, self.exit_code, self.ended = [], 0, threading.Event()
+        self.cut_after: list[int] = []  # characters after which a connection to a log is cut, one after another
+        self.refuse = None  # a status for every request
+        self.answers_pings, self.connections, self.ends_at_connection = True, 0, None  # to logs
+        self.node, self.alive = "node-1", ["node-0", "node-1"]  # where jobs run; which nodes there are
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self._serve)
+        self.up = threading.Event()
+        self.thread.start()
+        self.up.wait(10)
+
+    def _serve(self):
+        asyncio.set_event_loop(self.loop)
+        app = web.Application(client_max_size=2**28, middlewares=[self._guard])
+        app.router.add_get("/api/version", self._version)
+        app.router.add_route("*", "/api/packages/gcs/{name}", self._package)
+        app.router.add_get("/api/jobs/", self._list)
+        app.router.add_post("/api/jobs/", self._submit)
+        app.router.add_get("/api/jobs/{id}", self._info)
+        app.router.add_get("/api/v0/nodes", self._nodes)
+        app.router.add_post("/api/jobs/{id}/stop", self._stop)
+        app.router.add_get("/api/jobs/{id}/logs/tail", self._tail)
+        self.runner = web.AppRunner(app, shutdown_timeout=0.1)
+        self.loop.run_until_complete(self.runner.setup())
+        site = web.TCPSite(self.runner, "127.0.0.1", 0)
+        self.loop.run_until_complete(site.start())
+        self.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+        self.up.set()
+        self.loop.run_forever()
+        self.loop.run_until_complete(self.runner.cleanup())
+        self.loop.close()
+
+    def end(self):
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(10)
+
+    @web.middleware
+    async def _guard(self, request, handler):
+        self.requests.append(
+            (request.method, request.path, {name.lower(): value for name, value in request.headers.items()})
+        )
+        if self.refuse:
+            return web.Response(status=self.refuse, text="Unauthorized")
+        return await handler(request)
+
+    async def _version(self, _request):
+        return web.json_response({"version": "4", "ray_version": "2.60.0", "ray_commit": "", "session_name": "s"})
+
+    async def _package(self, request):
+        name = request.match_info["name"]
+        if request.method == "PUT":
+            self.packages[name] = await request.read()
+        return web.Response(status=200 if name in self.packages else 404)
+
+    def _told(self, id_):
+        told = dict(self.jobs[id_])
+        if self.ended.is_set() and told["status"] == "RUNNING":
+            told |= {"status": "SUCCEEDED" if self.exit_code == 0 else "FAILED", "driver_exit_code": self.exit_code}
         return told
 
-    call.environment = environment
-    return call
+    async def _list(self, _request):
+        return web.json_response([self._told(id_) for id_ in self.jobs])
+
+    async def _submit(self, request):
+        told = await request.json()
+        id_ = told["submission_id"]
+        if id_ in self.jobs:
+            return web.Response(status=400, text=f"ValueError: Job with submission_id {id_} already exists.")
+        self.jobs[id_] = {
+            "type": "SUBMISSION", "submission_id": id_, "status": "RUNNING", "entrypoint": told["entrypoint"],
+            "metadata": told["metadata"], "runtime_env": told["runtime_env"], "start_time": 1000 * (1 + len(self.jobs)),
+            "driver_node_id": self.node,
+        }  # fmt: skip
+        return web.json_response({"job_id": id_, "submission_id": id_})
+
+    async def _info(self, request):
+        if request.match_info["id"] not in self.jobs:
+            return web.Response(status=404, text="Job does not exist")
+        return web.json_response(self._told(request.match_info["id"]))
+
+    async def _nodes(self, request):
+        if self.alive is None:
+            return web.json_response({"result": False, "msg": "no GCS", "data": {"result": None}}, status=500)
+        states = {f"node-{i}": "ALIVE" if f"node-{i}" in self.alive else "DEAD" for i in range(3)}
+        wanted = request.query["filter_values"] if request.query["filter_predicates"] == "=" else None
+        found = [{"node_id": node, "state": state} for node, state in states.items() if state == wanted]
+        return web.json_response({"result": True, "msg": "", "data": {"result": {"total": 3, "result": found}}})
+
+    async def _stop(self, request):
+        self.jobs[request.match_info["id"]]["status"] = "STOPPED"
+        return web.json_response({"stopped": True})
+
+    async def _tail(self, request):
+        socket = web.WebSocketResponse(autoping=self.answers_pings)
+        await socket.prepare(request)
+        self.connections += 1
+        if self.connections == self.ends_at_connection:
+            self.ended.set()
+        text, cut = "".join(self.lines), self.cut_after.pop(0) if self.cut_after else None
+        if cut is not None:
+            await socket.send_str(text[:cut])
+            request.transport.abort()
+            return socket
+        for start in range(0, len(text), 7):
+            await socket.send_str(text[start : start + 7])
+        while not self.ended.is_set():
+            with contextlib.suppress(TimeoutError):  # reading is what answers pings
+                await socket.receive(timeout=0.05)
+        return socket
 
 
-NOTE = """
-import os, pathlib, sys
-pathlib.Path({seen!r}, f"{{pathlib.Path(sys.argv[0]).stem}} {{__name__}} {{os.getpid()}}").write_text(
-    os.environ.get("MARKER", "nothing"))
-"""
+@pytest.fixture
+def cluster():
+    fake = FakeCluster()
+    yield fake
+    fake.end()
+
+
+def call(*arguments, code=0):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+def refused(*arguments, code=2):
+    """The only line of a command that ends badly."""
+    result = call(*arguments, code=code)
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def submit(cluster, file, *arguments, code=0, options=()):
+    return call("submit", file, "--address", cluster.url, *options, "--", *arguments, code=code)
+
+
+# What is refused before anything is sent: nobody listens at the address.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((), "one of study, tune, train; there is none"),
+        (("estimate",), "estimate: is none of them"),
+        (("study",), "--storage runs: would be a folder of the job on one node, and be lost"),
+        (("study", "--storage", "../x"), "give an absolute path that all nodes share, or a URI"),
+        (("study", "--storage", "/s", "--address", "h:1"), "belongs before the --"),
+        (("study", "--storage", "/s", "--name", "a/b"), "--name 'a/b'"),
+        (("study", "--storage", "/s", "sizes"), "an override has the form key=value"),
+        (("study", "--storage", "/s", "lwgan.replicate=3"), "lwgan.replicate"),
+        (("study", "--storage", "/s", "execution.workers=0"), "beside the scheduler on the head"),
+        (("study", "--storage", "/s", "execution.address=h:1"), "leave it out"),
+        (("study", "--storage", "/s", "data=[{path: d/t.csv}]"), "the table d/t.csv: nodes need an absolute path"),
+        (("study", "--storage", "s3://key:word@bucket/x"), "a URI with a secret would be shown"),
+        (("study", "--storage", "s3://key:wo/rd@bucket/x"), "a URI with a secret would be shown"),
+        (("study", "--storage", "abfss://c@a.net/p?sv=1&sig=abc"), "a URI with a secret would be shown"),
+        (("study", "--storage", "/s", "--dry-run"), "it is no job"),
+    ],
+)  # fmt: skip
+def test_refused_here(study_file, arguments, reason):
+    assert reason in refused("submit", study_file, "--address", NOBODY, "--", *arguments)
+
+
+def test_the_job_and_its_study_have_one_name(study_file):
+    told = refused(
+        "submit", study_file, "--name", "a", "--address", NOBODY, "--", "study", "--storage", "/s", "--name", "b"
+    )
+    assert "the job has the name of its study, which is b" in told
+
+
+def test_who_reads_a_log_and_goes_ends_it(monkeypatch):
+    """A pipe that is closed is no connection that is lost."""
+    monkeypatch.setattr(jobs, "RECONNECT_SECONDS", 3600.0)
+    there = Jobs.__new__(Jobs)
+    there.address = "http://nowhere"
+
+    async def pieces(_job):
+        yield 0, "text"
+
+    there._pieces = pieces
+
+    def write(_text):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    with pytest.raises(BrokenPipeError):
+        there.follow(None, write, lambda _text: None)
+
+
+def test_options_of_the_command_are_checked_here(study_file):
+    result = call("submit", study_file, "--address", NOBODY, "--", "study", "--storag", code=2)
+    assert "No such option" in result.stderr
+
+
+def test_the_file_is_checked_here(study_file, tmp_path):
+    assert "no such file" in refused("submit", str(tmp_path / "x.yaml"), "--", "study", "--storage", "/s")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("data: [{name: s_curve}]\nsizes: [many]\n")
+    assert f"{broken}:2:9: sizes" in refused("submit", str(broken), "--", "study", "--storage", "/s")
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("ray://head:10001", "Ray Client is not used"),
+        ("head:6379", "http://HEAD:8265"),
+        ("auto", "http://HEAD:8265"),
+        ("http://me:word@head:8265", "holds a user name or password"),
+        (None, "no --address"),
+    ],
+)
+def test_addresses(study_file, address, reason):
+    given = () if address is None else ("--address", address)
+    for command in (("submit", study_file, *given, "--", "study", "--storage", "/s"), ("job", "list", *given)):
+        line = refused(*command, code=5)
+        assert reason in line
+        assert "word" not in line.replace("password", "")
+
+
+def test_nobody_listens_or_nobody_answers(study_file):
+    assert "connection refused" in refused("job", "list", "--address", NOBODY, code=5)
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        begun = time.monotonic()
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert "no answer in time" in refused("job", "list", "--address", address, code=5)
+        assert time.monotonic() - begun < 60, "a bound there is"
+
+
+@pytest.mark.parametrize(("status", "found"), [(401, False), (403, True)])
+def test_a_token_that_is_wanted(cluster, monkeypatch, status, found):
+    cluster.refuse = status
+    if found:
+        monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    line = refused("job", "list", "--address", cluster.url, code=5)
+    assert ("refuses the token in RAY_AUTH_TOKEN" if found else "wants a token, and none was found") in line
+    assert TOKEN not in line
+
+
+def test_a_server_of_another_kind(cluster):
+    cluster.refuse = 502
+    assert f"{cluster.url} (HTTPError)" in refused("job", "list", "--address", cluster.url, code=5)
+
+
+# What is sent.
+
+
+def test_what_is_sent(cluster, study_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:9")  # Ray's client would go there
+    env = tmp_path / "secret.env"
+    env.write_text(f"MARKER={SECRET}")
+    env.chmod(0o644)
+    arguments = ("study", "sizes=[40]", "--storage", "/s p")
+    told = submit(cluster, study_file, *arguments, options=("--env-file", str(env)))
+    assert f"note: {env}: others can read it" in told.stderr
+    assert os.environ["RAY_ADDRESS"] == NOBODY
+    (job,) = cluster.jobs.values()
+    assert job["submission_id"] == "tiny-study"
+    assert job["entrypoint"] == (
+        "exec python -m lwgan_dist job run study 'lwgan-job/tiny study.yaml' 'sizes=[40]' --storage '/s p'"
+    )
+    assert job["runtime_env"]["worker_process_setup_hook"] == HOOK
+    assert job["metadata"]["command"] == "study"
+    assert job["metadata"]["env_file"] == "yes"
+    assert job["metadata"]["config_sha256"]
+    assert SECRET not in json.dumps(job)
+    assert TOKEN not in json.dumps(job)
+    (content,) = cluster.packages.values()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert set(archive.namelist()) == {"lwgan-job/tiny study.yaml", FILE}
+        assert (archive.getinfo(FILE).external_attr >> 16) & 0o777 == 0o600
+        assert json.loads(archive.read(FILE))["values"] == {"MARKER": SECRET}
+    assert {headers.get("authorization") for *_, headers in cluster.requests} == {f"Bearer {TOKEN}"}
+
+
+def test_a_table_that_only_the_nodes_have(cluster, study_file):
+    data = "data=[{name: s_curve}, {path: /nowhere/t.csv}]"
+    told = submit(cluster, study_file, "study", "--storage", "/s", data)
+    assert "note: /nowhere/t.csv: is not on this machine" in told.stderr
+    assert len(cluster.jobs) == 1
+
+
+@pytest.mark.parametrize("kind", ["train", "tune"])
+def test_runs_and_searches(cluster, tmp_path, kind):
+    told = TrainConfig.model_validate(FAST) if kind == "train" else search_config({"execution.workers": 1})
+    file = tmp_path / "c.yaml"
+    file.write_text(to_yaml(told))
+    submit(cluster, str(file), kind, "--storage", "gs://b/runs", options=("--name", "n"))
+    (job,) = cluster.jobs.values()
+    assert job["entrypoint"].endswith(f"job run {kind} lwgan-job/c.yaml --storage gs://b/runs --name n")
+    assert "worker_process_setup_hook" not in job["runtime_env"]
+
+
+def submission(**changes):
+    common = {"name": "n", "command": "study", "config_file": "c.yaml", "config": "a: 1\n", "config_hash": "h"}
+    return Submission(**common | {"arguments": ()} | changes)
+
+
+def contents(package):
+    with zipfile.ZipFile(io.BytesIO(package)) as archive:
+        return {name for name in archive.namelist() if not name.endswith("/")}
 
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A checkout in which the modules that driver and workers import note who imports them, and the secret."""
-    folder, seen = tmp_path / "checkout", tmp_path / "seen"
-    package = Path(lwgan_dist.__file__).parent
-    shutil.copytree(package, folder / "lwgan_dist", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(package.parent / "pyproject.toml", folder)
-    seen.mkdir()
-    for module in ("study/work.py", "launch/train.py"):
-        file = folder / "lwgan_dist" / module
-        file.write_text(file.read_text() + NOTE.format(seen=str(seen)))
-    (folder / ".env").write_text(f"FORGOTTEN={SECRET}")
-    return folder, seen
+    folder = tmp_path / "checkout"
+    for name in (
+        "lwgan_dist/__init__.py", "lwgan_dist/__pycache__/x.pyc", "lwgan_dist/study/a.py", "lwgan_dist/.env",
+        "lwgan_dist/more.env", "lwgan_dist/ignored.txt", "tests/a.py", ".venv/bin/python", "runs/r/result.json", ".env",
+    ):  # fmt: skip
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    (folder / "pyproject.toml").write_text('[project]\nname = "lwgan-dist"\nversion = "9.8"\n')
+    (folder / "lwgan_dist" / ".gitignore").write_text("ignored.txt\n.gitignore\n")
+    return folder
 
 
-def seen_by(seen):
-    """What was in the environment of processes, by program and module."""
-    return {tuple(path.name.split()[:2]): path.read_text() for path in seen.iterdir()}
+def test_the_code_of_a_checkout(cluster, checkout):
+    """Its package, without caches, what git ignores in there, and files that are named as those of secrets are."""
+    Jobs(cluster.url).submit(submission(code=str(checkout)))
+    assert sorted(map(contents, cluster.packages.values()), key=sorted) == [
+        {"lwgan-job/c.yaml", "lwgan_dist-9.8.dist-info/METADATA"},
+        {"lwgan_dist/__init__.py", "lwgan_dist/study/a.py"},
+    ]
+    (job,) = cluster.jobs.values()
+    assert len(job["runtime_env"]["py_modules"]) == 1
+    Jobs(cluster.url).submit(submission(code=str(checkout), name="o", config_file=".env.yaml"))
+    assert {"lwgan-job/.env.yaml", "lwgan_dist-9.8.dist-info/METADATA"} in map(contents, cluster.packages.values())
+    Jobs(cluster.url).submit(submission(code=str(checkout), name="m"))
+    assert sum(method == "PUT" for method, *_ in cluster.requests) == 3, "what is the same is sent once"
 
 
-@pytest.fixture
-def secrets(tmp_path):
-    file = tmp_path / "secret.env"
-    file.write_text(f"# of nobody else\nexport MARKER={SECRET}\n")
-    file.chmod(0o600)
-    return str(file)
-
-
-def study_file(tmp_path, name, **told):
-    file = tmp_path / f"{name}.yaml"
-    file.write_text(to_yaml(config({"execution.workers": 1}, **told)))
-    return str(file)
-
-
-def wait_for(condition, seconds=240):
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends, "nothing happens"
-        time.sleep(0.2)
-
-
-def holding(folder, text):
-    """Files in which a text stands."""
-    found = []
-    for path in Path(folder).rglob("*"):
-        if path.is_file() and not path.is_symlink() and text.encode() in path.read_bytes():
-            found.append(path)
-    return found
-
-
-def test_secrets_reach_driver_and_workers_and_are_seen_nowhere(head, call, checkout, secrets, tmp_path):
-    """The controls are what is public: the name of the storage folder is found by the same searches."""
-    code, seen = checkout
-    storage = tmp_path / PUBLIC
+def test_secrets_in_the_code_are_refused(study_file, checkout):
+    env = checkout / "lwgan_dist" / "secrets.txt"
+    env.write_text(f"MARKER={SECRET}")
+    link = str(checkout.parent / "link")
+    os.symlink(checkout, link)
     told = call(
-        "submit", study_file(tmp_path, "secretive"), "--env-file", secrets, "--working-dir", str(code), "--follow",
-        "--", "study", "--storage", str(storage),
-    )  # fmt: skip
-    assert "note:" not in told.stderr, "the file is ours alone"
-    run = tmp_path / "run.yaml"
-    run.write_text(to_yaml(TrainConfig.model_validate(override(FAST, {"execution.workers": 2}))))
-    more = call(
-        "submit", str(run), "--env-file", secrets, "--working-dir", str(code), "--follow", "--name", "trained",
-        "--", "train", "--storage", str(storage),
-    )  # fmt: skip
-    assert seen_by(seen) == {
-        ("__main__", "lwgan_dist.study.work"): SECRET,
-        ("default_worker", "lwgan_dist.study.work"): SECRET,
-        ("__main__", "lwgan_dist.launch.train"): SECRET,
-        ("default_worker", "lwgan_dist.launch.train"): SECRET,
-    }
-    assert (storage / "secretive" / "report.html").exists()
-    assert (storage / "trained" / "result.json").exists()
-
-    request = urllib.request.Request(f"{head.url}/api/jobs/", headers={"Authorization": f"Bearer {TOKEN}"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        api = answer.read().decode()
-    public = json.loads(api)[0]["metadata"]
-    assert {"lwgan_dist", "command", "config_sha256"} <= public.keys()
-    logs = head.folder / "session_latest" / "logs"
-    for text in (SECRET, TOKEN):
-        assert text not in told.stdout + told.stderr + more.stdout + more.stderr
-        assert text not in api
-        assert holding(logs, text) == []
-        assert holding(storage, text) == []
-    assert PUBLIC in told.stdout
-    assert PUBLIC in api
-    assert holding(logs, PUBLIC)
-    assert holding(storage, "s_curve")
-    packages = holding(head.folder, SECRET)
-    assert packages, "the search finds it where it is"
-    for path in packages:
-        assert path.parts[-2:] == ("lwgan-job", "environment.json"), path
-        assert path.stat().st_mode & 0o077 == 0, path
-    assert holding(head.folder, TOKEN) == []
+        "submit", study_file, "--address", NOBODY, "--env-file", str(env), "--working-dir", link,
+        "--", "study", "--storage", "/s", code=2,
+    ).stderr  # fmt: skip
+    assert "lies in the code that is sent" in told
 
 
-def test_stopped_and_resumed_by_name_nothing_is_repeated(call, tmp_path):
-    replicates = 60
-    many = {"lwgan": {"replicates": replicates}, "classical": {"estimators": ["TwoNN"], "replicates": 3}}
-    total = 4 * (replicates + 3)
-    file, folder = study_file(tmp_path, "long", **many), tmp_path / "store" / "long"
-    arguments = ("--", "study", "--storage", str(tmp_path / "store"))
-    call("submit", file, *arguments)
-    told = call("submit", file, *arguments, code=2).stderr
-    assert "already; --follow follows it" in told
-    assert (
-        "with another command or configuration"
-        in call("submit", file, "--follow", *arguments, "sizes=[40]", code=2).stderr
-    )
-    assert "already; --follow" in call("job", "resume", "long", code=2).stderr
-    wait_for(lambda: finished_runs(folder) >= 20)
-    assert "running" in call("job", "status", "long").stdout
-    assert "stopped" in call("job", "stop", "long").stderr
-    finished = finished_runs(folder)
-    assert 20 <= finished < total, "stopped before it was done"
-    time.sleep(3)
-    assert finished_runs(folder) == finished, "nobody works on"
-    assert json.loads(call("job", "status", "long", "--json").stdout)["status"] == "STOPPED"
-    assert "finished runs are kept" in call("job", "logs", "long").stdout, "it ended in order"
-
-    told = call("job", "resume", "long", "--follow").stdout
-    todo = begun(told)
-    assert todo == total - finished, "what is finished is not repeated"
-    straight = study(tmp_path / "straight", **many).carry_out(Silent()).tables.runs
-    runs = pq.read_table(folder / "runs.parquet")
-    assert runs.num_rows == straight.num_rows
-    assert runs.drop_columns(NO_TIME).equals(straight.drop_columns(NO_TIME))
-
-    listed = json.loads(call("job", "list", "--json").stdout)
-    attempts = [(job["id"], job["attempt"], job["status"]) for job in listed if job["name"] == "long"]
-    assert attempts == [("long", 1, "STOPPED"), ("long~2", 2, "SUCCEEDED")], "both are found again"
-    assert "finished runs are kept" in call("job", "logs", "long~1").stdout
-    assert "finished runs are kept" not in call("job", "logs", "long").stdout
+def test_code_that_is_too_large(cluster, checkout, monkeypatch):
+    monkeypatch.setattr(jobs, "PACKAGE_BYTES", 100_000)
+    Jobs(cluster.url).submit(submission(code=str(checkout)))
+    (checkout / "lwgan_dist" / "data.bin").write_bytes(os.urandom(200_000))
+    with pytest.raises(ConfigError, match="above the 100 MiB that Ray takes"):
+        Jobs(cluster.url).submit(submission(code=str(checkout), name="m"))
+    assert list(cluster.jobs) == ["n"]
 
 
-def test_ctrl_c_detaches_and_the_job_goes_on(call, tmp_path):
-    file = study_file(tmp_path, "watched", lwgan={"replicates": 200})
-    command = ("submit", file, "--follow", "--", "study", "--storage", str(tmp_path / "store"))
-    for again in (False, True):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lwgan_dist", *command], env=call.environment, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )  # fmt: skip
-        wait_for(lambda: finished_runs(tmp_path / "store" / "watched") >= 3)
-        assert process.stdout.readline()
-        os.killpg(process.pid, signal.SIGINT)
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == 130, said
-        assert "detached: watched goes on" in said
-        assert ("runs already, and is followed" in said) == again
-        assert json.loads(call("job", "status", "watched", "--json").stdout)["status"] == "RUNNING"
-    call("job", "stop", "watched")
-    assert "has ended already" in call("job", "stop", "watched").stderr
+def test_a_configuration_that_is_too_large(cluster):
+    with pytest.raises(ConfigError, match="more than 48 KiB does not fit"):
+        Jobs(cluster.url).submit(submission(config="a" * 50_000))
 
 
-def test_a_followed_job_ends_with_the_commands_code(call, tmp_path):
-    rejected = TrainConfig.model_validate(override(FAST, {"data": {"source": "table", "path": "/nowhere/table.csv"}}))
-    file = tmp_path / "rejected.yaml"
-    file.write_text(
-        to_yaml(rejected.model_copy(update={"execution": rejected.execution.model_copy(update={"workers": 1})}))
-    )
-    arguments = ("--follow", "--", "train", "--storage", str(tmp_path))
-    told = call("submit", str(file), *arguments, code=4)
-    assert "/nowhere/table.csv" in told.stdout
-    assert "ended with exit code 4" in told.stderr
-    assert "failed (exit code 4)" in call("job", "status", "rejected").stdout
-    told = call("submit", str(file), "--name", "unknown", "--python", "pythonx", *arguments, code=3)
-    assert "the nodes have no such interpreter: pythonx" in told.stderr
+def test_no_checkout(cluster, tmp_path):
+    with pytest.raises(ConfigError, match="holds no lwgan_dist/"):
+        Jobs(cluster.url).submit(submission(code=str(tmp_path)))
+    (tmp_path / "lwgan_dist").mkdir()
+    (tmp_path / "lwgan_dist" / "__init__.py").touch()
+    with pytest.raises(ConfigError, match=r"its pyproject\.toml names no version"):
+        Jobs(cluster.url).submit(submission(code=str(tmp_path)))
 
 
-def test_a_package_above_the_limit_is_refused_by_ray_too(head, call):
-    """What `PACKAGE_BYTES` says is what Ray does."""
-    from lwgan_dist.launch.jobs import PACKAGE_BYTES
+# Names and attempts.
 
-    for size, code in ((PACKAGE_BYTES + 200 * 1024, 200), (100 * 1024**2 + 1024, 413)):
-        request = urllib.request.Request(
-            f"{head.url}/api/packages/gcs/_ray_pkg_{size}.zip", data=bytes(size), method="PUT",
-            headers={"Authorization": f"Bearer {TOKEN}"},
-        )  # fmt: skip
-        try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
-                status = answer.status
-        except urllib.error.HTTPError as error:
-            status = error.code
-            error.close()
-        assert status == code, size
+
+def test_names(cluster, study_file, monkeypatch):
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", cluster.url)
+    arguments = ("study", "--storage", "/s")
+    submit(cluster, study_file, *arguments)
+    assert "runs already; --follow follows it" in submit(cluster, study_file, *arguments, code=2).stderr
+    assert "runs already; --follow follows it" in refused("job", "resume", "tiny-study")
+    assert "stopped; 'lwgan-dist job resume tiny-study' goes on" in call("job", "stop", "tiny-study").stderr
+    assert "has ended already (stopped)" in call("job", "stop", "tiny-study").stderr
+    assert "attempt 2" in call("job", "resume", "tiny-study").stderr
+    first, second = cluster.jobs.values()
+    assert second["submission_id"] == "tiny-study~2"
+    for what in ("entrypoint", "metadata", "runtime_env"):
+        assert first[what] == second[what], what
+    call("job", "stop", "tiny-study")
+    submit(cluster, study_file, *arguments)
+    assert list(cluster.jobs) == ["tiny-study", "tiny-study~2", "tiny-study~3"]
+    listed = call("job", "list").stdout.splitlines()
+    assert [line.split()[:2] for line in listed[1:]] == [
+        ["tiny-study~1", "stopped"], ["tiny-study~2", "stopped"], ["tiny-study~3", "running"],
+    ]  # fmt: skip
+    assert json.loads(call("job", "status", "tiny-study", "--json").stdout)["attempt"] == 3
+    assert json.loads(call("job", "status", "tiny-study~1", "--json").stdout)["id"] == "tiny-study"
+    assert "has no such job: it has tiny-study" in refused("job", "status", "other", code=5)
+
+
+def test_secrets_and_code_are_given_again(cluster, study_file, tmp_path, checkout):
+    env = tmp_path / "secret.env"
+    env.write_text(f"MARKER={SECRET}")
+    given = ("--env-file", str(env), "--working-dir", str(checkout))
+    submit(cluster, study_file, "study", "--storage", "/s", options=given)
+    call("job", "stop", "tiny-study", "--address", cluster.url)
+    resume = ("job", "resume", "tiny-study", "--address", cluster.url)
+    assert "was submitted with --env-file" in refused(*resume)
+    assert "was submitted with --working-dir" in refused(*resume, *given[:2])
+    call(*resume, *given)
+    first, second = cluster.jobs.values()
+    assert first["metadata"] == second["metadata"]
+
+
+def test_another_command_was_faster(cluster, study_file, monkeypatch):
+    submit(cluster, study_file, "study", "--storage", "/s")
+    monkeypatch.setattr(Jobs, "attempts", lambda *_: [])
+    assert "was submitted by another command just now" in submit(
+        cluster, study_file, "study", "--storage", "/s", code=2
+    ).stderr  # fmt: skip
+
+
+def test_what_others_submitted(cluster):
+    cluster.jobs["raysubmit_1"] = {
+        "type": "SUBMISSION", "submission_id": "raysubmit_1", "status": "FAILED", "entrypoint": "false",
+        "start_time": 1,
+    }  # fmt: skip
+    cluster.jobs["driver"] = {"type": "DRIVER", "job_id": "01", "status": "RUNNING", "entrypoint": ""}
+    assert "raysubmit_1  failed" in call("job", "list", "--address", cluster.url).stdout
+    assert "not submitted by lwgan-dist" in refused("job", "resume", "raysubmit_1", "--address", cluster.url)
+    cluster.jobs["raysubmit_1"] |= {"driver_exit_code": 127, "entrypoint": "nosuch"}
+    cluster.ended.set()
+    told = call("job", "logs", "raysubmit_1", "--follow", "--address", cluster.url, code=127)
+    assert told.stderr == "raysubmit_1: ended with exit code 127\n"
+
+
+# Following.
+
+
+def follow(cluster, file, code=0):
+    cluster.ended.set()
+    return submit(cluster, file, "study", "--storage", "/s", options=("--follow",), code=code)
+
+
+def test_a_log_is_shown_once_over_lost_connections(cluster, study_file):
+    cluster.lines = [f"line {i}\n" for i in range(40)]
+    cluster.cut_after = [50, 20, 120]
+    told = follow(cluster, study_file)
+    assert told.stdout == "".join(cluster.lines)
+    assert cluster.cut_after == [], "it was cut"
+    assert "is lost; trying to come back" in told.stderr
+    assert "the connection is back" in told.stderr
+
+
+def test_a_silent_log_that_answers_pings_is_waited_for(cluster, study_file):
+    submit(cluster, study_file, "study", "--storage", "/s")
+    timer = threading.Timer(2.5 * jobs.SILENCE_SECONDS, cluster.ended.set)
+    timer.start()
+    told = call("job", "logs", "tiny-study", "--follow", "--address", cluster.url)
+    timer.join()
+    assert "is lost" not in told.stderr
+
+
+def test_a_silent_log_that_answers_no_ping_is_lost(cluster, study_file, monkeypatch):
+    """As where a network is cut."""
+    monkeypatch.setattr(jobs, "SILENCE_SECONDS", 0.2)
+    cluster.answers_pings = False
+    submit(cluster, study_file, "study", "--storage", "/s")
+    timer = threading.Timer(60, cluster.ended.set)
+    timer.start()
+    cluster.ends_at_connection = 2
+    told = call("job", "logs", "tiny-study", "--follow", "--address", cluster.url)
+    timer.cancel()
+    assert "is lost; trying to come back" in told.stderr
+
+
+def test_a_connection_that_does_not_come_back(cluster, study_file, monkeypatch):
+    monkeypatch.setattr(jobs, "RECONNECT_SECONDS", 0.5)
+    submit(cluster, study_file, "study", "--storage", "/s")
+    client = Jobs(cluster.url)
+    job = client.find("tiny-study")
+    cluster.refuse = 503
+    said = []
+    with pytest.raises(jobs.ClusterError, match=r"did not come back within 0 s.*the job goes on if its cluster does"):
+        client.follow(job, said.append, said.append)
+    assert len(said) == 1
+
+
+def test_a_job_whose_node_is_gone_has_failed(cluster, study_file, caplog):
+    """Ray's own status of it stays RUNNING behind a new head."""
+    submit(cluster, study_file, "study", "--storage", "/s")
+    assert "running" in call("job", "status", "tiny-study", "--address", cluster.url).stdout
+    for cluster.alive, reason in ((None, "500"), ([], "no node is listed")):
+        told = call("job", "status", "tiny-study", "--address", cluster.url)
+        assert "running" in told.stdout, "nobody knows better"
+        assert f"which nodes are alive cannot be seen: {reason}" in caplog.text
+    assert "runs already" in call("job", "resume", "tiny-study", "--address", cluster.url, code=2).stderr
+    cluster.alive = ["node-0", "node-2"]
+    assert cluster.jobs["tiny-study"]["status"] == "RUNNING"
+    told = json.loads(call("job", "status", "tiny-study", "--json", "--address", cluster.url).stdout)
+    assert (told["status"], told["message"]) == ("FAILED", "the node that ran it is gone")
+    told = call("job", "logs", "tiny-study", "--address", cluster.url, code=5)
+    assert "is gone, and its log with it; 'lwgan-dist job resume tiny-study'" in told.stderr
+    cluster.node = "node-2"
+    call("job", "resume", "tiny-study", "--address", cluster.url)
+    listed = json.loads(call("job", "list", "--json", "--address", cluster.url).stdout)
+    assert [(job["id"], job["status"]) for job in listed] == [("tiny-study", "FAILED"), ("tiny-study~2", "RUNNING")]
+
+
+def test_a_followed_job_whose_node_is_lost(cluster, study_file):
+    submit(cluster, study_file, "study", "--storage", "/s")
+    cluster.lines, cluster.cut_after = ["begun\n" * 9], [12]
+    cluster.alive = ["node-0"]
+    told = call("job", "logs", "tiny-study", "--follow", "--address", cluster.url, code=3)
+    assert told.stdout == "begun\nbegun\n"
+    assert "the node that ran it is gone; 'lwgan-dist job resume tiny-study'" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "code", "reason"),
+    [
+        (0, 0, ""),
+        (2, 2, "ended with exit code 2"),
+        (4, 4, "ended with exit code 4"),
+        (127, 3, "no such interpreter: python"),
+        (130, 130, "was interrupted; 'lwgan-dist job resume tiny-study'"),
+        (-9, 3, "was ended by signal SIGKILL, maybe for want of memory on the head"),
+        (137, 3, "was ended by signal SIGKILL"),
+    ],
+)
+def test_it_ends_as_the_command_did(cluster, study_file, exit_code, code, reason):
+    cluster.exit_code = exit_code
+    told = follow(cluster, study_file, code)
+    assert reason in told.stderr
+
+
+def test_a_job_that_did_not_start(cluster, study_file):
+    submit(cluster, study_file, "study", "--storage", "/s")
+    cluster.jobs["tiny-study"] |= {"status": "FAILED", "message": "Traceback\nRuntimeError: no such package\n"}
+    cluster.ended.set()
+    told = call("job", "logs", "tiny-study", "--follow", "--address", cluster.url, code=3)
+    assert "RuntimeError: no such package; 'lwgan-dist job resume tiny-study'" in told.stderr
+
+
+def test_a_running_name_is_followed_if_it_is_the_same(cluster, study_file):
+    submit(cluster, study_file, "study", "--storage", "/s")
+    threading.Timer(0.5, cluster.ended.set).start()
+    told = submit(cluster, study_file, "study", "--storage", "/s", options=("--follow",))
+    assert "runs already, and is followed" in told.stderr
+    cluster.ended.clear()
+    told = submit(cluster, study_file, "study", "--storage", "/t", options=("--follow",), code=2)
+    assert "with another command or configuration" in told.stderr
+    cluster.ended.set()
+
+
+def test_who_only_submits_has_a_private_token_file_too(cluster):
+    token.private_token_file(create=True)
+    token.token_file().chmod(0o644)
+    Jobs(cluster.url)
+    assert stat.S_IMODE(token.token_file().stat().st_mode) == 0o600

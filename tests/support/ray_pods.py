@@ -39,9 +39,9 @@ class RayPods:
     worker: pods.Pod
 
     def __init__(self, document: templates.Document, configs: dict[str, str]) -> None:
-        found = templates.cluster_of(document)
-        assert found is not None, "no Ray cluster"
-        self._cluster, self._templates = found[1], templates.pods_of(document)
+        cluster = templates.cluster_of(document)
+        assert cluster is not None, "no Ray cluster"
+        self._cluster, self._templates = cluster, templates.pods_of(document)
         self.folder = pods.short_folder()
         build = self.folder / "build"
         build.mkdir()

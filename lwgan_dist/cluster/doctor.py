@@ -1,11 +1,10 @@
-"""Whether a cluster, or a local session, can carry out runs: every node is asked, and what they say is compared."""
+"""Whether runs can work on a cluster, or in a local session: every node is asked, and what they say is compared."""
 
 import os
 import re
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,19 +14,16 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lwgan_dist import retries
+from lwgan_dist.cluster import node_facts
+from lwgan_dist.cluster.findings import Checkup, Node
 from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.errors import ClusterError
-from lwgan_dist.launch import network, survey
-from lwgan_dist.launch.findings import Checkup, Node
 from lwgan_dist.launch.private import BARE_CLIENT
 from lwgan_dist.launch.session import session
 from lwgan_dist.storage import Folder
 
 ANSWER_SECONDS = 60.0
 """How long a node has to answer: a process has to start there and import PyTorch."""
-
-PINGS = 5
-"""Times that a clock is read; the quickest answer counts."""
 
 _SHORT_SECONDS = 10.0
 """How long a node that has answered once has to answer something small."""
@@ -36,7 +32,7 @@ _DRIVER_FILE = "driver"
 
 
 def examine(address: str | None, storage: str, *, seconds: float = ANSWER_SECONDS, verbose: bool = False) -> Checkup:
-    """Look at every node of a cluster. Whatever is written to the storage for that is removed.
+    """Look at every node of a cluster. What it writes to the storage it removes.
 
     Args:
         address: as in `lwgan_dist.config.ExecutionConfig`.
@@ -57,9 +53,9 @@ def examine(address: str | None, storage: str, *, seconds: float = ANSWER_SECOND
 
 @contextmanager
 def _little_patience() -> Iterator[None]:
-    """Storage that fails is to be told of while the command waits for it."""
+    """Storage that fails is reported while the command waits for it."""
     before = os.environ.get(retries.PATIENCE_VARIABLE)
-    os.environ[retries.PATIENCE_VARIABLE] = survey.PATIENCE_SECONDS
+    os.environ[retries.PATIENCE_VARIABLE] = node_facts.PATIENCE_SECONDS
     try:
         yield
     finally:
@@ -71,16 +67,13 @@ def _little_patience() -> Iterator[None]:
 
 def _examine(joined: bool, storage: Folder, seconds: float) -> Checkup:
     head = ray.get_runtime_context().gcs_address
-    listed = ray.nodes()
-    nodes = _named([node for node in listed if node["Alive"]])
-    without_token = _Background(lambda: _is_refused_without_token(head))
+    nodes = _named([node for node in ray.nodes() if node["Alive"]])
     mark = _Mark(storage, seconds)
     examiners = _Examiners(nodes)
     try:
         examiners.examine(mark, seconds)
         answered = [node for node in nodes if node["error"] is None]
-        examiners.compare_clocks(answered)
-        examiners.try_connections([node for node in answered if node["error"] is None])
+        examiners.try_connections(answered)
         if mark.error is None:
             mark.read_back(answered, seconds)
             examiners.forget(mark, [node for node in answered if _wrote_elsewhere(node)])
@@ -90,11 +83,10 @@ def _examine(joined: bool, storage: Folder, seconds: float) -> Checkup:
     return Checkup(
         address=head,
         joined=joined,
-        driver={"versions": survey.versions(), "code": survey.code_identity(), "token": survey.token_facts()},
+        driver={"versions": node_facts.versions(), "code": node_facts.code_identity()},
         nodes=nodes,
-        lost=len(listed) - len(nodes),
-        storage={"location": storage.location, "error": mark.error, "free_bytes": mark.free_bytes},
-        asks_for_token=without_token.result(_SHORT_SECONDS),
+        storage={"location": storage.location, "error": mark.error},
+        asks_for_token=_is_refused_without_token(head),
     )
 
 
@@ -114,8 +106,6 @@ def _named(alive: list[dict[str, Any]]) -> list[Node]:
                 "resources": {k: v for k, v in node["Resources"].items() if not k.startswith("node:")},
                 "labels": {k: v for k, v in node.get("Labels", {}).items() if k != "ray.io/node-id"},
                 "error": None,
-                "skew": None,
-                "skew_error": None,
                 "unreachable": None,
             }
         )
@@ -124,10 +114,12 @@ def _named(alive: list[dict[str, Any]]) -> list[Node]:
 
 def _refused(error: ClusterError) -> ClusterError:
     """Why Ray did not let this command in; what it says of versions as one line."""
-    told = re.search(r"Ray: (\S+)\s+Python: (\S+)\s+This process.*?Ray: (\S+)\s+Python: (\S+)", str(error), re.DOTALL)
-    if told is None:
+    versions = re.search(
+        r"Ray: (\S+)\s+Python: (\S+)\s+This process.*?Ray: (\S+)\s+Python: (\S+)", str(error), re.DOTALL
+    )
+    if versions is None:
         return error
-    ray_there, python_there, ray_here, python_here = told.groups()
+    ray_there, python_there, ray_here, python_here = versions.groups()
     address = re.search(r"reached at (\S+):", str(error))
     return ClusterError(
         f"{address[1] if address else 'Ray'}: the cluster runs Ray {ray_there} with Python {python_there}, this "
@@ -139,19 +131,18 @@ class _Examiners:
     """An actor on every node."""
 
     def __init__(self, nodes: list[Node]) -> None:
-        ray.cloudpickle.register_pickle_by_value(survey)  # a node may have another lwgan_dist, or none
-        ray.cloudpickle.register_pickle_by_value(network)
+        ray.cloudpickle.register_pickle_by_value(node_facts)  # a node may have another lwgan_dist, or none
         self._nodes = nodes
         self._actors: dict[str, Any] = {}
 
     def examine(self, mark: "_Mark", seconds: float) -> None:
         """Let every node look at itself; what it says, or why it says nothing, goes into its facts."""
-        kind = ray.remote(num_cpus=0, max_restarts=0)(survey.Examiner)
+        kind = ray.remote(num_cpus=0, max_restarts=0)(node_facts.Examiner)
         waiting = {}
         for node in self._nodes:
             place = NodeAffinitySchedulingStrategy(node["id"], soft=False)
             actor = self._actors[node["id"]] = kind.options(scheduling_strategy=place).remote()
-            waiting[actor.examine.remote(node["address"], mark.told(node), network.interface_of)] = node
+            waiting[actor.examine.remote(mark.for_node(node))] = node
         ready, late = ray.wait(list(waiting), num_returns=len(waiting), timeout=seconds)
         for answer in ready:
             node = waiting[answer]
@@ -161,18 +152,6 @@ class _Examiners:
                 node["error"] = f"could not be examined: {_first_line(error)}"
         for answer in late:
             waiting[answer]["error"] = f"does not answer (waited {seconds:g} s)"
-
-    def compare_clocks(self, nodes: list[Node]) -> None:
-        """By how much the clocks are ahead of this one, from the quickest of some answers, and the error of that."""
-        for node in nodes:
-            for _ in range(PINGS):
-                began, clock = time.perf_counter(), time.time()
-                there = self._get(node, self._actors[node["id"]].now.remote())
-                if there is None:
-                    break
-                error = (time.perf_counter() - began) / 2
-                if node["skew"] is None or error < node["skew_error"]:
-                    node["skew"], node["skew_error"] = there - clock - error, error
 
     def try_connections(self, nodes: list[Node]) -> None:
         """Let every node connect to the first and to the next one, at a free port, as workers of a run do."""
@@ -206,7 +185,7 @@ class _Examiners:
             ray.kill(actor)
 
     def _get(self, node: Node, answer: Any) -> Any:
-        """An answer, or None: what went wrong then is told of the node."""
+        """An answer, or None: what went wrong is then the error of the node."""
         try:
             return ray.get(answer, timeout=_SHORT_SECONDS)
         except ray.exceptions.RayError as error:
@@ -220,32 +199,29 @@ class _Mark:
     def __init__(self, storage: Folder, seconds: float) -> None:
         self.storage = storage
         self.name = f".doctor-{uuid.uuid4().hex[:12]}"
-        self.free_bytes: int | None = None
         self._content = uuid.uuid4().hex
         self._folder = storage.sub(self.name)
-        self._made = _missing_folders(storage)
-        writing = _Background(self._write)
-        self.error: str | None = writing.result(seconds, f"does not answer (waited {seconds:g} s)")
+        local = storage.local
+        self._made = [path for path in (local, *local.parents) if not path.exists()] if local else []  # innermost first
+        self.error: str | None = _within(seconds, self._write, f"does not answer (waited {seconds:g} s)")
 
     def _write(self) -> str | None:
         try:
             self._folder.write(_DRIVER_FILE, self._content.encode())
-            if self.storage.local:
-                self.free_bytes = survey.free_bytes(self.storage.local)
         except Exception as error:  # noqa: BLE001  (whatever a file system raises)
             return getattr(error, "strerror", None) or _first_line(error)
         return None
 
-    def told(self, node: Node) -> dict[str, Any]:
-        """What a node needs to look for it; None if it could not be left."""
+    def for_node(self, node: Node) -> dict[str, Any]:
+        """What a node needs to look for it."""
         return {"location": self.storage.location, "name": self.name, "content": self._content, "own": node["id"]}
 
     def read_back(self, nodes: list[Node], seconds: float) -> None:
         """Whether the files of the nodes are seen here."""
         for node in nodes:
             node["storage"]["read_back"] = False
-        reading = _Background(lambda: self._read(nodes))
-        self.error = reading.result(seconds, f"does not answer any more (waited {seconds:g} s)")
+        late = f"does not answer any more (waited {seconds:g} s)"
+        self.error = _within(seconds, lambda: self._read(nodes), late)
 
     def _read(self, nodes: list[Node]) -> str | None:
         for node in nodes:
@@ -259,46 +235,34 @@ class _Mark:
 
     def remove(self) -> None:
         """Remove all of it, with the folders that were made for it."""
-        _Background(self._remove).result(_SHORT_SECONDS)
+        _within(_SHORT_SECONDS, self._remove)
 
     def _remove(self) -> None:
         with suppress(OSError):  # where it could not be written
             self.storage.remove(self.name)
         with suppress(OSError):  # something else has come into them
             for folder in self._made:
-                os.rmdir(folder)
-
-
-def _missing_folders(storage: Folder) -> list[str]:
-    """The folders that have to be made for a local storage, innermost first."""
-    local = storage.local
-    return [] if local is None else [str(path) for path in (local, *local.parents) if not path.exists()]
+                folder.rmdir()
 
 
 def _wrote_elsewhere(node: Node) -> bool:
-    return node["storage"]["seconds"] is not None and not node["storage"]["read_back"]
+    return node["storage"]["written"] and not node["storage"]["read_back"]
 
 
-class _Background:
-    """A call in a thread that is left alone when it takes too long, as on a network file system that is gone."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self._value: Any = None
-        self._thread = threading.Thread(target=lambda: self._keep(call), daemon=True)
-        self._thread.start()
-
-    def _keep(self, call: Callable[[], Any]) -> None:
-        self._value = call()
-
-    def result(self, seconds: float, otherwise: Any = None) -> Any:
-        """What it gave, or something else if it has not ended by then."""
-        self._thread.join(seconds)
-        return otherwise if self._thread.is_alive() else self._value
+def _within(seconds: float, call: Callable[[], Any], otherwise: Any = None) -> Any:
+    """What a call gives, or something else if it takes too long, as on a network file system that is gone: its thread
+    is then left alone.
+    """
+    answers: list[Any] = []
+    thread = threading.Thread(target=lambda: answers.append(call()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answers[0] if answers else otherwise
 
 
 def _is_refused_without_token(address: str) -> bool | None:
-    """Whether the cluster turns away a client without a token; None if there is no telling. In a process of its own:
-    Ray reads the mode once.
+    """Whether the cluster turns away a client without a token; None if that cannot be seen. Ray reads the mode once, so
+    it takes another process.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_")}
     try:
