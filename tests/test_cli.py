@@ -18,9 +18,9 @@ from lwgan_dist.errors import ClusterError, RunFailedError
 from lwgan_dist.results import scores_from_parquet
 from lwgan_dist.storage import Folder, exclusive
 
-TINY = ["data.n=200", "schedule.embedding_iterations=5", "schedule.embedding_rounds=1", "schedule.matching_iterations=3",
-        "schedule.critic_iterations=20", "schedule.scoring_interval=1", "score.evaluations=2", "networks.width=4",
-        "--max-dimension", "3"]  # fmt: skip
+TINY = ["data.n=200", "schedule.embedding_iterations=5", "schedule.embedding_rounds=1",
+        "schedule.matching_iterations=3", "schedule.critic_iterations=20", "schedule.scoring_interval=1",
+        "score.evaluations=2", "networks.width=4", "--max-dimension", "3"]  # fmt: skip
 ESTIMATE = ["estimate", "s_curve", *TINY]
 KEYS = {
     *("dimension", "max_dimension", "rank_scores", "penalty", "score_on", "rows", "ambient_dim", "intrinsic_dim"),
