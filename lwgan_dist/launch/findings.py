@@ -180,9 +180,6 @@ def _versions(checkup: Checkup) -> Iterator[_Told]:
             yield "problem", names, f"{text} ({checkup.driver['code']})", _SAME_CODE
     for error, names in _grouped((n for n in checkup.answered if n["code"]), lambda node: node["import_error"]).items():
         yield "problem", names, f"a worker cannot start: {error}", _SAME
-    if here["optuna"] is None:
-        text = "searches by Optuna are refused: it is not installed where the command runs"
-        yield "note", (), text, "pip install 'lwgan-dist[search]'"
     without = [node for node in checkup.answered if node["versions"]["scikit-dimension"] is None]
     if without:
         everywhere = len(without) == len(checkup.answered)

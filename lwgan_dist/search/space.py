@@ -8,11 +8,10 @@ import difflib
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-import numpy as np
 from pydantic import BaseModel
 
 from lwgan_dist.config import (
@@ -30,6 +29,9 @@ from lwgan_dist.configerrors import one_line, shortened
 from lwgan_dist.configfile import build_config, located
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.search.config import Parameter, SearchConfig
+
+if TYPE_CHECKING:
+    import optuna
 
 SCHEDULE = "schedule.name"
 GRID_LIMIT = 100_000
@@ -86,11 +88,6 @@ class Space:
     def paths(self) -> list[str]:
         """All parameters, in the order of the file, but each after those that its conditions are about."""
         return list(self._order)
-
-    @property
-    def draw_order(self) -> list[str]:
-        """The same, but sorted where conditions leave the choice: an order that does not depend on that of the file."""
-        return list(self._draw_order)
 
     def parameter(self, path: str) -> Parameter:
         """A parameter; the values of its ``choice`` or ``grid`` are as the schema writes them."""
@@ -152,19 +149,24 @@ class Space:
                 values[path] = _at(config, path) if constant is None else constant
         return self._active(values)
 
-    def draw(self, rng: np.random.Generator, fixed: Point | None = None) -> Point:
-        """A random point.
-
-        Args:
-            rng: the draws are a function of its state and the space, not of the order of the parameters in the file.
-            fixed: values that are not drawn; those that turn out not to be active are left out.
-        """
+    def suggest(self, trial: "optuna.Trial") -> Point:
+        """The point that a trial of Optuna chooses, value by value, because which there are depends on those before."""
         values: Point = {}
         for path in self._draw_order:
-            if not self.is_active(path, values):
-                continue
-            values[path] = fixed[path] if fixed and path in fixed else self._draw(path, rng)
+            if self.is_active(path, values):
+                values[path] = self._suggested(path, trial)
         return {path: values[path] for path in self._order if path in values}
+
+    def encoded(self, values: Point) -> dict[str, Any]:
+        """A point in the values that `suggest` asks a trial of Optuna for."""
+        encoded = dict(values)
+        for path, value in values.items():
+            kind = self._parameters[path].kind
+            if kind == "choice":
+                encoded[path] = self._parameters[path].values.index(value)
+            elif kind == "integer":
+                encoded[path] = int(value)
+        return encoded
 
     def grid(self) -> list[Point]:
         """All points of a space of grids, choices and integers, in order: the last parameter changes fastest.
@@ -172,55 +174,47 @@ class Space:
         Raises:
             ConfigError: more than `GRID_LIMIT` points.
         """
-        return self._grid(self._order)
+        points = list(itertools.islice(self._points(self._order, {}), GRID_LIMIT + 1))
+        if len(points) > GRID_LIMIT:
+            raise ConfigError(f"space: has more than {GRID_LIMIT:,} combinations")
+        return points
 
-    def grids(self) -> list[Point]:
-        """All combinations of the parameters of the kind ``grid`` alone; one without values if there are none. A
-        condition on a parameter of another kind is taken to hold.
-
-        Raises:
-            ConfigError: more than `GRID_LIMIT` combinations.
-        """
-        return self._grid([path for path in self._order if self._parameters[path].kind == "grid"])
-
-    def listed(self, path: str) -> list[Any]:
-        """All values of a parameter of the kind choice, grid or integer, in order."""
-        return list(self._each(path))
-
-    def _each(self, path: str) -> Iterator[Any]:
-        """The same one by one; a range of whole numbers may be long."""
+    def _points(self, paths: Sequence[str], values: Point) -> Iterator[Point]:
+        if not paths:
+            yield values
+            return
+        path, *rest = paths
+        if not self.is_active(path, values):
+            yield from self._points(rest, values)
+            return
         parameter = self._parameters[path]
+        choices: Iterable[Any] = parameter.values
         if parameter.integer is not None:
             low, high = parameter.integer
-            return (self.as_field(path, value) for value in range(low, high + 1, parameter.step))
-        return iter(parameter.choice if parameter.choice is not None else parameter.grid or [])
+            choices = (self._as_field(path, value) for value in range(low, high + 1, parameter.step))
+        for value in choices:
+            yield from self._points(rest, {**values, path: value})
 
-    def as_field(self, path: str, value: int) -> int | float:
-        """A whole number as the field has it."""
-        return float(value) if _numbers(_FIELDS[path]) == {float} else int(value)
-
-    def _draw(self, path: str, rng: np.random.Generator) -> Any:
+    def _suggested(self, path: str, trial: "optuna.Trial") -> Any:
         parameter = self._parameters[path]
         if parameter.integer is not None:
             first, last = parameter.integer
-            if parameter.log:
-                # Each whole number has the part of the logarithm from half below it to half above it.
-                drawn = math.exp(rng.uniform(math.log(first - 0.5), math.log(last + 0.5)))
-                return self.as_field(path, min(max(round(drawn), first), last))
-            return self.as_field(path, first + parameter.step * int(rng.integers((last - first) // parameter.step + 1)))
-        if parameter.uniform is not None:
-            low, high = parameter.uniform
-            return _clipped(float(rng.uniform(low, high)), low, high)
-        if parameter.loguniform is not None:
-            low, high = parameter.loguniform
-            return _clipped(math.exp(rng.uniform(math.log(low), math.log(high))), low, high)
-        values = self.listed(path)
-        return values[int(rng.integers(len(values)))]
+            last -= (last - first) % parameter.step
+            return self._as_field(path, trial.suggest_int(path, first, last, step=parameter.step, log=parameter.log))
+        if parameter.kind in ("uniform", "loguniform"):
+            low, high = getattr(parameter, parameter.kind)
+            return trial.suggest_float(path, low, high, log=parameter.kind == "loguniform")
+        values = parameter.values  # by their index: Optuna knows no lists or mappings as values
+        return values[trial.suggest_categorical(path, range(len(values)))]
+
+    def _as_field(self, path: str, value: int) -> int | float:
+        """A whole number as the field has it."""
+        return float(value) if _numbers(_FIELDS[path]) == {float} else int(value)
 
     def _within(self, path: str, value: Any) -> bool:
         parameter = self._parameters[path]
         if parameter.kind in ("choice", "grid"):
-            return _among(value, self.listed(path))
+            return _among(value, parameter.values)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         low, high = getattr(parameter, parameter.kind)
@@ -235,24 +229,6 @@ class Space:
             if path in values and self.is_active(path, active):
                 active[path] = values[path]
         return active
-
-    def _grid(self, paths: Sequence[str]) -> list[Point]:
-        points = list(itertools.islice(self._points(paths, {}, set(paths)), GRID_LIMIT + 1))
-        if len(points) > GRID_LIMIT:
-            raise ConfigError(f"space: has more than {GRID_LIMIT:,} combinations")
-        return points
-
-    def _points(self, paths: Sequence[str], values: Point, crossed: set[str]) -> Iterator[Point]:
-        if not paths:
-            yield dict(values)
-            return
-        path, *rest = paths
-        when = {parent: allowed for parent, allowed in self._when[path].items() if parent in crossed}
-        if all(parent in values and _among(values[parent], allowed) for parent, allowed in when.items()):
-            for value in self._each(path):
-                yield from self._points(rest, {**values, path: value}, crossed)
-        else:
-            yield from self._points(rest, values, crossed)
 
     def _described(self, path: str) -> str:
         parameter = self._parameters[path]
@@ -355,8 +331,7 @@ class Space:
         return possible
 
     def _named_schedules(self) -> list[str]:
-        parameter = self._parameters[SCHEDULE]
-        values = parameter.choice if parameter.choice is not None else parameter.grid or []
+        values = self._parameters[SCHEDULE].values
         return [value for value in values if isinstance(value, str) and value in _SCHEDULES]
 
     def _schedule_errors(self, path: str) -> list[str]:
@@ -387,7 +362,7 @@ class Space:
             return self._refused(path, getattr(parameter, parameter.kind))[1]
         if parameter.integer is not None:
             return self._refused(path, list(parameter.integer))[1]
-        values, errors = self._refused(path, self.listed(path))
+        values, errors = self._refused(path, parameter.values)
         if not errors:
             if any(_among(value, values[:index]) for index, value in enumerate(values)):
                 errors.append(": a value is given twice")
@@ -494,11 +469,6 @@ def _numbers(annotation: Any) -> set[type]:
         return set()
     # Annotated[int, Field(ge=1)] | None
     return {kind for part in get_args(annotation) if not isinstance(part, str) for kind in _numbers(part)}
-
-
-def _clipped(value: float, low: float, high: float) -> float:
-    """Within the range, which exp(log(high)) can leave by a rounding."""
-    return float(min(max(value, low), high))
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -220,10 +220,6 @@ CLUSTER_CASES = {
     "lost": ({"lost": 2}, "nodes", "note", "2 lost"),
     "full": ({"storage": NO_SPACE}, "storage", "warning", "0.50 GiB free"),
     "unwritable": ({"storage": UNWRITABLE}, "storage", "problem", "(Read-only file system)"),
-    "no Optuna": (
-        {"driver": {"versions": {**HERE, "optuna": None}, "code": "0123456789ab", "token": TOKEN}},
-        "versions", "note", "Optuna",
-    ),
     "token file": (
         {"driver": {"versions": HERE, "code": "0123456789ab", "token": {**TOKEN, "permissions": 0o640}}},
         "token", "warning", "/home/u/.ray/auth_token",
