@@ -1,4 +1,4 @@
-"""What a search is told. Pure data, as `lwgan_dist.config`: neither torch nor Ray."""
+"""The configuration of a search. Pure data, as `lwgan_dist.config`: neither torch nor Ray."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -190,11 +190,11 @@ class SearchConfig(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _dotted_space(cls, told: Any) -> Any:
+    def _dotted_space(cls, content: Any) -> Any:
         """The fields of a space may also stand in sections, ``{networks: {width: ...}}``, where overrides put them."""
-        space = told.get("space") if isinstance(told, dict) else None
+        space = content.get("space") if isinstance(content, dict) else None
         if not isinstance(space, dict):
-            return told
+            return content
         dotted: dict[Any, Any] = {}
         for key, value in space.items():
             parameters = {key: value}
@@ -204,7 +204,7 @@ class SearchConfig(Frozen):
                 if path in dotted:
                     raise clash(f"space.{path}", "is given twice")
                 dotted[path] = parameter
-        return {**told, "space": dotted}
+        return {**content, "space": dotted}
 
     @property
     def fresh_seeds(self) -> int:

@@ -68,7 +68,7 @@ class Searcher:
 
     Attributes:
         ahead: None if proposals do not rest on results.
-        count: number of proposals that there are, None if there is no end of them.
+        count: number of proposals, None if they have no end.
     """
 
     def __init__(self, config: SearchConfig, space: Space, default: RunConfig) -> None:

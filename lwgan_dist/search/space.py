@@ -1,4 +1,4 @@
-"""The space of a search: which configurations there are between which it chooses, checked, drawn from and counted.
+"""The space of a search: the configurations between which it chooses, checked, suggested to a sampler and counted.
 
 A *point* of the space is a dictionary of values by path, with only those parameters whose conditions hold. Its values
 are plain Python values as the schema of `RunConfig` writes them, so that points can be compared by ``==``.
@@ -28,7 +28,7 @@ from lwgan_dist.configbase import Frozen
 from lwgan_dist.configerrors import one_line, shortened
 from lwgan_dist.configfile import build_config, located
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.search.config import Parameter, SearchConfig
+from lwgan_dist.search.config import SearchConfig
 
 if TYPE_CHECKING:
     import optuna
@@ -89,14 +89,8 @@ class Space:
         """All parameters, in the order of the file, but each after those that its conditions are about."""
         return list(self._order)
 
-    def parameter(self, path: str) -> Parameter:
-        """A parameter; the values of its ``choice`` or ``grid`` are as the schema writes them."""
-        return self._parameters[path]
-
     def is_active(self, path: str, values: Point) -> bool:
-        """Whether the conditions of a parameter hold at a point. A condition on a parameter that is itself not there
-        does not hold.
-        """
+        """Whether the conditions of a parameter hold at a point; one on a parameter that is not active does not."""
         return all(parent in values and _among(values[parent], allowed) for parent, allowed in self._when[path].items())
 
     def configuration(self, values: Point) -> RunConfig:
@@ -112,11 +106,8 @@ class Space:
         return self._active({path: _at(config, path) for path in self._order if _has(config, path)})
 
     def contains(self, values: Point) -> bool:
-        """Whether these are the values of a point of the space: each in its range, those and no others that are
-        active.
-        """
-        active = {path for path in self._order if self.is_active(path, values)}
-        return active == set(values) and all(self._within(path, value) for path, value in values.items())
+        """Whether these are the values of a point: those that are active and no others, each in its range."""
+        return not self.outside(values) and all(path in values for path in self._order if self.is_active(path, values))
 
     def outside(self, values: Point) -> list[str]:
         """What keeps values from being those of a point, a line each: ``networks.width: 7 is not in its integer [8,
@@ -150,7 +141,7 @@ class Space:
         return self._active(values)
 
     def suggest(self, trial: "optuna.Trial") -> Point:
-        """The point that a trial of Optuna chooses, value by value, because which there are depends on those before."""
+        """The point that a trial of Optuna chooses, value by value: which are active depends on those before."""
         values: Point = {}
         for path in self._draw_order:
             if self.is_active(path, values):
@@ -254,15 +245,15 @@ class Space:
 
     def _check(self) -> None:
         """Raises all errors. A later check rests on earlier ones and passes over the parameters that failed them."""
-        found: dict[str, list[str]] = {path: [] for path in self._parameters}
+        errors: dict[str, list[str]] = {path: [] for path in self._parameters}
 
         def check(errors_of: Callable[[str], list[str]]) -> None:
-            failed = {path for path, errors in found.items() if errors}
-            for path in found:
+            failed = {path for path, lines in errors.items() if lines}
+            for path in errors:
                 if path not in failed:
-                    found[path] += errors_of(path)
-            for path, errors in found.items():
-                if errors:  # what rests on it is checked as if it did not
+                    errors[path] += errors_of(path)
+            for path, lines in errors.items():
+                if lines:  # what rests on it is checked as if it did not
                     self._when[path] = {}
                     for when in self._when.values():
                         when.pop(path, None)
@@ -270,13 +261,13 @@ class Space:
         check(self._field_errors)
         check(self._condition_errors)
         for path, parameter in self._parameters.items():
-            for parent, told in parameter.when.items():
-                if not found[path] and not found[parent]:
-                    self._when[path][parent] = told if isinstance(told, list) else [told]
+            for parent, value in parameter.when.items():
+                if not errors[path] and not errors[parent]:
+                    self._when[path][parent] = value if isinstance(value, list) else [value]
         check(self._schedule_errors)
         check(self._value_errors)
         check(self._condition_value_errors)
-        lines = [f"space.{_key(path)}{error}" for path, errors in found.items() for error in errors]
+        lines = [f"space.{_key(path)}{error}" for path, of_path in errors.items() for error in of_path]
         if lines:
             raise ConfigError("\n".join(dict.fromkeys(lines)))
 
@@ -321,7 +312,7 @@ class Space:
         return []
 
     def _schedules(self, path: str) -> list[str]:
-        """The schedules that there can be where a parameter is active."""
+        """The schedules that are possible where a parameter is active."""
         possible: list[str] = [self.run.schedule.name]
         if SCHEDULE in self._parameters:
             possible = self._named_schedules()
@@ -343,12 +334,12 @@ class Space:
         others = [name for name in possible if name not in owners]
         if not others:
             return []
-        there = f"{field} goes with {SCHEDULE} {owners[0]!r}"
+        law = f"{field} goes with {SCHEDULE} {owners[0]!r}"
         if SCHEDULE not in self._parameters:
-            return [f": {there}, and that of run is {others[0]!r}"]
+            return [f": {law}, and that of run is {others[0]!r}"]
         if owners[0] not in self._named_schedules():
-            return [f": {there}, which {SCHEDULE} never is in the space"]
-        return [f": {there}, so it needs when: {{{SCHEDULE}: {owners[0]}}}"]
+            return [f": {law}, which {SCHEDULE} never is in the space"]
+        return [f": {law}, so it needs when: {{{SCHEDULE}: {owners[0]}}}"]
 
     def _value_errors(self, path: str) -> list[str]:
         parameter = self._parameters[path]
@@ -366,7 +357,7 @@ class Space:
         if not errors:
             if any(_among(value, values[:index]) for index, value in enumerate(values)):
                 errors.append(": a value is given twice")
-            if values:  # none: there is no schedule, which is another parameter's error
+            if values:  # none: no schedule, which is another parameter's error
                 self._parameters[path] = parameter.model_copy(update={parameter.kind: values})
         return errors
 
@@ -430,7 +421,7 @@ def located_space(file: str | None, changes: Sequence[str]) -> Iterator[None]:
     """Gives errors of a `Space`, and others about keys of a search, the place where the key was given.
 
     Args:
-        file: the configuration that was read, None if there is none.
+        file: the configuration that was read, None if not from a file.
         changes: its overrides.
     """
     with located(file, changes, SearchConfig):
@@ -485,7 +476,7 @@ def _key(path: str) -> str:
 
 
 def _hint(path: str, known: Sequence[str]) -> str:
-    """``; did you mean objective.mmd_weight?``, or the fields that there are."""
+    """``; did you mean objective.mmd_weight?``, or the known fields."""
     close = difflib.get_close_matches(path, known, n=1, cutoff=0.75)
     if not close:  # the right field, without its section or in a wrong one
         field = path.rpartition(".")[2]

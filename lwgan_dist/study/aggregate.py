@@ -271,10 +271,10 @@ def _size_reached(trend: dict[str, Any], seed: int) -> dict[str, Any]:
     if not trend["is_known"] or not any(trend["trials"]):
         return {}
     rng = seeding.generator(seed, "study/n_level", trend["data"], trend["method"])
-    found = statistics.size_reaching(trend["n"], trend["correct"], trend["trials"], rng, level=trend["level"])
-    fit = [None if math.isnan(share) else share for share in found.fit.tolist()]
-    sizes = {"n_level": found.size, "n_low": found.lower, "n_high": found.upper, "reached": found.reached}
-    return {"isotonic": fit, "monotone": found.monotone, **(sizes if found.monotone else {})}
+    result = statistics.size_reaching(trend["n"], trend["correct"], trend["trials"], rng, level=trend["level"])
+    fit = [None if math.isnan(share) else share for share in result.fit.tolist()]
+    sizes = {"n_level": result.size, "n_low": result.lower, "n_high": result.upper, "reached": result.reached}
+    return {"isotonic": fit, "monotone": result.monotone, **(sizes if result.monotone else {})}
 
 
 def _slopes(rows: pl.DataFrame, name: str, column: str) -> pl.DataFrame:
@@ -354,7 +354,7 @@ def bootstrap_table(base: pa.Table, refits: pa.Table, mass: float) -> pa.Table:
     """What the refits of every run say: their distribution and the smallest set of ranks with the mass.
 
     The set takes the ranks from the most frequent on until they hold the mass; of equally frequent ones the smaller
-    goes first, so there is one answer. Its ranks need not be neighbours. It describes the bootstrap and is not by
+    goes first, so the answer is one. Its ranks need not be neighbours. It describes the bootstrap and is not by
     itself a confidence set: its coverage of the true dimension is a question to the study. With all refits failed the
     set is empty and does not cover the truth.
 
