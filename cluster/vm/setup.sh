@@ -18,7 +18,7 @@ fi
 torch=(--constraint constraints.txt torch)
 command -v nvidia-smi >/dev/null || torch=(--index-url https://download.pytorch.org/whl/cpu --no-deps "${torch[@]}")
 ~/venv/bin/python -m pip install --quiet "${torch[@]}"
-~/venv/bin/python -m pip install --quiet --constraint constraints.txt '.[search,classical]'
+~/venv/bin/python -m pip install --quiet --constraint constraints.txt '.[classical]'
 
 # For `ray attach`, `ray exec` and `ray submit`.
 # shellcheck disable=SC2016 # expanded there

@@ -104,12 +104,6 @@ def _all_answer(checkup: Checkup) -> str:
 # versions -------------------------------------------------------------------------------------------------------------
 
 
-def _searches(checkup: Checkup) -> _Rows:
-    if checkup.driver["versions"]["optuna"] is None:
-        text = "searches by Optuna are refused: it is not installed where the command runs"
-        yield "note", text, "pip install 'lwgan-dist[search]'"
-
-
 def _versions(checkup: Checkup, node: Node) -> _Rows:
     for package in ("Python", "ray", "torch", "numpy", "lwgan-dist"):
         mine, other = checkup.driver["versions"][package], node["versions"][package]
@@ -275,7 +269,7 @@ _CHECKS: tuple[
     tuple[str, Callable[[Checkup], _Rows], Callable[[Checkup, Node], _Rows], Callable[[Checkup], str]], ...
 ] = (
     ("nodes", _nothing, _answers, _all_answer),
-    ("versions", _searches, _versions, _same_versions),
+    ("versions", _nothing, _versions, _same_versions),
     ("storage", _storage_here, _storage, _storage_shared),
     ("token", _token, _nothing, _token_asked_for),
     ("GPUs", _nothing, _gpus, _gpus_usable),

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("ray", "torch", "numpy", "lwgan-dist", "optuna", "scikit-dimension")
+PACKAGES = ("ray", "torch", "numpy", "lwgan-dist", "scikit-dimension")
 """What is compared between the nodes; the last two are optional."""
 
 WORKER_MODULE = "lwgan_dist.training.loop"

@@ -1,4 +1,4 @@
-"""What a search is told. Pure data, as `lwgan_dist.config`: neither torch nor Ray."""
+"""The configuration of a search. Pure data, as `lwgan_dist.config`: neither torch nor Ray."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -34,7 +34,7 @@ class Parameter(Frozen):
     choice: Values | None = None
     """Values without an order."""
     grid: Values | None = None
-    """Values that are all tried: the grids of a space are crossed. Not for the searcher ``optuna``."""
+    """Values that are all tried, for the searcher ``grid``: the grids of a space are crossed."""
     log: bool = False
     """Of an ``integer``: uniform in the logarithm."""
     step: PositiveInt = 1
@@ -46,6 +46,11 @@ class Parameter(Frozen):
     def kind(self) -> str:
         """Which of `KINDS` it is."""
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
+
+    @property
+    def values(self) -> list[Any]:
+        """Those of a ``choice`` or ``grid``."""
+        return self.choice or self.grid or []
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -68,7 +73,7 @@ class Parameter(Frozen):
 
 
 class RandomSearcher(Frozen):
-    """Independent draws; the grids of the space are gone through in turn, as in Ray Tune."""
+    """Independent draws."""
 
     name: Literal["random"] = "random"
 
@@ -80,13 +85,14 @@ class GridSearcher(Frozen):
 
 
 class OptunaSearcher(Frozen):
-    """Optuna (extra ``search``): proposals from the results so far."""
+    """Proposals from the results so far, by a sampler of Optuna."""
 
     name: Literal["optuna"] = "optuna"
-    sampler: Literal["tpe", "nsga2"] = "tpe"
-    """``tpe``: tree-structured Parzen estimator, all parameters jointly. ``nsga2``: for several objectives."""
+    sampler: Literal["tpe", "gp", "nsga2"] = "tpe"
+    """``tpe``: tree-structured Parzen estimator, all parameters jointly. ``gp``: Gaussian process on the parameters
+    that all trials have. ``nsga2``: genetic, for many trials and several objectives."""
     startup_trials: PositiveInt | None = None
-    """Trials of ``tpe`` before the first proposal from results, by default 10; those before are random."""
+    """Trials of ``tpe`` and ``gp`` before the first proposal from results, by default 10; those before are random."""
     population: Annotated[int, Field(ge=2)] | None = None
     """Trials of one generation of ``nsga2``, by default 20."""
     ahead: PositiveInt = 4
@@ -95,7 +101,7 @@ class OptunaSearcher(Frozen):
 
     @model_validator(mode="after")
     def _of_the_sampler(self) -> Self:
-        other = {"tpe": "population", "nsga2": "startup_trials"}[self.sampler]
+        other = "startup_trials" if self.sampler == "nsga2" else "population"
         if getattr(self, other) is not None:
             raise ValueError(f"{other} does not go with the sampler {self.sampler}")
         return self
@@ -184,11 +190,11 @@ class SearchConfig(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _dotted_space(cls, told: Any) -> Any:
+    def _dotted_space(cls, content: Any) -> Any:
         """The fields of a space may also stand in sections, ``{networks: {width: ...}}``, where overrides put them."""
-        space = told.get("space") if isinstance(told, dict) else None
+        space = content.get("space") if isinstance(content, dict) else None
         if not isinstance(space, dict):
-            return told
+            return content
         dotted: dict[Any, Any] = {}
         for key, value in space.items():
             parameters = {key: value}
@@ -198,7 +204,7 @@ class SearchConfig(Frozen):
                 if path in dotted:
                     raise clash(f"space.{path}", "is given twice")
                 dotted[path] = parameter
-        return {**told, "space": dotted}
+        return {**content, "space": dotted}
 
     @property
     def fresh_seeds(self) -> int:
@@ -247,16 +253,12 @@ class SearchConfig(Frozen):
     def _check_searcher(self) -> None:
         several = len(self.objectives) > 1
         kinds = {path: parameter.kind for path, parameter in self.space.items()}
-        if isinstance(self.searcher, OptunaSearcher):
-            for path, kind in kinds.items():
-                if kind == "grid":
-                    raise clash(f"space.{path}", "a grid goes with the searchers grid and random; use choice")
-        if isinstance(self.searcher, GridSearcher):
-            for path, kind in kinds.items():
-                if kind in ("uniform", "loguniform"):
-                    raise clash(f"space.{path}", f"{kind} has no end of values; the searcher grid needs a grid")
-        if several and isinstance(self.searcher, OptunaSearcher) and self.searcher.sampler != "nsga2":
-            raise clash("searcher.sampler", "several objectives are searched by nsga2 (or by random, grid)")
+        is_grid = isinstance(self.searcher, GridSearcher)
+        for path, kind in kinds.items():
+            if kind == "grid" and not is_grid:
+                raise clash(f"space.{path}", "a grid goes with the searcher grid; use choice")
+            if kind in ("uniform", "loguniform") and is_grid:
+                raise clash(f"space.{path}", f"{kind} has no end of values; the searcher grid needs a grid")
         if several and self.budget.plateau:
             raise clash("budget.plateau", "needs one objective")
         if several and self.confirm_seeds:

@@ -11,7 +11,6 @@ The folder of a search:
 - ``work/``                       runs under way
 """
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,11 +23,11 @@ from lwgan_dist.errors import ConfigError
 from lwgan_dist.holding import claim, read_environment
 from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.runs import CONFIG_FILE, Run
-from lwgan_dist.search.config import AshaScheduler, GridSearcher, OptunaSearcher, SearchConfig
+from lwgan_dist.search.config import AshaScheduler, GridSearcher, SearchConfig
 from lwgan_dist.search.engine import Engine
 from lwgan_dist.search.objective import seeds
 from lwgan_dist.search.queue import Ended, Queue, context_of
-from lwgan_dist.search.searchers import Proposal, Searcher, searcher
+from lwgan_dist.search.searchers import Proposal, Searcher
 from lwgan_dist.search.space import Space
 from lwgan_dist.search.trials import Trial, TrialLedger, TrialRecord
 from lwgan_dist.search.work import LEDGER, SCRATCH
@@ -164,7 +163,7 @@ class Search:
         return config
 
     def _searcher(self) -> Searcher:
-        return searcher(self.config, self.space, self.default)
+        return Searcher(self.config, self.space, self.default)
 
     # trials -----------------------------------------------------------------------------------------------------------
 
@@ -201,11 +200,8 @@ class Search:
     @property
     def trial_count(self) -> int:
         """Number of trials, if no other end of the search comes before."""
-        if isinstance(self.config.searcher, OptunaSearcher):
-            return self.trials or TRIALS_BY_DEFAULT
-        chosen = self._searcher()
-        numbers = itertools.count() if self.trials is None else range(self.trials)
-        return next((number for number in numbers if chosen.propose(number) is None), self.trials or 0)
+        count = self._searcher().count
+        return self.trials or 0 if count is None else min(count, self.trials or count)
 
     @property
     def ended(self) -> int:

@@ -1,22 +1,27 @@
-"""Searchers: they propose the points of a space that are tried, by number, and are told how the trials ended.
+"""Searchers: they propose the points of a space that are tried, by number, and learn how the trials ended.
 
-Proposals are reproducible: the one of number t is a function of the seed of the search, of t, and of the outcomes told
-before it, and of nothing else. A search that was interrupted asks again from number 0 and is proposed the same.
+Optuna's samplers choose, one for each proposal. Proposals are reproducible: the one of number t is a function of the
+seed of the search, of t, and of the outcomes entered before it, and of nothing else. A search that was interrupted asks
+again from number 0 and is proposed the same.
 """
 
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
+
+import optuna
+from optuna.trial import TrialState
+from threadpoolctl import threadpool_limits
 
 from lwgan_dist.config import RunConfig, override
 from lwgan_dist.configfile import build_config
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.search.config import GridSearcher, Initial, OptunaSearcher, SearchConfig
+from lwgan_dist.search.config import GridSearcher, Initial, OptunaSearcher, SearchConfig, SearcherConfig
 from lwgan_dist.search.space import Point, Space
-from lwgan_dist.seeding import derive, generator
+from lwgan_dist.seeding import derive
 
 
 @dataclass(frozen=True)
@@ -47,27 +52,11 @@ class Outcome:
     reports: list[float]
 
 
-class Searcher(Protocol):
-    """Proposes points. ``propose`` is called once for each number in ascending order, from 0; ``tell`` in ascending
-    order too, only for what was proposed, and for the numbers up to t - ``ahead`` before t is proposed.
+class Searcher:
+    """Proposes points: the initial ones, then all of a grid or what a sampler of Optuna chooses, without end.
 
-    Attributes:
-        ahead: None if proposals do not rest on results.
-    """
-
-    ahead: int | None
-
-    def propose(self, number: int) -> Proposal | None:
-        """The proposal of a number; None if there are no more."""
-        ...
-
-    def tell(self, number: int, outcome: Outcome) -> None:
-        """The outcome of a trial."""
-        ...
-
-
-def searcher(config: SearchConfig, space: Space, default: RunConfig) -> Searcher:
-    """The searcher of a configuration.
+    ``propose`` is called once for each number in ascending order, from 0; ``tell`` in ascending order too, only for
+    what was proposed, and for the numbers up to t - ``ahead`` before t is proposed.
 
     Args:
         config: the search.
@@ -75,14 +64,91 @@ def searcher(config: SearchConfig, space: Space, default: RunConfig) -> Searcher
         default: its run, resolved.
 
     Raises:
-        ConfigError: initial points that are not in the space, a grid of too many points, no Optuna.
+        ConfigError: initial points that are not in the space, a grid of too many points.
+
+    Attributes:
+        ahead: None if proposals do not rest on results.
+        count: number of proposals, None if they have no end.
     """
-    initial = initial_points(config, space, default)
-    if isinstance(config.searcher, GridSearcher):
-        return _Grid(space, initial)
-    if isinstance(config.searcher, OptunaSearcher):
-        return _Optuna(config, config.searcher, space, initial)
-    return _Random(config, space, initial)
+
+    def __init__(self, config: SearchConfig, space: Space, default: RunConfig) -> None:
+        self._config = config
+        self._space = space
+        self._fixed = initial_points(config, space, default)
+        self.ahead = config.searcher.ahead if isinstance(config.searcher, OptunaSearcher) else None
+        self.count: int | None = None
+        if isinstance(config.searcher, GridSearcher):
+            initial = [proposal.values for proposal in self._fixed]
+            self._fixed += [Proposal(values, "proposed") for values in space.grid() if values not in initial]
+            self.count = len(self._fixed)
+        self._trials: dict[int, optuna.Trial] = {}
+        with _quietly():
+            self._study = optuna.create_study(directions=["minimize"] * len(config.objectives))
+
+    def propose(self, number: int) -> Proposal | None:
+        """The proposal of a number; None if there are no more."""
+        fixed = self._fixed[number] if number < len(self._fixed) else None
+        if self.count is not None or (fixed and not self._space.contains(fixed.values)):
+            return fixed  # a sampler is not asked, or could make nothing of it
+        # The last digit of a product depends on how many threads share it; random draws have no products.
+        with _quietly(), threadpool_limits(1) if self.ahead else nullcontext():
+            # A sampler that is made anew knows nothing but the study: neither interruptions nor what it drew before
+            # have a part in the proposal. NSGA-II keeps its generations in the study.
+            seed = derive(self._config.seed, "search/optuna", number) % 2**32
+            sampler = self._study.sampler = _sampler(self._config.searcher, seed)
+            if fixed:
+                self._study.enqueue_trial(self._space.encoded(fixed.values))
+            trial = self._trials[number] = self._study.ask()
+            values = self._space.suggest(trial)
+            if fixed and isinstance(sampler, optuna.samplers.NSGAIISampler):
+                # Where nothing is sampled it would not be counted to a generation, and never be a parent.
+                sampler.get_trial_generation(self._study, self._study.trials[trial.number])
+        return fixed or Proposal(values, "proposed")
+
+    def tell(self, number: int, outcome: Outcome) -> None:
+        """Enter the outcome of a trial."""
+        trial = self._trials.get(number)
+        if trial is None:
+            return
+        finite = outcome.objectives is not None and all(map(math.isfinite, outcome.objectives))
+        with _quietly():
+            if outcome.state == "stopped":
+                for step, value in enumerate(outcome.reports):
+                    trial.report(value, step)
+                self._study.tell(trial, state=TrialState.PRUNED)
+            elif outcome.state == "finished" and finite:
+                self._study.tell(trial, outcome.objectives)
+            else:
+                self._study.tell(trial, state=TrialState.FAIL)
+
+
+def _sampler(config: SearcherConfig, seed: int) -> optuna.samplers.BaseSampler:
+    if not isinstance(config, OptunaSearcher):
+        return optuna.samplers.RandomSampler(seed=seed)
+    if config.sampler == "nsga2":
+        return optuna.samplers.NSGAIISampler(population_size=config.population or 20, seed=seed)
+    if config.sampler == "gp":
+        return optuna.samplers.GPSampler(n_startup_trials=config.startup_trials or 10, seed=seed)
+    return optuna.samplers.TPESampler(
+        n_startup_trials=config.startup_trials or 10,
+        multivariate=True,
+        group=True,  # parameters with conditions are modelled apart, on the trials that have them
+        constant_liar=True,  # trials under way count as bad, or several would be sent to the same place
+        seed=seed,
+    )
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without Optuna's log of every trial and its warnings of what is experimental."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
 
 
 # initial points -------------------------------------------------------------------------------------------------------
@@ -128,172 +194,8 @@ def _values(initial: Initial, space: Space, default: RunConfig) -> Point:
     config = build_config(RunConfig, override(default.model_dump(), initial), {})
     values = space.values_of(config)
     # As the schema writes them: 64.0 is given where 64 is meant.
-    given = {path: values.get(path, told) for path, told in initial.items()}
+    given = {path: values.get(path, value) for path, value in initial.items()}
     wrong = [line for line in space.outside({**values, **given}) if line.partition(": ")[0] in initial]
     if wrong:
         raise ConfigError("\n".join(wrong))
     return values
-
-
-# searchers ------------------------------------------------------------------------------------------------------------
-
-
-class _Random:
-    """Independent draws. The combinations of the space's grids are gone through in turn, and if there is nothing but
-    grids, once.
-    """
-
-    ahead: int | None = None
-
-    def __init__(self, config: SearchConfig, space: Space, initial: list[Proposal]) -> None:
-        self._seed = config.seed
-        self._space = space
-        self._initial = initial
-        self._grids = space.grids()
-        self._once = all(space.parameter(path).kind == "grid" for path in space.paths)
-
-    def propose(self, number: int) -> Proposal | None:
-        if number < len(self._initial):
-            return self._initial[number]
-        turn = number - len(self._initial)
-        if self._once and turn >= len(self._grids):
-            return None
-        fixed = self._grids[turn % len(self._grids)]
-        rng = generator(self._seed, "search/random", number)
-        return Proposal(self._space.draw(rng, fixed), "proposed")
-
-    def tell(self, number: int, outcome: Outcome) -> None:
-        pass
-
-
-class _Grid:
-    """The initial points, then all points in order, but for those that were initial ones."""
-
-    ahead: int | None = None
-
-    def __init__(self, space: Space, initial: list[Proposal]) -> None:
-        tried = [proposal.values for proposal in initial]
-        self._proposals = initial + [Proposal(values, "proposed") for values in space.grid() if values not in tried]
-
-    def propose(self, number: int) -> Proposal | None:
-        return self._proposals[number] if number < len(self._proposals) else None
-
-    def tell(self, number: int, outcome: Outcome) -> None:
-        pass
-
-
-class _Optuna:
-    """Optuna's samplers, asked and told in a study in memory.
-
-    A sampler is made anew for each proposal, seeded by its number: then nothing that happened before, but for what the
-    study holds, has a part in it. What the samplers know of the past they read from the trials of the study (NSGA-II
-    keeps its generations in the trials' attributes), so nothing is lost.
-    """
-
-    def __init__(self, config: SearchConfig, settings: OptunaSearcher, space: Space, initial: list[Proposal]) -> None:
-        try:
-            import optuna
-        except ImportError:
-            raise ConfigError(
-                "searcher.name: optuna needs the extra 'search': pip install 'lwgan-dist[search]'"
-            ) from None
-        self._optuna = optuna
-        self._seed = config.seed
-        self._settings = settings
-        self._space = space
-        self._initial = initial
-        self._trials: dict[int, Any] = {}
-        self.ahead: int | None = settings.ahead
-        with self._quietly():
-            self._study = optuna.create_study(directions=["minimize"] * len(config.objectives))
-
-    def propose(self, number: int) -> Proposal | None:
-        proposal = self._initial[number] if number < len(self._initial) else None
-        if proposal is not None and not self._space.contains(proposal.values):
-            return proposal  # Optuna could make nothing of it
-        with self._quietly():
-            sampler = self._study.sampler = self._sampler(number)
-            if proposal is not None:
-                self._study.enqueue_trial(self._encoded(proposal.values))
-            trial = self._trials[number] = self._study.ask()
-            values = self._suggested(trial)
-            if proposal is None:
-                return Proposal(values, "proposed")
-            if isinstance(sampler, self._optuna.samplers.NSGAIISampler):
-                # Where nothing is sampled it would not be counted to a generation, and never be a parent.
-                sampler.get_trial_generation(self._study, self._study.trials[trial.number])
-        return proposal
-
-    def tell(self, number: int, outcome: Outcome) -> None:
-        trial = self._trials.get(number)
-        if trial is None:
-            return
-        state = self._optuna.trial.TrialState
-        finite = outcome.objectives is not None and all(math.isfinite(value) for value in outcome.objectives)
-        with self._quietly():
-            if outcome.state == "stopped":
-                for step, value in enumerate(outcome.reports):
-                    trial.report(value, step)
-                self._study.tell(trial, state=state.PRUNED)
-            elif outcome.state == "finished" and finite:
-                self._study.tell(trial, outcome.objectives)
-            else:
-                self._study.tell(trial, state=state.FAIL)
-
-    def _sampler(self, number: int) -> Any:
-        samplers = self._optuna.samplers
-        seed = derive(self._seed, "search/optuna", number) % 2**32
-        if self._settings.sampler == "nsga2":
-            return samplers.NSGAIISampler(population_size=self._settings.population or 20, seed=seed)
-        return samplers.TPESampler(
-            n_startup_trials=self._settings.startup_trials or 10,
-            multivariate=True,
-            group=True,  # parameters with conditions are modelled apart, on the trials that have them
-            constant_liar=True,  # trials under way count as bad, or several would be sent to the same place
-            seed=seed,
-        )
-
-    def _suggested(self, trial: Any) -> Point:
-        """The values of a trial, asked for one after the other, because which there are depends on those before."""
-        values: Point = {}
-        for path in self._space.draw_order:
-            if self._space.is_active(path, values):
-                values[path] = self._suggest(trial, path)
-        return {path: values[path] for path in self._space.paths if path in values}
-
-    def _suggest(self, trial: Any, path: str) -> Any:
-        parameter = self._space.parameter(path)
-        if parameter.integer is not None:
-            first, last = parameter.integer
-            last -= (last - first) % parameter.step
-            value = trial.suggest_int(path, first, last, step=parameter.step, log=parameter.log)
-            return self._space.as_field(path, value)
-        if parameter.kind in ("uniform", "loguniform"):
-            low, high = getattr(parameter, parameter.kind)
-            return float(trial.suggest_float(path, low, high, log=parameter.kind == "loguniform"))
-        values = self._space.listed(path)  # by their index: Optuna knows no lists or mappings as values
-        return values[int(trial.suggest_categorical(path, range(len(values))))]
-
-    def _encoded(self, values: Point) -> Point:
-        """Values of a point as Optuna's."""
-        encoded = dict(values)
-        for path, value in values.items():
-            kind = self._space.parameter(path).kind
-            if kind == "choice":
-                encoded[path] = self._space.listed(path).index(value)
-            elif kind == "integer":
-                encoded[path] = int(value)
-        return encoded
-
-    @contextmanager
-    def _quietly(self) -> Iterator[None]:
-        """Without Optuna's log of every trial and its warnings of what is experimental."""
-        logging = self._optuna.logging
-        verbosity = logging.get_verbosity()
-        logging.set_verbosity(logging.ERROR)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", self._optuna.exceptions.ExperimentalWarning)
-                yield
-        finally:
-            logging.set_verbosity(verbosity)

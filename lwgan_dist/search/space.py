@@ -1,4 +1,4 @@
-"""The space of a search: which configurations there are between which it chooses, checked, drawn from and counted.
+"""The space of a search: the configurations between which it chooses, checked, suggested to a sampler and counted.
 
 A *point* of the space is a dictionary of values by path, with only those parameters whose conditions hold. Its values
 are plain Python values as the schema of `RunConfig` writes them, so that points can be compared by ``==``.
@@ -8,11 +8,10 @@ import difflib
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-import numpy as np
 from pydantic import BaseModel
 
 from lwgan_dist.config import (
@@ -29,7 +28,10 @@ from lwgan_dist.configbase import Frozen
 from lwgan_dist.configerrors import one_line, shortened
 from lwgan_dist.configfile import build_config, located
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.search.config import Parameter, SearchConfig
+from lwgan_dist.search.config import SearchConfig
+
+if TYPE_CHECKING:
+    import optuna
 
 SCHEDULE = "schedule.name"
 GRID_LIMIT = 100_000
@@ -87,19 +89,8 @@ class Space:
         """All parameters, in the order of the file, but each after those that its conditions are about."""
         return list(self._order)
 
-    @property
-    def draw_order(self) -> list[str]:
-        """The same, but sorted where conditions leave the choice: an order that does not depend on that of the file."""
-        return list(self._draw_order)
-
-    def parameter(self, path: str) -> Parameter:
-        """A parameter; the values of its ``choice`` or ``grid`` are as the schema writes them."""
-        return self._parameters[path]
-
     def is_active(self, path: str, values: Point) -> bool:
-        """Whether the conditions of a parameter hold at a point. A condition on a parameter that is itself not there
-        does not hold.
-        """
+        """Whether the conditions of a parameter hold at a point; one on a parameter that is not active does not."""
         return all(parent in values and _among(values[parent], allowed) for parent, allowed in self._when[path].items())
 
     def configuration(self, values: Point) -> RunConfig:
@@ -115,11 +106,8 @@ class Space:
         return self._active({path: _at(config, path) for path in self._order if _has(config, path)})
 
     def contains(self, values: Point) -> bool:
-        """Whether these are the values of a point of the space: each in its range, those and no others that are
-        active.
-        """
-        active = {path for path in self._order if self.is_active(path, values)}
-        return active == set(values) and all(self._within(path, value) for path, value in values.items())
+        """Whether these are the values of a point: those that are active and no others, each in its range."""
+        return not self.outside(values) and all(path in values for path in self._order if self.is_active(path, values))
 
     def outside(self, values: Point) -> list[str]:
         """What keeps values from being those of a point, a line each: ``networks.width: 7 is not in its integer [8,
@@ -152,19 +140,24 @@ class Space:
                 values[path] = _at(config, path) if constant is None else constant
         return self._active(values)
 
-    def draw(self, rng: np.random.Generator, fixed: Point | None = None) -> Point:
-        """A random point.
-
-        Args:
-            rng: the draws are a function of its state and the space, not of the order of the parameters in the file.
-            fixed: values that are not drawn; those that turn out not to be active are left out.
-        """
+    def suggest(self, trial: "optuna.Trial") -> Point:
+        """The point that a trial of Optuna chooses, value by value: which are active depends on those before."""
         values: Point = {}
         for path in self._draw_order:
-            if not self.is_active(path, values):
-                continue
-            values[path] = fixed[path] if fixed and path in fixed else self._draw(path, rng)
+            if self.is_active(path, values):
+                values[path] = self._suggested(path, trial)
         return {path: values[path] for path in self._order if path in values}
+
+    def encoded(self, values: Point) -> dict[str, Any]:
+        """A point in the values that `suggest` asks a trial of Optuna for."""
+        encoded = dict(values)
+        for path, value in values.items():
+            kind = self._parameters[path].kind
+            if kind == "choice":
+                encoded[path] = self._parameters[path].values.index(value)
+            elif kind == "integer":
+                encoded[path] = int(value)
+        return encoded
 
     def grid(self) -> list[Point]:
         """All points of a space of grids, choices and integers, in order: the last parameter changes fastest.
@@ -172,55 +165,47 @@ class Space:
         Raises:
             ConfigError: more than `GRID_LIMIT` points.
         """
-        return self._grid(self._order)
+        points = list(itertools.islice(self._points(self._order, {}), GRID_LIMIT + 1))
+        if len(points) > GRID_LIMIT:
+            raise ConfigError(f"space: has more than {GRID_LIMIT:,} combinations")
+        return points
 
-    def grids(self) -> list[Point]:
-        """All combinations of the parameters of the kind ``grid`` alone; one without values if there are none. A
-        condition on a parameter of another kind is taken to hold.
-
-        Raises:
-            ConfigError: more than `GRID_LIMIT` combinations.
-        """
-        return self._grid([path for path in self._order if self._parameters[path].kind == "grid"])
-
-    def listed(self, path: str) -> list[Any]:
-        """All values of a parameter of the kind choice, grid or integer, in order."""
-        return list(self._each(path))
-
-    def _each(self, path: str) -> Iterator[Any]:
-        """The same one by one; a range of whole numbers may be long."""
+    def _points(self, paths: Sequence[str], values: Point) -> Iterator[Point]:
+        if not paths:
+            yield values
+            return
+        path, *rest = paths
+        if not self.is_active(path, values):
+            yield from self._points(rest, values)
+            return
         parameter = self._parameters[path]
+        choices: Iterable[Any] = parameter.values
         if parameter.integer is not None:
             low, high = parameter.integer
-            return (self.as_field(path, value) for value in range(low, high + 1, parameter.step))
-        return iter(parameter.choice if parameter.choice is not None else parameter.grid or [])
+            choices = (self._as_field(path, value) for value in range(low, high + 1, parameter.step))
+        for value in choices:
+            yield from self._points(rest, {**values, path: value})
 
-    def as_field(self, path: str, value: int) -> int | float:
-        """A whole number as the field has it."""
-        return float(value) if _numbers(_FIELDS[path]) == {float} else int(value)
-
-    def _draw(self, path: str, rng: np.random.Generator) -> Any:
+    def _suggested(self, path: str, trial: "optuna.Trial") -> Any:
         parameter = self._parameters[path]
         if parameter.integer is not None:
             first, last = parameter.integer
-            if parameter.log:
-                # Each whole number has the part of the logarithm from half below it to half above it.
-                drawn = math.exp(rng.uniform(math.log(first - 0.5), math.log(last + 0.5)))
-                return self.as_field(path, min(max(round(drawn), first), last))
-            return self.as_field(path, first + parameter.step * int(rng.integers((last - first) // parameter.step + 1)))
-        if parameter.uniform is not None:
-            low, high = parameter.uniform
-            return _clipped(float(rng.uniform(low, high)), low, high)
-        if parameter.loguniform is not None:
-            low, high = parameter.loguniform
-            return _clipped(math.exp(rng.uniform(math.log(low), math.log(high))), low, high)
-        values = self.listed(path)
-        return values[int(rng.integers(len(values)))]
+            last -= (last - first) % parameter.step
+            return self._as_field(path, trial.suggest_int(path, first, last, step=parameter.step, log=parameter.log))
+        if parameter.kind in ("uniform", "loguniform"):
+            low, high = getattr(parameter, parameter.kind)
+            return trial.suggest_float(path, low, high, log=parameter.kind == "loguniform")
+        values = parameter.values  # by their index: Optuna knows no lists or mappings as values
+        return values[trial.suggest_categorical(path, range(len(values)))]
+
+    def _as_field(self, path: str, value: int) -> int | float:
+        """A whole number as the field has it."""
+        return float(value) if _numbers(_FIELDS[path]) == {float} else int(value)
 
     def _within(self, path: str, value: Any) -> bool:
         parameter = self._parameters[path]
         if parameter.kind in ("choice", "grid"):
-            return _among(value, self.listed(path))
+            return _among(value, parameter.values)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         low, high = getattr(parameter, parameter.kind)
@@ -235,24 +220,6 @@ class Space:
             if path in values and self.is_active(path, active):
                 active[path] = values[path]
         return active
-
-    def _grid(self, paths: Sequence[str]) -> list[Point]:
-        points = list(itertools.islice(self._points(paths, {}, set(paths)), GRID_LIMIT + 1))
-        if len(points) > GRID_LIMIT:
-            raise ConfigError(f"space: has more than {GRID_LIMIT:,} combinations")
-        return points
-
-    def _points(self, paths: Sequence[str], values: Point, crossed: set[str]) -> Iterator[Point]:
-        if not paths:
-            yield dict(values)
-            return
-        path, *rest = paths
-        when = {parent: allowed for parent, allowed in self._when[path].items() if parent in crossed}
-        if all(parent in values and _among(values[parent], allowed) for parent, allowed in when.items()):
-            for value in self._each(path):
-                yield from self._points(rest, {**values, path: value}, crossed)
-        else:
-            yield from self._points(rest, values, crossed)
 
     def _described(self, path: str) -> str:
         parameter = self._parameters[path]
@@ -278,15 +245,15 @@ class Space:
 
     def _check(self) -> None:
         """Raises all errors. A later check rests on earlier ones and passes over the parameters that failed them."""
-        found: dict[str, list[str]] = {path: [] for path in self._parameters}
+        errors: dict[str, list[str]] = {path: [] for path in self._parameters}
 
         def check(errors_of: Callable[[str], list[str]]) -> None:
-            failed = {path for path, errors in found.items() if errors}
-            for path in found:
+            failed = {path for path, lines in errors.items() if lines}
+            for path in errors:
                 if path not in failed:
-                    found[path] += errors_of(path)
-            for path, errors in found.items():
-                if errors:  # what rests on it is checked as if it did not
+                    errors[path] += errors_of(path)
+            for path, lines in errors.items():
+                if lines:  # what rests on it is checked as if it did not
                     self._when[path] = {}
                     for when in self._when.values():
                         when.pop(path, None)
@@ -294,13 +261,13 @@ class Space:
         check(self._field_errors)
         check(self._condition_errors)
         for path, parameter in self._parameters.items():
-            for parent, told in parameter.when.items():
-                if not found[path] and not found[parent]:
-                    self._when[path][parent] = told if isinstance(told, list) else [told]
+            for parent, value in parameter.when.items():
+                if not errors[path] and not errors[parent]:
+                    self._when[path][parent] = value if isinstance(value, list) else [value]
         check(self._schedule_errors)
         check(self._value_errors)
         check(self._condition_value_errors)
-        lines = [f"space.{_key(path)}{error}" for path, errors in found.items() for error in errors]
+        lines = [f"space.{_key(path)}{error}" for path, of_path in errors.items() for error in of_path]
         if lines:
             raise ConfigError("\n".join(dict.fromkeys(lines)))
 
@@ -345,7 +312,7 @@ class Space:
         return []
 
     def _schedules(self, path: str) -> list[str]:
-        """The schedules that there can be where a parameter is active."""
+        """The schedules that are possible where a parameter is active."""
         possible: list[str] = [self.run.schedule.name]
         if SCHEDULE in self._parameters:
             possible = self._named_schedules()
@@ -355,8 +322,7 @@ class Space:
         return possible
 
     def _named_schedules(self) -> list[str]:
-        parameter = self._parameters[SCHEDULE]
-        values = parameter.choice if parameter.choice is not None else parameter.grid or []
+        values = self._parameters[SCHEDULE].values
         return [value for value in values if isinstance(value, str) and value in _SCHEDULES]
 
     def _schedule_errors(self, path: str) -> list[str]:
@@ -368,12 +334,12 @@ class Space:
         others = [name for name in possible if name not in owners]
         if not others:
             return []
-        there = f"{field} goes with {SCHEDULE} {owners[0]!r}"
+        law = f"{field} goes with {SCHEDULE} {owners[0]!r}"
         if SCHEDULE not in self._parameters:
-            return [f": {there}, and that of run is {others[0]!r}"]
+            return [f": {law}, and that of run is {others[0]!r}"]
         if owners[0] not in self._named_schedules():
-            return [f": {there}, which {SCHEDULE} never is in the space"]
-        return [f": {there}, so it needs when: {{{SCHEDULE}: {owners[0]}}}"]
+            return [f": {law}, which {SCHEDULE} never is in the space"]
+        return [f": {law}, so it needs when: {{{SCHEDULE}: {owners[0]}}}"]
 
     def _value_errors(self, path: str) -> list[str]:
         parameter = self._parameters[path]
@@ -387,11 +353,11 @@ class Space:
             return self._refused(path, getattr(parameter, parameter.kind))[1]
         if parameter.integer is not None:
             return self._refused(path, list(parameter.integer))[1]
-        values, errors = self._refused(path, self.listed(path))
+        values, errors = self._refused(path, parameter.values)
         if not errors:
             if any(_among(value, values[:index]) for index, value in enumerate(values)):
                 errors.append(": a value is given twice")
-            if values:  # none: there is no schedule, which is another parameter's error
+            if values:  # none: no schedule, which is another parameter's error
                 self._parameters[path] = parameter.model_copy(update={parameter.kind: values})
         return errors
 
@@ -455,7 +421,7 @@ def located_space(file: str | None, changes: Sequence[str]) -> Iterator[None]:
     """Gives errors of a `Space`, and others about keys of a search, the place where the key was given.
 
     Args:
-        file: the configuration that was read, None if there is none.
+        file: the configuration that was read, None if not from a file.
         changes: its overrides.
     """
     with located(file, changes, SearchConfig):
@@ -496,11 +462,6 @@ def _numbers(annotation: Any) -> set[type]:
     return {kind for part in get_args(annotation) if not isinstance(part, str) for kind in _numbers(part)}
 
 
-def _clipped(value: float, low: float, high: float) -> float:
-    """Within the range, which exp(log(high)) can leave by a rounding."""
-    return float(min(max(value, low), high))
-
-
 def _equal(one: Any, other: Any) -> bool:
     """Equal values; true is not 1."""
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
@@ -515,7 +476,7 @@ def _key(path: str) -> str:
 
 
 def _hint(path: str, known: Sequence[str]) -> str:
-    """``; did you mean objective.mmd_weight?``, or the fields that there are."""
+    """``; did you mean objective.mmd_weight?``, or the known fields."""
     close = difflib.get_close_matches(path, known, n=1, cutoff=0.75)
     if not close:  # the right field, without its section or in a wrong one
         field = path.rpartition(".")[2]

@@ -1,12 +1,4 @@
-"""Statistics of a consistency study: what many estimates of an intrinsic dimension say about a method.
-
-A *cell* is one (manifold, n, method), a *replicate* one seed in it, a run one row of the study's arrays. Cells are
-integer codes 0..C-1, and whatever is said of all cells has one entry per code. A cell without runs keeps its entry:
-its proportions are nan with the interval [0, 1], its moments nan.
-NumPy, SciPy and scikit-learn only.
-
-A failed (diverged, crashed) run is an incorrect estimate: leaving it out would reward a method that fails where it
-would have been wrong. It has no error, so bias and RMSE are of the other runs.
+"""Statistics of a consistency study: intervals of a probability, the sample size that suffices, tests of two methods.
 
 Which interval:
 
@@ -16,7 +8,6 @@ Which interval:
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,7 +16,6 @@ from sklearn.isotonic import isotonic_regression
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-IntervalMethod = Literal["wilson", "clopper_pearson"]
 
 ROUNDING = 1e-9
 """Slack when a computed proportion is compared with a level, so that 0.95 reached is not missed by rounding."""
@@ -37,21 +27,6 @@ class Interval:
 
     lower: Floats
     upper: Floats
-
-    @property
-    def width(self) -> Floats:
-        """Upper minus lower end."""
-        return self.upper - self.lower
-
-
-@dataclass(frozen=True)
-class Proportion:
-    """Successes among trials: the share (nan for 0 of 0) and its interval; arrays of one shape."""
-
-    successes: Ints
-    trials: Ints
-    estimate: Floats
-    interval: Interval
 
 
 def _counts(*values: ArrayLike) -> tuple[Ints, ...]:
@@ -75,25 +50,6 @@ def _successes(successes: ArrayLike, trials: ArrayLike) -> tuple[Ints, Ints]:
 def _check_probability(name: str, value: float) -> None:
     if not 0 < value < 1:
         raise ValueError(f"{name} must be between 0 and 1, got {value}")
-
-
-def _codes(code: ArrayLike, count: int | None, *columns: NDArray[Any]) -> tuple[Ints, int]:
-    """Codes and their number, checked: whole, in range, one per entry of every column."""
-    (codes,) = _counts(code)
-    if codes.ndim != 1 or any(column.shape != codes.shape for column in columns):
-        raise ValueError(
-            f"columns must be one-dimensional and equally long: {[codes.shape, *(c.shape for c in columns)]}"
-        )
-    largest = int(codes.max(initial=-1))
-    if count is not None and largest >= count:
-        raise ValueError(f"code {largest} of {count} groups")
-    return codes, largest + 1 if count is None else count
-
-
-def _means(codes: Ints, values: Floats, counts: Ints) -> Floats:
-    """Mean of the values of every group, nan for an empty one."""
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.bincount(codes, weights=values, minlength=len(counts)) / counts)
 
 
 def group_codes(*keys: ArrayLike) -> tuple[Ints, Ints]:
@@ -164,16 +120,6 @@ def clopper_pearson_interval(successes: ArrayLike, trials: ArrayLike, alpha: flo
     return Interval(lower, upper)
 
 
-def proportion(
-    successes: ArrayLike, trials: ArrayLike, *, method: IntervalMethod = "wilson", alpha: float = 0.05
-) -> Proportion:
-    """The share k/n with its interval; see `wilson_interval` and `clopper_pearson_interval` for the arguments."""
-    k, n = _successes(successes, trials)
-    interval = wilson_interval(k, n, alpha) if method == "wilson" else clopper_pearson_interval(k, n, alpha)
-    with np.errstate(invalid="ignore"):
-        return Proportion(k, n, np.asarray(k / n), interval)
-
-
 def bernoulli_confidence_sequence(
     successes: ArrayLike, trials: ArrayLike, alpha: float = 0.05, prior: tuple[float, float] = (1.0, 1.0)
 ) -> Interval:
@@ -235,149 +181,6 @@ def bernoulli_confidence_sequence(
     share = won / np.maximum(pairs[1], 1)
     lower, upper = end(np.zeros(len(share)), share), end(np.ones(len(share)), share)
     return Interval(lower[inverse].reshape(k.shape), upper[inverse].reshape(k.shape))
-
-
-def cells_to_sample(interval: Interval, width: float) -> Ints:
-    """Cells whose interval is wider than ``width``, the widest first and the lowest code first among equals.
-
-    The stopping rule of a cell is "interval no wider than ``width``", the next cell is the first one returned, and the
-    study is done when none is. Use it with `bernoulli_confidence_sequence`, whose coverage survives this rule.
-
-    Args:
-        interval: of every cell, shape (C,).
-        width: w > 0, the width of the whole interval (not of half of it), a difference of probabilities.
-
-    Returns:
-        Codes, shape (number of open cells,).
-    """
-    if not width > 0:
-        raise ValueError(f"width must be positive, got {width}")
-    order = np.argsort(-interval.width, kind="stable")
-    return order[interval.width[order] > width].astype(np.int64)
-
-
-def _frequencies(group: Ints, value: NDArray[Any]) -> tuple[Ints, NDArray[Any], Ints]:
-    """Distinct (group, value) with their counts, by group, then the most frequent first, then the smallest value."""
-    values, inverse = np.unique(value, return_inverse=True)
-    keys, counts = np.unique(group * max(len(values), 1) + inverse, return_counts=True)
-    groups, ranks = np.divmod(keys, max(len(values), 1))
-    order = np.lexsort((ranks, -counts, groups))
-    return groups[order], values[ranks[order]], counts[order].astype(np.int64)
-
-
-def _modes(groups: Ints, values: NDArray[Any], counts: Ints, count: int) -> tuple[Floats, Ints]:
-    """First row of every group of `_frequencies`: the mode (nan where there is none) and its count."""
-    mode, times = np.full(count, np.nan), np.zeros(count, dtype=np.int64)
-    present, first = np.unique(groups, return_index=True)
-    mode[present], times[present] = values[first], counts[first]
-    return mode, times
-
-
-@dataclass(frozen=True)
-class CellSummary:
-    """What the runs of every cell say; arrays of shape (C,).
-
-    ``correct`` + ``under`` + ``over`` + ``failures`` = ``runs``. The three proportions are of all runs. Bias, RMSE,
-    their Monte Carlo standard errors (mcse) and the mode are of the runs that did not fail, in dimensions.
-    """
-
-    runs: Ints
-    failures: Ints
-    correct: Proportion
-    under: Proportion
-    over: Proportion
-    bias: Floats
-    bias_mcse: Floats
-    rmse: Floats
-    rmse_mcse: Floats
-    modal_estimate: Floats
-    modal_count: Ints
-
-
-def summarize_cells(
-    cell: ArrayLike,
-    estimate: ArrayLike,
-    truth: ArrayLike,
-    failed: ArrayLike,
-    *,
-    cells: int | None = None,
-    method: IntervalMethod = "wilson",
-    alpha: float = 0.05,
-) -> CellSummary:
-    """Accuracy of the estimates of every cell. Time N log N for N runs; about 80 bytes a run.
-
-    With e the m errors estimate - truth of the runs that did not fail, and sd with m - 1 in the denominator:
-
-    - bias = mean e, mcse = sd(e) / sqrt(m)
-    - rmse = sqrt(mean e^2), mcse = sd(e^2) / (2 rmse sqrt(m)) by the delta method; 0 where every e is 0, as of the bias
-    - the mode is the most frequent estimate, the smallest among equals
-
-    An estimate that is not whole is correct, under, over, and enters the mode, as the nearest integer (halves go up);
-    its error is that of the estimate itself. m = 0: nan; m = 1: mcse nan.
-
-    Args:
-        cell: code 0..C-1 of every run, shape (N,).
-        estimate: estimated dimensions, shape (N,); of a failed run not looked at (nan, say).
-        truth: intrinsic dimensions, shape (N,), one in each cell.
-        failed: flags, shape (N,).
-        cells: C, the largest code + 1 if not given.
-        method, alpha: of the intervals, for replicates fixed in advance.
-
-    Raises:
-        ValueError: columns of several lengths, a run that did not fail with an estimate that is not finite, or a cell
-            with two truths.
-
-    Source: Morris, White, Crowther 2019, Statistics in Medicine 38(11), 2074-2102, table 6 (bias and MSE).
-    """
-    estimates, truths = np.asarray(estimate, dtype=np.float64), np.asarray(truth, dtype=np.float64)
-    failures = np.asarray(failed)
-    if failures.dtype != np.bool_ and failures.size:
-        raise ValueError(f"failed must be flags, got {failures.dtype}")
-    failures = failures.astype(np.bool_)
-    codes, count = _codes(cell, cells, estimates, truths, failures)
-    ok = ~failures
-    if not (np.isfinite(estimates) | failures).all():
-        raise ValueError("estimates of runs that did not fail must be finite")
-    if not np.isfinite(truths).all():
-        raise ValueError("truths must be finite")
-    low, high = np.full(count, np.inf), np.full(count, -np.inf)
-    np.minimum.at(low, codes, truths)
-    np.maximum.at(high, codes, truths)
-    if (low < high).any():
-        raise ValueError("the truth must be one in each cell")
-
-    runs = np.bincount(codes, minlength=count)
-    codes, estimates, truths = codes[ok], estimates[ok], truths[ok]
-    used = np.bincount(codes, minlength=count)
-    rounded = np.floor(estimates + 0.5)
-
-    def share(flags: NDArray[np.bool_]) -> Proportion:
-        return proportion(np.bincount(codes[flags], minlength=count), runs, method=method, alpha=alpha)
-
-    def mean_and_mcse(values: Floats) -> tuple[Floats, Floats]:
-        means = _means(codes, values, used)
-        squares = np.bincount(codes, weights=(values - means[codes]) ** 2, minlength=count)
-        with np.errstate(invalid="ignore"):
-            return means, np.sqrt(squares / (used * (used - 1.0)))  # 0 / 0 with fewer than two
-
-    error = estimates - truths
-    bias, bias_mcse = mean_and_mcse(error)
-    mse, mse_mcse = mean_and_mcse(error**2)
-    rmse = np.sqrt(mse)
-    modal_estimate, modal_count = _modes(*_frequencies(codes, rounded), count)
-    return CellSummary(
-        runs=runs,
-        failures=runs - used,
-        correct=share(rounded == truths),
-        under=share(rounded < truths),
-        over=share(rounded > truths),
-        bias=bias,
-        bias_mcse=bias_mcse,
-        rmse=rmse,
-        rmse_mcse=np.where(rmse > 0, mse_mcse / (2 * np.where(rmse > 0, rmse, 1.0)), mse_mcse),
-        modal_estimate=modal_estimate,
-        modal_count=modal_count,
-    )
 
 
 def isotonic_proportions(successes: ArrayLike, trials: ArrayLike) -> Floats:
@@ -497,74 +300,6 @@ def _crossings(successes: Floats, trials: Ints, level: float) -> Ints:
     return np.asarray((after < before).sum(axis=1), dtype=np.int64)
 
 
-@dataclass(frozen=True)
-class PowerLaws:
-    """Least-squares lines log y = intercept + slope log n, one per group; arrays of shape (groups,), without unit."""
-
-    points: Ints
-    slope: Floats
-    intercept: Floats
-    slope_standard_error: Floats
-
-
-def loglog_slopes(group: ArrayLike, n: ArrayLike, y: ArrayLike, *, groups: int | None = None) -> PowerLaws:
-    """Exponent of y ~ n^slope by least squares of log y on log n (natural logarithms), with its standard error.
-
-    With x = log n, S = sum (x - mean x)^2 and RSS the squared residuals of m points: SE = sqrt(RSS / (m - 2) / S),
-    which supposes independent errors of log y with one variance. For lambda_n and SE_n: the rate at which they vanish.
-
-    Args:
-        group: code of every point, shape (N,).
-        n: sample sizes, > 0, shape (N,).
-        y: values, > 0, shape (N,).
-        groups: number of groups, the largest code + 1 if not given.
-
-    Returns:
-        nan for a group with fewer than two distinct n; the standard error nan with fewer than three points.
-
-    Raises:
-        ValueError: n or y not finite and positive, or columns of several lengths.
-    """
-    sizes, values = np.asarray(n, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    codes, count = _codes(group, groups, sizes, values)
-    if not all(np.isfinite(column).all() and (column > 0).all() for column in (sizes, values)):
-        raise ValueError("n and y must be finite and positive")
-    log_n, log_y = np.log(sizes), np.log(values)
-    points = np.bincount(codes, minlength=count)
-    low, high = np.full(count, np.inf), np.full(count, -np.inf)
-    np.minimum.at(low, codes, sizes)
-    np.maximum.at(high, codes, sizes)
-    mean_x, mean_y = _means(codes, log_n, points), _means(codes, log_y, points)
-    x, z = log_n - mean_x[codes], log_y - mean_y[codes]
-    sxx = np.bincount(codes, weights=x * x, minlength=count)
-    sxy = np.bincount(codes, weights=x * z, minlength=count)
-    slope = np.where(low < high, sxy / np.where(low < high, sxx, 1.0), np.nan)
-    rss = np.bincount(codes, weights=(z - slope[codes] * x) ** 2, minlength=count)
-    degrees = np.where(points > 2, points - 2.0, np.nan)
-    return PowerLaws(points, slope, mean_y - slope * mean_x, np.sqrt(rss / degrees / np.where(low < high, sxx, np.nan)))
-
-
-def discordant_pairs(
-    cell: ArrayLike, first: ArrayLike, second: ArrayLike, *, cells: int | None = None
-) -> tuple[Ints, Ints]:
-    """Samples of every cell on which only the first method is correct, and those on which only the second is.
-
-    Args:
-        cell: code of every sample, shape (N,); here a cell has no method.
-        first, second: is the method correct on this very sample, flags of shape (N,); a failed run is not.
-        cells: C, the largest code + 1 if not given.
-
-    Returns:
-        Two counts, each of shape (C,).
-    """
-    a, b = np.asarray(first), np.asarray(second)
-    if any(flags.dtype != np.bool_ and flags.size for flags in (a, b)):
-        raise ValueError(f"first and second must be flags, got {a.dtype} and {b.dtype}")
-    a, b = a.astype(np.bool_), b.astype(np.bool_)
-    codes, count = _codes(cell, cells, a, b)
-    return np.bincount(codes[a & ~b], minlength=count), np.bincount(codes[b & ~a], minlength=count)
-
-
 def mcnemar_exact(only_first: ArrayLike, only_second: ArrayLike) -> Floats:
     """Exact two-sided p-value of McNemar's test that two methods are equally often correct, on paired samples.
 
@@ -572,7 +307,8 @@ def mcnemar_exact(only_first: ArrayLike, only_second: ArrayLike) -> Floats:
     which both or neither are correct do not count; 1 without discordant pairs.
 
     Args:
-        only_first, only_second: b and c, whole numbers of any shapes that broadcast; see `discordant_pairs`.
+        only_first, only_second: b and c, samples on which only the first or only the second is correct; whole numbers
+            of any shapes that broadcast.
 
     Source: McNemar 1947, Psychometrika 12(2), 153-157; Fay 2010, Biostatistics 11(2), 373-374 (exact form).
     """
@@ -600,67 +336,3 @@ def holm(p_values: ArrayLike) -> Floats:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
     return adjusted
-
-
-@dataclass(frozen=True)
-class BootstrapDistributions:
-    """Distributions of bootstrap estimates, one per group.
-
-    The rows, shape (distinct (group, value),), are by group, the most frequent value first and the smallest first among
-    equals: ``group``, ``value``, ``count``, ``frequency`` and ``in_set``, whether the value is in the group's smallest
-    set. Per group, shape (groups,): ``mode``, its ``mode_frequency``, ``set_size`` and ``set_mass`` (at least the mass
-    asked for); nan and 0 for a group without estimates.
-    """
-
-    group: Ints
-    value: NDArray[Any]
-    count: Ints
-    frequency: Floats
-    in_set: NDArray[np.bool_]
-    mode: Floats
-    mode_frequency: Floats
-    set_size: Ints
-    set_mass: Floats
-
-
-def bootstrap_distributions(
-    group: ArrayLike, estimate: ArrayLike, *, mass: float = 0.95, groups: int | None = None
-) -> BootstrapDistributions:
-    """Modal estimate of every group of bootstrap estimates, and the smallest set of values with at least ``mass``.
-
-    The set takes the values from the most frequent on until they hold the mass; of equally frequent ones the smaller
-    goes first, so there is one answer. Its values need not be neighbours. It describes the bootstrap and is not by
-    itself a confidence set: its coverage of the true dimension is a question to the study.
-
-    Args:
-        group: code of every estimate, shape (N,): one sample, or one cell.
-        estimate: estimates, whole as a rule, shape (N,); the caller leaves failed ones out and reports their number.
-        mass: of the set, between 0 and 1.
-        groups: number of groups, the largest code + 1 if not given.
-
-    Raises:
-        ValueError: an estimate that is not finite, or columns of several lengths.
-    """
-    values = np.asarray(estimate)
-    codes, size = _codes(group, groups, values)
-    _check_probability("mass", mass)
-    if not np.isfinite(values).all():
-        raise ValueError("estimates must be finite")
-    group_row, value, count = _frequencies(codes, values)
-    totals = np.bincount(codes, minlength=size)
-    before = np.cumsum(count) - count - np.concatenate([[0], np.cumsum(totals)[:-1]])[group_row]
-    in_set = before < (mass - ROUNDING) * totals[group_row]
-    mode, mode_count = _modes(group_row, value, count, size)
-    held = np.bincount(group_row[in_set], weights=count[in_set], minlength=size)
-    with np.errstate(invalid="ignore"):
-        return BootstrapDistributions(
-            group=group_row,
-            value=value,
-            count=count,
-            frequency=count / totals[group_row],
-            in_set=in_set,
-            mode=mode,
-            mode_frequency=mode_count / totals,
-            set_size=np.bincount(group_row[in_set], minlength=size),
-            set_mass=held / totals,
-        )

@@ -18,7 +18,7 @@ from lwgan_dist.storage import Folder
 
 VERSIONS = {
     "Python": "3.11.9", "ray": "2.60.0", "torch": "2.13.0+cpu", "numpy": "2.4.0", "lwgan-dist": "0.1.0",
-    "optuna": "5.0.0", "scikit-dimension": "0.5.0",
+    "scikit-dimension": "0.5.0",
 }  # fmt: skip
 
 
@@ -157,9 +157,6 @@ CLUSTER_CASES = {
     "unwritable": (
         {"storage": {"location": "/shared/runs", "error": "Read-only file system"}},
         "storage", "problem", "(Read-only file system)",
-    ),
-    "no Optuna": (
-        {"driver": {"versions": {**VERSIONS, "optuna": None}, "code": "0123456789ab"}}, "versions", "note", "Optuna",
     ),
 }  # fmt: skip
 

@@ -255,6 +255,14 @@ def test_integers_may_turn_into_fractions_anywhere(tmp_path: Path) -> None:
     assert table.rows[-1].tolist() == [0.5, 1.0]
 
 
+def test_numbers_of_a_csv_are_read_to_the_last_bit(tmp_path: Path) -> None:
+    bits = np.random.default_rng(0).integers(0, 2**64, size=20_000, dtype=np.uint64)
+    values = bits.view(np.float64)[np.isfinite(bits.view(np.float64))].tolist()
+    content = "a\n" + "\n".join(map(repr, [*values, 5e-324, 2.0**-1022, 1.7976931348623157e308, -0.0, 0.1])) + "\n"
+    rows = read_table(written(tmp_path, "t.csv", content.encode())).rows
+    assert [float(value).hex() for value in rows[:, 0]] == [float(line).hex() for line in content.splitlines()[1:]]
+
+
 def test_quoted_newlines_may_stand_anywhere(tmp_path: Path) -> None:
     count = 3000  # records of 2 kB with a newline every 100 bytes: some block ends inside one
     note = "\n".join(["2,3," * 25] * 20)

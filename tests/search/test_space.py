@@ -1,9 +1,8 @@
 """Laws of search spaces: what is refused and how, which points there are, how they are drawn, changed and counted."""
 
-import math
 from itertools import pairwise
 
-import numpy as np
+import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +14,7 @@ from lwgan_dist.search.config import SearchConfig
 from lwgan_dist.search.space import GRID_LIMIT, Space
 
 DATA = {"source": "manifold", "name": "s_curve"}
+GRID = {"name": "grid"}
 
 
 def search(space, run=None, **told) -> SearchConfig:
@@ -23,10 +23,6 @@ def search(space, run=None, **told) -> SearchConfig:
 
 def space_of(space, run=None, **told) -> Space:
     return Space(search(space, run, **told))
-
-
-def rng(seed=0):
-    return np.random.default_rng(seed)
 
 
 CONDITIONAL = {
@@ -184,15 +180,19 @@ def test_what_cannot_be_searched_is_refused_in_a_line_that_begins_with_its_key(n
 # points ---------------------------------------------------------------------------------------------------------------
 
 
+def suggested(space, seed):
+    return space.suggest(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask())
+
+
 def is_plain(value) -> bool:
     return type(value) in (bool, int, float, str, type(None)) or (type(value) is list and all(map(is_plain, value)))
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=200, deadline=None)
-def test_draws_are_points_of_the_space_in_plain_values(seed):
+@settings(max_examples=100, deadline=None)
+def test_suggestions_are_points_of_the_space_in_plain_values(seed):
     space = space_of(CONDITIONAL)
-    values = space.draw(rng(seed))
+    values = suggested(space, seed)
     assert space.contains(values)
     assert all(map(is_plain, values.values()))
     config = space.configuration(values)
@@ -205,39 +205,13 @@ def test_draws_are_points_of_the_space_in_plain_values(seed):
     assert ("schedule.embedding_learning_rate" in values) == (fast and values["schedule.embedding_iterations"] == 600)
 
 
-def test_every_value_is_drawn_and_none_beyond():
-    space = space_of(CONDITIONAL)
-    draws = [space.draw(rng(seed)) for seed in range(400)]
-    assert {values["networks.width"] for values in draws} == {8, 16, 24}
-    assert {values["schedule.name"] for values in draws} == {"paper", "fast"}
-    assert {values["score.batch_size"] for values in draws} == {None, 64}
-    weights = [values["objective.mmd_weight"] for values in draws]
-    assert 0.5 <= min(weights) < 0.55
-    assert 1.95 < max(weights) <= 2
-    # Half of the draws are below the middle: +- 4 standard deviations of a proportion of n.
-    for path, middle in (("schedule.iterations", math.sqrt(100 * 1000)), ("schedule.embedding_learning_rate", 1e-3)):
-        drawn = [values[path] for values in draws if path in values]
-        below = np.mean(np.array(drawn) < middle)
-        assert abs(below - 0.5) < 4 * 0.5 / math.sqrt(len(drawn))
-
-
-def test_the_order_of_the_file_changes_no_draw():
-    reverse = dict(reversed(CONDITIONAL.items()))
-    for seed in range(20):
-        assert space_of(CONDITIONAL).draw(rng(seed)) == space_of(reverse).draw(rng(seed))
-    for space in (space_of(CONDITIONAL), space_of(reverse)):
-        for child in space.paths:
-            for parent in space.parameter(child).when:
-                assert space.paths.index(parent) < space.paths.index(child)
-
-
-def test_fixed_values_are_not_drawn_and_left_out_where_their_condition_fails():
-    space = space_of(CONDITIONAL)
-    fixed = {"networks.width": 16, "schedule.iterations": 123}
-    draws = [space.draw(rng(seed), fixed) for seed in range(20)]
-    assert {values["networks.width"] for values in draws} == {16}
-    assert {values.get("schedule.iterations") for values in draws} == {123, None}
-    assert all(map(space.contains, draws))
+def test_an_encoded_point_is_suggested_again():
+    space = space_of({**CONDITIONAL, "objective.mmd_weight": {"integer": [1, 6], "step": 2}})
+    for seed in range(30):
+        values = suggested(space, seed)
+        study = optuna.create_study()
+        study.enqueue_trial(space.encoded(values))
+        assert space.suggest(study.ask()) == values
 
 
 @pytest.mark.parametrize(
@@ -284,14 +258,16 @@ def test_the_other_schedule_begins_with_its_own_defaults():
 def test_whole_numbers_of_a_field_of_numbers_are_its_numbers():
     space = space_of({"objective.mmd_weight": {"integer": [1, 3]}})
     assert space.grid() == [{"objective.mmd_weight": value} for value in (1.0, 2.0, 3.0)]
-    assert {type(space.draw(rng(seed))["objective.mmd_weight"]) for seed in range(9)} == {float}
+    assert {type(suggested(space, seed)["objective.mmd_weight"]) for seed in range(9)} == {float}
 
 
 # grids ----------------------------------------------------------------------------------------------------------------
 
 
 def test_a_grid_is_gone_through_with_the_last_parameter_fastest():
-    space = space_of({"networks.width": {"grid": [16, 8]}, "networks.latent_dim": {"integer": [3, 7], "step": 2}})
+    space = space_of(
+        {"networks.width": {"grid": [16, 8]}, "networks.latent_dim": {"integer": [3, 7], "step": 2}}, searcher=GRID
+    )
     points = [tuple(point.values()) for point in space.grid()]
     assert points == [(16, 3), (16, 5), (16, 7), (8, 3), (8, 5), (8, 7)]
 
@@ -303,18 +279,14 @@ def test_a_grid_respects_conditions_and_has_no_point_twice():
             "schedule.joint_critic_updates": {"choice": [1, 2, 3], "when": {"schedule.joint_iterations": [5]}},
             "schedule.name": NAMES,
             "networks.width": {"grid": [8, 16]},
-        }
+        },
+        searcher=GRID,
     )
     points = space.grid()
     assert len(points) == 2 * (1 + 1 + 3)
     assert all(map(space.contains, points))
     assert all(one != other for one, other in pairwise(points))
     assert len({tuple(sorted(point.items())) for point in points}) == len(points)
-    assert len(space.grids()) == 4  # joint_iterations x width, whatever is drawn for the schedule
-
-
-def test_a_space_without_grids_has_one_combination_of_them():
-    assert space_of({"networks.width": {"choice": [8, 16]}}).grids() == [{}]
 
 
 def test_a_grid_that_has_no_end_in_sight_is_refused():

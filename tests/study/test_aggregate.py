@@ -1,6 +1,7 @@
 """Tables of a study against statsmodels, loops in plain Python and the statistics that they are made of.
 
-The numbers of `CONFINT`, `MCNEMAR` and `HOLM` come from statsmodels 0.15.0, which the project does not need::
+The numbers of `CONFINT`, `MCNEMAR`, `HOLM` and the slopes come from statsmodels 0.15.0, which the project does not
+need::
 
     python3 -m venv /tmp/venv-sm && /tmp/venv-sm/bin/pip install statsmodels
     /tmp/venv-sm/bin/python -c '
@@ -10,7 +11,12 @@ The numbers of `CONFINT`, `MCNEMAR` and `HOLM` come from statsmodels 0.15.0, whi
     from statsmodels.stats.contingency_tables import mcnemar
     p = [mcnemar([[3, b], [c, 2]], exact=True).pvalue for b, c in ((0, 6), (1, 7), (2, 0), (0, 0))]
     from statsmodels.stats.multitest import multipletests
-    print(p, multipletests(p, method="holm")[1])'
+    print(p, multipletests(p, method="holm")[1])
+    import numpy as np, statsmodels.api as sm
+    for n, y in (([250, 500, 1000, 2000, 4000], [.31, .2, .155, .101, .08]),
+                 ([100, 100, 300, 900, 900, 900], [2, 2.5, 1.1, .9, .4, .5])):
+        fit = sm.OLS(np.log(y), sm.add_constant(np.log(n))).fit()
+        print(fit.params, fit.bse)'
 """
 
 import itertools
@@ -23,6 +29,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as hs
+from scipy.stats import linregress
 from study_rows import runs_table
 
 from lwgan_dist import seeding
@@ -274,26 +281,27 @@ def test_the_interval_of_a_share_between_two_counts_holds_both():
     assert cell["agreement"] == pytest.approx(1 / 3)  # a failure agrees with nothing
 
 
-def test_with_one_run_a_sample_the_moments_are_those_of_the_summary():
+def test_with_one_run_a_sample_the_errors_are_those_of_a_mean():
     rng = np.random.default_rng(0)
+    errors = rng.normal(0, 1, (3, 50))
     rows = [
-        {"n": int(n), "replicate": replicate, "dimension": dimension, "value": dimension + float(shift)}
-        for n in (10, 20, 30)
-        for replicate, (dimension, shift) in enumerate(
-            zip(rng.integers(1, 4, 50).tolist(), rng.uniform(-0.5, 0.499, 50), strict=True)
-        )
+        {"n": n, "replicate": replicate, "dimension": 2, "value": 2 + float(error)}
+        for n, of_cell in zip((10, 20, 30), errors, strict=True)
+        for replicate, error in enumerate(of_cell)
     ]
     found = aggregate.cells(runs_table(rows))
-    summary = st.summarize_cells(
-        [row["n"] // 10 - 1 for row in rows], [row["value"] for row in rows], [2] * 150, [False] * 150
-    )
-    for name in ("bias", "bias_mcse", "rmse", "rmse_mcse", "modal_count"):
-        assert found.column(name).to_pylist() == getattr(summary, name).tolist(), name
-    assert found.column("correct").to_pylist() == summary.correct.successes.tolist()
+    rmse = np.sqrt((errors**2).mean(axis=1))
+    for name, values in {
+        "bias": errors.mean(axis=1),
+        "bias_mcse": errors.std(axis=1, ddof=1) / np.sqrt(50),
+        "rmse": rmse,
+        "rmse_mcse": (errors**2).std(axis=1, ddof=1) / np.sqrt(50) / (2 * rmse),
+    }.items():
+        np.testing.assert_allclose(found.column(name).to_numpy(), values, rtol=1e-9)
 
 
 def test_the_standard_error_is_that_of_the_means_of_the_samples():
-    """Over studies with correlated runs on each sample the reported error is that of the bias; that of runs is not."""
+    """Over studies with correlated runs on each sample the reported error is the spread; that of runs is not."""
     rng = np.random.default_rng(1)
     rows = []
     for study in range(200):
@@ -301,8 +309,9 @@ def test_the_standard_error_is_that_of_the_means_of_the_samples():
         dimensions = [[int(d) if rng.random() < 0.8 else 2 for _ in range(3)] for d in of_sample]
         rows += sample(dimensions, data=f"study {study}")
     found = aggregate.cells(runs_table(rows))
-    spread = np.std(found.column("bias").to_numpy(), ddof=1)
-    assert np.sqrt(np.mean(found.column("bias_mcse").to_numpy() ** 2)) == pytest.approx(spread, rel=0.15)
+    for name in ("bias", "rmse"):
+        spread = np.std(found.column(name).to_numpy(), ddof=1)
+        assert np.sqrt(np.mean(found.column(f"{name}_mcse").to_numpy() ** 2)) == pytest.approx(spread, rel=0.15)
 
 
 def test_what_is_correct_is_a_matter_of_the_dimension_and_the_error_one_of_the_value():
@@ -455,12 +464,32 @@ def test_trends_are_those_of_the_statistics():
         wanted.fit.tolist(),
     ]
     for name, column in (("score_se", "se_slope"), ("penalty", "penalty_slope")):
-        n, y = zip(*points[name], strict=True)
-        line = st.loglog_slopes([0] * len(n), n, y)
-        assert known[column] == pytest.approx(line.slope[0], rel=1e-12)
-        assert known[f"{column}_se"] == pytest.approx(line.slope_standard_error[0], rel=1e-10)
+        line = linregress(*np.log(points[name]).T)
+        assert known[column] == pytest.approx(line.slope, rel=1e-12)
+        assert known[f"{column}_se"] == pytest.approx(line.stderr, rel=1e-10)
     assert (unknown["data"], unknown["sizes"]) == ("unknown", 1)
     assert [unknown[name] for name in found.column_names[4:]] == [None] * 10
+
+
+def test_slopes_are_those_of_statsmodels_trend_by_trend():
+    told = {
+        "a": ([250, 500, 1000, 2000, 4000], [0.31, 0.2, 0.155, 0.101, 0.08]),
+        "b": ([100, 100, 300, 900, 900, 900], [2, 2.5, 1.1, 0.9, 0.4, 0.5]),
+        "exact": ([250, 500, 4000], [3 * n**-0.4 for n in (250, 500, 4000)]),
+        "one size": ([7, 7, 7], [1, 2, 3]),
+        "two points": ([10, 20], [1, 2]),
+    }
+    rows = [
+        {"data": data, "n": n, "replicate": replicate, "score_se": float(y)}
+        for data, columns in told.items()
+        for replicate, (n, y) in enumerate(zip(*columns, strict=True))
+    ]
+    found = aggregate.trends(runs_table(rows))
+    slopes, errors = found.column("se_slope").to_pylist(), found.column("se_slope_se").to_pylist()
+    assert slopes[:3] == pytest.approx([-0.4894037327796682, -0.6257225408419596, -0.4], rel=1e-12)
+    assert errors[:2] == pytest.approx([0.028295747052467676, 0.12697894386934863], rel=1e-10)
+    assert errors[2] == pytest.approx(0, abs=1e-12)
+    assert (slopes[3:], errors[3:]) == ([None, pytest.approx(1)], [None, None])
 
 
 def test_a_method_that_gets_worse_with_n_has_no_sample_size():
@@ -605,6 +634,32 @@ def test_bootstrap_by_hand():
     assert found.column("mass").to_pylist() == pytest.approx([10 / 11, 0.9, 1.0, None, 1.0])
     shuffled = refits_table([REFITS[i] for i in np.random.default_rng(0).permutation(len(REFITS))])
     assert found.equals(aggregate.bootstrap_table(runs_table(BASE[::-1]), shuffled, 0.8))
+
+
+@pytest.mark.parametrize("mass", [0.5, 0.8, 0.95])
+def test_the_rank_set_is_the_smallest_of_all_subsets(mass):
+    rng = np.random.default_rng(6)
+    drawn = {str(i): rng.poisson(rng.uniform(0.2, 3), 20).tolist() for i in range(40)}
+    base = runs_table([{"key": key, "replicate": int(key)} for key in drawn])
+    rows = itertools.chain.from_iterable(refits(key, "rows", dimensions) for key, dimensions in drawn.items())
+    found = aggregate.bootstrap_table(base, refits_table(list(rows)), mass)
+    for row in found.to_pylist():
+        values, counts = np.unique(drawn[row["key"]], return_counts=True)
+        size = next(
+            size
+            for size in range(1, len(values) + 1)
+            if any(sum(subset) >= mass * 20 - 1e-9 for subset in itertools.combinations(counts, size))
+        )
+        heaviest = max(sum(subset) for subset in itertools.combinations(counts, size))
+        assert sorted(row["ranks"]) == values.tolist()
+        assert len(row["rank_set"]) == size
+        assert row["mass"] == heaviest / 20
+        assert row["mode"] == values[counts.argmax()]  # argmax is the first, the smallest value
+
+
+def test_a_mass_is_a_share():
+    with pytest.raises(ValueError, match="mass"):
+        aggregate.bootstrap_table(runs_table(BASE), refits_table(REFITS), 1.0)
 
 
 def test_coverage_counts_the_sets_that_hold_the_truth():

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from polars.testing import assert_frame_equal
 
 from lwgan_dist.configfile import read_config
 from lwgan_dist.study import aggregate
@@ -24,11 +26,16 @@ def test_there_is_one():
 def test_the_tables_say_what_the_runs_say(folder):
     runs = pq.read_table(folder / "runs.parquet", page_checksum_verification=True)
     config = read_config(StudyConfig, str(folder / "config.yaml"))
-    assert aggregate.cells(runs).equals(pq.read_table(folder / "cells.parquet"))
-    assert aggregate.comparisons(runs).equals(pq.read_table(folder / "comparisons.parquet"))
-    trends = aggregate.trends(runs, level=config.level, seed=config.seed)
-    assert trends.equals(pq.read_table(folder / "trends.parquet"))
-    assert aggregate.sensitivity(runs, ["LWGAN"]).equals(pq.read_table(folder / "sensitivity.parquet"))
+    for name, table in {
+        "cells": aggregate.cells(runs),
+        "comparisons": aggregate.comparisons(runs),
+        "trends": aggregate.trends(runs, level=config.level, seed=config.seed),
+        "sensitivity": aggregate.sensitivity(runs, ["LWGAN"]),
+    }.items():
+        published = pq.read_table(folder / f"{name}.parquet")
+        assert table.schema.equals(published.schema)
+        # Sums have another order than when they were published.
+        assert_frame_equal(pl.from_arrow(table), pl.from_arrow(published), rel_tol=1e-12, abs_tol=1e-14)
 
 
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda path: path.name)
