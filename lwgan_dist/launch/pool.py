@@ -7,6 +7,7 @@ never read again: it goes to a scratch folder that is thrown away.
 import gc
 import logging
 import math
+import pickle
 import shutil
 import signal
 import threading
@@ -267,7 +268,7 @@ class _Chunk:
                 if self.waiting:
                     index = self.waiting.popleft()
                     self.running[trial_id] = index
-                    return {"task": str(ray.cloudpickle.dumps(self.tasks[index]), "latin-1")}  # Tune looks into no text
+                    return {"task": str(pickle.dumps(self.tasks[index]), "latin-1")}  # Tune looks into no text
             more = self.waiting or self.running or (self.left and not self.source.is_dry)
         except Exception as error:  # noqa: BLE001 - raised again by `deliver`
             self.error, more = error, False
