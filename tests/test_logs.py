@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -17,9 +18,9 @@ from hypothesis import strategies as st
 
 from lwgan_dist import logs
 from lwgan_dist.cli import main
-from lwgan_dist.config import RunConfig
+from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.runs import Run
-from lwgan_dist.study.work import carry_out
+from lwgan_dist.study.work import Pack, carry_out
 
 LOG = logging.getLogger("lwgan_dist")
 NASTY = "a\nERROR: forged\r\x1b[2K\u2028b\u202ec\x85d\x00\ud800"
@@ -193,8 +194,8 @@ def test_every_run_of_one_process_has_its_own_records(written, tmp_path, monkeyp
     study = tiny_study.study(tmp_path / "mine")
     study.folder.write("env.json", b"{}")
     runs = [study._task(run) for run in study.first_runs()]
-    runs = [run for run in runs if run["kind"] == "lwgan"][:2] + [run for run in runs if run["kind"] == "classical"][:2]
-    runs[1]["table_digest"], broken = "x", runs[1]["key"]
+    runs = [run for run in runs if run.kind == "lwgan"][:2] + [run for run in runs if run.kind == "classical"][:2]
+    runs[1], broken = replace(runs[1], table_digest="x"), runs[1].key
 
     def check(config, digest):
         LOG.error("checking")
@@ -202,10 +203,10 @@ def test_every_run_of_one_process_has_its_own_records(written, tmp_path, monkeyp
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("lwgan_dist.study.work.check_table", check)
-    answer = carry_out({"study": str(tmp_path / "mine"), "execution": {"workers": 0}, "runs": runs})
-    assert list(answer["unfinished"]) == [broken]
+    answer = carry_out(Pack(location=str(tmp_path / "mine"), execution=ExecutionConfig(workers=0), runs=tuple(runs)))
+    assert list(answer.unfinished) == [broken]
     told = objects(lines)
-    keys = [run["key"] for run in runs]
+    keys = [run.key for run in runs]
     assert {record["study"] for record in told} == {"mine"}
     assert [record["run"] for record in told if record["message"] == "checking"] == keys
     assert [record["run"] for record in told if record["message"] == "run recorded"] == [keys[0], *keys[2:]]

@@ -10,9 +10,9 @@ from flaky_storage import Clock
 from pyarrow import fs
 
 from lwgan_dist import retries
+from lwgan_dist.campaign.worker import NUMERICAL, quiet
 from lwgan_dist.errors import ConfigError, RunFailedError
 from lwgan_dist.retries import PATIENCE_SECONDS, PATIENCE_VARIABLE, StorageError, is_transient, retried
-from lwgan_dist.worker import NUMERICAL, quiet
 
 AWS = "When reading information for key 'a/b' in bucket 'bk': AWS Error "
 PASSING = [

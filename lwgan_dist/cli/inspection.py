@@ -14,7 +14,7 @@ from lwgan_dist.cli.common import (
     show_result,
     without_infinities,
 )
-from lwgan_dist.cli.searches import told_of_search
+from lwgan_dist.cli.searches import content_of_search
 from lwgan_dist.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 @guarded
 def show(run_dir: str, as_json: bool) -> None:
     """Show what a run was told and what it says, or where it stands; of a study or search its tables."""
+    from lwgan_dist.campaign.folder import LEDGER
+    from lwgan_dist.campaign.ledger import Ledger
     from lwgan_dist.runs import CONFIG_FILE, RESULT_FILE, read_result
-    from lwgan_dist.search.trials import TrialLedger
+    from lwgan_dist.search.trials import TrialRecord
     from lwgan_dist.storage import Folder
     from lwgan_dist.training.loop import PROGRESS_FILE
 
@@ -42,7 +44,7 @@ def show(run_dir: str, as_json: bool) -> None:
         _show_search(folder, as_json)
         return
     if folder.has("env.json") and "search" in folder.read_json("env.json"):
-        ended = len(TrialLedger(folder.sub("ledger")).keys())
+        ended = len(Ledger(folder.sub(LEDGER), TrialRecord).keys())
         raise ConfigError(f"{folder.location}: a search under way or interrupted, of which {ended} trials have ended")
     if not folder.has(RESULT_FILE) and folder.has(PROGRESS_FILE):
         told = json.loads(folder.read(PROGRESS_FILE))
@@ -79,7 +81,7 @@ def _show_search(folder: "Folder", as_json: bool) -> None:
 
     published = read_published(folder)
     if as_json:
-        click.echo(json.dumps(without_infinities(told_of_search(published)), allow_nan=False))
+        click.echo(json.dumps(without_infinities(content_of_search(published)), allow_nan=False))
     else:
         print_search(published.tables, published.facts, published.files)
 

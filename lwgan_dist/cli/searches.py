@@ -23,6 +23,8 @@ from lwgan_dist.cli.common import (
 from lwgan_dist.errors import RunFailedError
 
 if TYPE_CHECKING:
+    from lwgan_dist.campaign.progress import Standing
+    from lwgan_dist.reporting.terminal import SearchProgress
     from lwgan_dist.search.config import Parameter
     from lwgan_dist.search.publish import Published
     from lwgan_dist.search.search import Outcome as SearchOutcome
@@ -79,9 +81,9 @@ def _show_search_plan(prepared: "Search", as_json: bool) -> None:
     trials = prepared.trial_count
     runs = trials * config.seeds_per_trial + 2 * config.fresh_seeds
     if as_json:
-        told = {"trials": trials, "runs": runs, "cpu_seconds_of_default": seconds, "ended": prepared.ended,
-                "proposals": [{"origin": item.origin, "values": item.values} for item in proposals]}  # fmt: skip
-        click.echo(json.dumps(told))
+        content = {"trials": trials, "runs": runs, "cpu_seconds_of_default": seconds, "ended": prepared.ended,
+                   "proposals": [{"origin": item.origin, "values": item.values} for item in proposals]}  # fmt: skip
+        click.echo(json.dumps(content))
         return
     print_search_plan(
         [(path, _values_text(item), _condition_text(item)) for path, item in config.space.items()],
@@ -98,15 +100,28 @@ def _show_search_plan(prepared: "Search", as_json: bool) -> None:
 
 def _values_text(parameter: "Parameter") -> str:
     """``loguniform 0.1 .. 10``."""
-    told = getattr(parameter, parameter.kind)
+    values = getattr(parameter, parameter.kind)
     if parameter.kind in ("choice", "grid"):
-        return f"{parameter.kind} {', '.join(json.dumps(value) for value in told)}"
+        return f"{parameter.kind} {', '.join(json.dumps(value) for value in values)}"
     step = f", step {parameter.step}" if parameter.step != 1 else ""
-    return f"{parameter.kind} {told[0]:g} .. {told[1]:g}{step}{', log' if parameter.log else ''}"
+    return f"{parameter.kind} {values[0]:g} .. {values[1]:g}{step}{', log' if parameter.log else ''}"
 
 
 def _condition_text(parameter: "Parameter") -> str:
     return ", ".join(f"{path} = {json.dumps(value)}" for path, value in parameter.when.items())
+
+
+class _Shown:
+    """The progress of a search, see `lwgan_dist.campaign.progress.Progress`, in a line of the terminal."""
+
+    def __init__(self, line: "SearchProgress") -> None:
+        self._line = line
+
+    def begin(self, total: int | None, what: str, done: int = 0) -> None:
+        self._line.begin(total, what, done)
+
+    def update(self, standing: "Standing") -> None:
+        self._line.update(**vars(standing))
 
 
 def _carry_out_search(prepared: "Search", label: str, as_json: bool, verbose: bool) -> None:
@@ -120,23 +135,29 @@ def _carry_out_search(prepared: "Search", label: str, as_json: bool, verbose: bo
             err=True,
         )
     published: list[Published] = []
-    with SearchProgress(label) as progress:
+    with SearchProgress(label) as line:
 
         def written(outcome: "SearchOutcome") -> None:
-            progress.say(f"{label}  writes tables, figures and pages")
+            line.say(f"{label}  writes tables, figures and pages")
             published.append(publish(prepared, outcome, label))
 
         try:
-            outcome = prepared.carry_out(progress, written, verbose=verbose)
+            outcome = prepared.carry_out(_Shown(line), written, verbose=verbose)
         except KeyboardInterrupt:
             click.echo("interrupted: finished trials are kept, the same command goes on with the others", err=True)
             sys.exit(INTERRUPTED)
     (result,) = published
+    if outcome.judged_again:
+        click.echo(
+            f"note: {outcome.judged_again} trials and runs of earlier commands were judged again by the rank rule of "
+            "this one, from their recorded scores",
+            err=True,
+        )
     for note in search_caveats(prepared, outcome):
         click.echo(f"note: {note}", err=True)
     if as_json:
-        told = {**told_of_search(result), "unfinished": outcome.unfinished}
-        click.echo(json.dumps(without_infinities(told), allow_nan=False))
+        content = {**content_of_search(result), "unfinished": outcome.unfinished}
+        click.echo(json.dumps(without_infinities(content), allow_nan=False))
     else:
         print_search(result.tables, result.facts, result.files)
     problems = []
@@ -154,8 +175,8 @@ def _carry_out_search(prepared: "Search", label: str, as_json: bool, verbose: bo
         raise RunFailedError("\n".join(problems))
 
 
-def told_of_search(published: "Published") -> dict[str, Any]:
-    """What ``--json`` says about a search."""
+def content_of_search(published: "Published") -> dict[str, Any]:
+    """What ``--json`` prints of a search."""
     from dataclasses import asdict
 
     tables = {name: table.to_pylist() for name, table in vars(published.tables).items() if name != "runs"}

@@ -22,6 +22,8 @@ from lwgan_dist.cli.common import (
 from lwgan_dist.errors import RunFailedError
 
 if TYPE_CHECKING:
+    from lwgan_dist.campaign.progress import Standing
+    from lwgan_dist.reporting.terminal import StudyProgress
     from lwgan_dist.study.study import Outcome, Study
 
 
@@ -71,8 +73,8 @@ def _show_plan(prepared: "Study", as_json: bool) -> None:
     lines = plan(prepared)
     seconds = sum(line.cpu_seconds_missing for line in lines)
     if as_json:
-        told = {"cells": prepared.design.cells(), "cpu_seconds": seconds, "plan": [asdict(line) for line in lines]}
-        click.echo(json.dumps(told))
+        content = {"cells": prepared.design.cells(), "cpu_seconds": seconds, "plan": [asdict(line) for line in lines]}
+        click.echo(json.dumps(content))
         return
     print_plan([asdict(line) for line in lines])
     runs, missing = sum(line.runs for line in lines), sum(line.missing for line in lines)
@@ -86,18 +88,31 @@ def _show_plan(prepared: "Study", as_json: bool) -> None:
         click.echo("and further replicates on demand (stop_when)")
 
 
+class _Shown:
+    """The progress of a study, see `lwgan_dist.campaign.progress.Progress`, in a line of the terminal."""
+
+    def __init__(self, line: "StudyProgress") -> None:
+        self._line = line
+
+    def begin(self, total: int | None, what: str, done: int = 0) -> None:
+        self._line.begin(total or 0, what, done)
+
+    def update(self, standing: "Standing") -> None:
+        self._line.update(standing.done, standing.failed, standing.cpu_seconds, standing.running)
+
+
 def _carry_out_study(prepared: "Study", label: str, as_json: bool, verbose: bool) -> None:
     from lwgan_dist.reporting.terminal import StudyProgress, print_study
     from lwgan_dist.study.publish import publish, study_caveats, study_files
 
-    with StudyProgress(label) as progress:
+    with StudyProgress(label) as line:
 
         def written(outcome: "Outcome") -> None:
-            progress.say(f"{label}  writes tables, figures and pages")
+            line.say(f"{label}  writes tables, figures and pages")
             publish(prepared, outcome, label)
 
         try:
-            outcome = prepared.carry_out(progress, written, verbose=verbose)
+            outcome = prepared.carry_out(_Shown(line), written, verbose=verbose)
         except KeyboardInterrupt:
             click.echo("interrupted: finished runs are kept, the same command goes on with the others", err=True)
             sys.exit(INTERRUPTED)
@@ -105,10 +120,10 @@ def _carry_out_study(prepared: "Study", label: str, as_json: bool, verbose: bool
         click.echo(f"note: {note}", err=True)
     files = study_files(prepared.folder)
     if as_json:
-        told = {"cells": outcome.tables.cells.to_pylist(), "trends": outcome.tables.trends.to_pylist(),
-                "runs": outcome.planned, "unfinished": outcome.unfinished, "diverged": outcome.diverged,
-                "files": files}  # fmt: skip
-        click.echo(json.dumps(without_infinities(told), allow_nan=False))
+        content = {"cells": outcome.tables.cells.to_pylist(), "trends": outcome.tables.trends.to_pylist(),
+                   "runs": outcome.planned, "unfinished": outcome.unfinished, "diverged": outcome.diverged,
+                   "files": files}  # fmt: skip
+        click.echo(json.dumps(without_infinities(content), allow_nan=False))
     else:
         print_study(outcome.tables.cells, files)
     problems = []

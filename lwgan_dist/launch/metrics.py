@@ -201,8 +201,8 @@ class Meter(_Exporter):
         self,
         kind: str,
         name: str,
-        ended: Callable[[Mapping[str, Any]], Ended] = lambda _answer: Ended(1),
-        lost: Callable[[Mapping[str, Any]], int] = lambda _task: 1,
+        ended: Callable[[Any], Ended] = lambda _answer: Ended(1),
+        lost: Callable[[Any], int] = lambda _task: 1,
     ) -> None:
         super().__init__(kind, name)
         self._read, self._lost = ended, lost
@@ -225,14 +225,14 @@ class Meter(_Exporter):
         """How many there are now."""
         self._running, self._waiting = running, waiting
 
-    def ended(self, answer: Mapping[str, Any] | None) -> None:
+    def ended(self, answer: Any) -> None:
         """A task has ended, with an answer, or None if it was stopped."""
         self._safe = time.monotonic()
         if answer is None:
             return
         try:
             counts = self._read(answer)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             _log.debug("metrics: an answer cannot be counted: %s", error)
             return
         self._count("runs_done", counts.done)
@@ -241,7 +241,7 @@ class Meter(_Exporter):
             self._count("runs_failed", 1, reason_class(reason))
         self._less(counts.done + len(counts.unfinished))
 
-    def lost(self, task: Mapping[str, Any], reason: str) -> None:
+    def lost(self, task: Any, reason: str) -> None:
         """A task was not finished."""
         runs = self._lost(task)
         self._count("runs_failed", runs, reason_class(reason))

@@ -5,9 +5,9 @@ never read again: it goes to a scratch folder that is thrown away.
 """
 
 import gc
-import json
 import logging
 import math
+import pickle
 import shutil
 import signal
 import threading
@@ -31,7 +31,7 @@ from lwgan_dist.launch.metrics import Meter
 from lwgan_dist.launch.private import memory_kills_as
 from lwgan_dist.launch.room import autoscaler_refuses, await_room, resources, slots, waiting_for
 from lwgan_dist.launch.session import interrupt, session
-from lwgan_dist.launch.source import Listed, Report, Source, Task
+from lwgan_dist.launch.source import Listed, Source
 from lwgan_dist.launch.worker_logs import configure_worker, told_to_workers
 
 CHUNK = 256
@@ -63,8 +63,8 @@ _log = logging.getLogger("lwgan_dist")
 AHEAD = 8
 """Tasks that wait beyond twice the places there are, for an autoscaler to see."""
 
-Work = Callable[[Task], dict[str, Any] | Generator[Report, None, dict[str, Any]]]
-"""A generator yields reports on its way and returns the answer."""
+Work = Callable[[Any], Any]
+"""From a task to its answer; a generator yields reports on its way and returns the answer."""
 
 
 @contextmanager
@@ -80,8 +80,8 @@ def pool(
     """A pool of places for tasks, for the length of the block.
 
     Args:
-        work: carries out a task and returns what is worth telling, both plain JSON. It may be called again for a task
-            that was lost half-way. With several workers it starts their group itself and needs no CPU of its own.
+        work: computes a task and returns its answer. It may be called again for a task that was lost half-way. With
+            several workers it starts their group itself and needs no CPU of its own.
         execution: workers and resources of one task, restarts, address.
         scratch: a local folder for Tune's state, emptied after use.
         verbose: show what Ray says.
@@ -118,8 +118,8 @@ class Pool:
         """Tasks that can run at once with the resources present now."""
         return slots(self._execution) // _workers(self._execution)
 
-    def carry_out(self, tasks: Sequence[Task], on_done: Callable[[dict[str, Any]], None]) -> dict[int, str]:
-        """Carry out every task, in any order.
+    def carry_out(self, tasks: Sequence[Any], on_done: Callable[[Any], None]) -> dict[int, str]:
+        """Compute every task, in any order.
 
         Args:
             tasks: what `work` is called with.
@@ -247,7 +247,7 @@ class _Chunk:
         self.max_failures = max_failures
         self.interrupted = interrupted
         self.meter = meter
-        self.tasks: dict[int, Task] = {}
+        self.tasks: dict[int, Any] = {}
         self.waiting: deque[int] = deque()
         self.running: dict[str, int] = {}
         self.placed: set[str] = set()
@@ -268,7 +268,7 @@ class _Chunk:
                 if self.waiting:
                     index = self.waiting.popleft()
                     self.running[trial_id] = index
-                    return {"task": json.dumps(self.tasks[index])}
+                    return {"task": str(pickle.dumps(self.tasks[index]), "latin-1")}  # Tune looks into no text
             more = self.waiting or self.running or (self.left and not self.source.is_dry)
         except Exception as error:  # noqa: BLE001 - raised again by `deliver`
             self.error, more = error, False
@@ -287,7 +287,8 @@ class _Chunk:
         if self.error or REPORT not in result:
             return True
         try:
-            return self.source.report(self.running[trial.trial_id], json.loads(result[REPORT]))
+            report = ray.cloudpickle.loads(result[REPORT].encode("latin-1"))
+            return self.source.report(self.running[trial.trial_id], report)
         except Exception as error:  # noqa: BLE001 - raised again by `deliver`
             self.error = error
             return True
@@ -394,12 +395,12 @@ def _trainable(work: Work) -> type:
     or one for each report.
 
     What `work` raises is an answer like any other, as is that it cannot be imported: only a lost process is a failure
-    to Tune.
+    to Tune. So the class refers to nothing but Ray, and tasks and reports pass through Tune as pickled text.
     """
     pickled = ray.cloudpickle.dumps((work, configure_worker, told_to_workers()))
 
     class Task(ray.tune.Trainable):  # type: ignore[misc]
-        under_way: Generator[Report, None, dict[str, Any]] | None = None
+        under_way: Generator[Any, None, Any] | None = None
 
         def step(self) -> dict[str, Any]:
             try:
@@ -412,12 +413,12 @@ def _trainable(work: Work) -> type:
             if self.under_way is None:
                 work, configure, logging_of_driver = ray.cloudpickle.loads(pickled)
                 configure(logging_of_driver)
-                answer = work(json.loads(self.config["task"]))
+                answer = work(ray.cloudpickle.loads(self.config["task"].encode("latin-1")))
                 if not isinstance(answer, Generator):
                     return {"answer": answer}
                 self.under_way = answer
             try:
-                return {"report": json.dumps(next(self.under_way))}
+                return {"report": str(ray.cloudpickle.dumps(next(self.under_way)), "latin-1")}
             except StopIteration as end:
                 return {"answer": end.value}
 

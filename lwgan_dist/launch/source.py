@@ -1,10 +1,10 @@
-"""Where the tasks of a pool come from, and what becomes of them; without Ray, for a process alone serves them too."""
+"""Where the tasks of a pool come from, and what becomes of them; without Ray, for a process alone serves them too.
+
+Tasks, reports and answers are whatever pickle can take to another process and back.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
-
-Task = dict[str, Any]
-Report = dict[str, Any]
 
 
 class Source(Protocol):
@@ -12,17 +12,17 @@ class Source(Protocol):
     is raised ends the pool.
     """
 
-    def take(self) -> tuple[int, Task] | None:
+    def take(self) -> tuple[int, Any] | None:
         """A further task with a number of its own, or None if there is none now."""
 
     @property
     def is_dry(self) -> bool:
         """No further task will come, whatever becomes of those that run."""
 
-    def report(self, index: int, told: dict[str, Any]) -> bool:
+    def report(self, index: int, report: Any) -> bool:
         """A task's work has yielded something on its way; whether it shall go on."""
 
-    def done(self, index: int, answer: dict[str, Any] | None) -> None:
+    def done(self, index: int, answer: Any) -> None:
         """A task has ended with what its work returned, or None if it was not to go on."""
 
     def lost(self, index: int, reason: str) -> None:
@@ -30,7 +30,7 @@ class Source(Protocol):
 
 
 class Listed:
-    """Tasks that are all known beforehand, none of which is halted.
+    """Tasks that are all given beforehand, none of which is halted.
 
     Args:
         tasks: in this order; their numbers are their indices.
@@ -40,13 +40,13 @@ class Listed:
         reasons: by index, why tasks could not be finished.
     """
 
-    def __init__(self, tasks: Sequence[Task], on_done: Callable[[int, dict[str, Any]], None]) -> None:
+    def __init__(self, tasks: Sequence[Any], on_done: Callable[[int, Any], None]) -> None:
         self.reasons: dict[int, str] = {}
         self._tasks = tasks
         self._on_done = on_done
         self._next = 0
 
-    def take(self) -> tuple[int, Task] | None:
+    def take(self) -> tuple[int, Any] | None:
         """The next task."""
         if self.is_dry:
             return None
@@ -58,13 +58,12 @@ class Listed:
         """All have been taken."""
         return self._next == len(self._tasks)
 
-    def report(self, index: int, told: Report) -> bool:
+    def report(self, index: int, report: Any) -> bool:
         """Every task goes on to its end."""
         return True
 
-    def done(self, index: int, answer: dict[str, Any] | None) -> None:
+    def done(self, index: int, answer: Any) -> None:
         """Hand on the answer."""
-        assert answer is not None  # every task goes on to its end
         self._on_done(index, answer)
 
     def lost(self, index: int, reason: str) -> None:

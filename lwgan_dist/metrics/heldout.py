@@ -1,5 +1,6 @@
 """All metrics of a fitted model, on rows that it was not trained on."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,9 @@ def held_out_metrics(
     rank: int | None = None,
     scale: Standardizer | None = None,
     rows: int = MOST_ROWS,
+    names: Collection[str] = METRICS,
 ) -> dict[str, float] | None:
-    """Every metric of `lwgan_dist.metrics.registry` at a rank, by name, in the units of a standardisation; None if no
+    """Metrics of `lwgan_dist.metrics.registry` at a rank, by name, in the units of a standardisation; None if no
     two rows are held out.
 
     They are computed from the held-out rows (of more than ``rows`` a random part; of a stream as many fresh ones), the
@@ -37,6 +39,7 @@ def held_out_metrics(
         rank: by default that of the model: the estimated dimension or, without one, its latent size.
         scale: standardisation in whose units is measured; by default that of the model.
         rows: generated, and held-out ones at most.
+        names: of the metrics, by default all.
     """
     seed, rank = model.config.seed, rank or model.dimension
     held = len(sample.holdout) if sample.stream is None else rows
@@ -50,4 +53,17 @@ def held_out_metrics(
     x, generated, reconstructed = (unit.apply(rows) for rows in (x, generated, reconstructed))
     drawn = Drawn(x, generated, reconstructed, seed)
     with threadpool_limits(1):  # the last digit of a product depends on how many threads share it
-        return {name: metric.compute(drawn) for name, metric in METRICS.items()}
+        return {name: metric.compute(drawn) for name, metric in METRICS.items() if name in names}
+
+
+def metrics_by_rank(
+    model: FittedModel, sample: Sample, scale: Standardizer | None = None, names: Collection[str] = METRICS
+) -> dict[str, list[float]]:
+    """Metrics at the ranks 1..q, by name, for whichever of them a rule chooses; see `held_out_metrics`.
+
+    Without two held-out rows, or without names, there are none.
+    """
+    if not names:
+        return {}
+    by_rank = [held_out_metrics(model, sample, rank, scale, names=names) for rank in range(1, model.latent_dim + 1)]
+    return {name: [at[name] for at in by_rank if at] for name in METRICS if by_rank[0] and name in names}

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 from matplotlib.figure import Figure
 
+from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.reporting.page import (
     Grid,
     Part,
@@ -105,6 +106,7 @@ def study_sections(
         _correct(cells),
         _unknown(cells),
         _agreement(cells),
+        _metrics(cells),
         _levels(tables.trends.to_pylist(), cells),
         _compared(tables.comparisons.to_pylist(), cells),
         _rates(tables.trends.to_pylist()),
@@ -196,6 +198,27 @@ def _agreement(cells: Sequence[Row]) -> Section | None:
     text = "Of the pairs of runs on one sample, with different seeds of training, the share with equal dimension."
     grid = _by_method(several, lambda cell: short(cell["agreement"]), truth=False)
     return Section("Agreement of runs on one sample", [text, grid])
+
+
+def metric_rows(cells: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """The means of the metrics that some cell has, as a table of texts: its header and its rows."""
+    names = [name for name in METRICS if any(cell.get(name) is not None for cell in cells)]
+    having = [cell for cell in cells if any(cell[name] is not None for name in names)]
+    rows = [
+        [cell["data"], cell["method"], str(cell["n"])]
+        + [f"{cell[name]:.3g}" if finite(cell[name]) else "-" for name in names]
+        for cell in having
+    ]
+    return ["data", "method", "n", *names], rows
+
+
+def _metrics(cells: Sequence[Row]) -> Section | None:
+    header, rows = metric_rows(cells)
+    if not rows:
+        return None
+    text = "Means over the runs of each cell, of metrics on hold-out rows at the estimated rank: "
+    text += "; ".join(f"{name}: {METRICS[name].doc}" for name in header[3:]) + "."
+    return Section("Metrics", [text, Grid(header, rows, left=2)])
 
 
 def _levels(trends: Sequence[Row], cells: Sequence[Row]) -> Section | None:

@@ -27,6 +27,7 @@ from lwgan_dist.reporting.search_page import (
     ranked,
 )
 from lwgan_dist.reporting.study_figures import short
+from lwgan_dist.reporting.study_page import metric_rows
 from lwgan_dist.results import RunResult
 
 _MOST_TRIALS = 5
@@ -345,7 +346,7 @@ def _duration(seconds: float) -> str:
 
 
 def print_study(cells: pa.Table, files: dict[str, str], level: float = 0.95) -> None:
-    """P(correct) by data, n and method, and where the files are, on standard output.
+    """P(correct) by data, n and method, the means of metrics, and where the files are, on standard output.
 
     Where the truth is unknown: the most frequent estimate and its share.
 
@@ -385,8 +386,22 @@ def print_study(cells: pa.Table, files: dict[str, str], level: float = 0.95) -> 
     if False in truths:
         meaning.append("where the truth is unknown, the most frequent estimate and its share of the runs")
     console.print("; ".join(meaning), style="dim", soft_wrap=True)
+    _print_metrics(console, rows)
     for name, path in files.items():
         console.print(f"{escape(name) + ':':<12} {escape(path)}", soft_wrap=True)
+
+
+def _print_metrics(console: Console, cells: list[dict[str, Any]]) -> None:
+    header, rows = metric_rows(cells)
+    if not rows:
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for number, name in enumerate(header):
+        table.add_column(name, justify="left" if number < 2 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    _print_table(console, table)
+    console.print("means over the runs, of metrics on hold-out rows at the estimated rank", style="dim", soft_wrap=True)
 
 
 def _by_data_and_n(rows: list[dict[str, Any]]) -> dict[tuple[str, int], dict[str, dict[str, Any]]]:

@@ -46,17 +46,24 @@ def unit_of(model: FittedModel, sample: Sample, standardize: Standardization) ->
     return Standardizer.fit(sample.standardizer.undo(sample.train), standardize)
 
 
-def measure(
-    model: FittedModel, sample: Sample, standardize: Standardization, cpu_seconds: float
+def measures_of(
+    metrics: Mapping[str, float], dimension: int, truth: int | None, cpu_seconds: float
 ) -> dict[str, float | None]:
-    """All measures of a finished run."""
-    metrics = held_out_metrics(model, sample, scale=unit_of(model, sample, standardize))
-    truth = sample.intrinsic_dim
-    measures: dict[str, float | None] = {**dict.fromkeys(METRICS), **(metrics or {})}
-    measures["miss"] = None if truth is None else float(model.dimension != truth)
-    measures["dimension_error"] = None if truth is None else float(abs(model.dimension - truth))
-    measures["cpu_seconds"] = cpu_seconds
-    return measures
+    """All measures of a finished run.
+
+    Args:
+        metrics: at the estimated rank; none without hold-out rows.
+        dimension: the estimate.
+        truth: the true dimension, None if unknown.
+        cpu_seconds: processor time of training and scoring.
+    """
+    return {
+        **dict.fromkeys(METRICS),
+        **metrics,
+        "miss": None if truth is None else float(dimension != truth),
+        "dimension_error": None if truth is None else float(abs(dimension - truth)),
+        "cpu_seconds": cpu_seconds,
+    }
 
 
 def interim_objective(model: FittedModel, sample: Sample, standardize: Standardization, weights: Weights) -> float:

@@ -1,7 +1,9 @@
-"""The trials of a search in the order of their proposals: which comes next, which is known already, which goes on.
+"""The trials of a search in the order of their proposals: which comes next, which is recorded already, which goes on.
 
-Proposals are a function of the seed and of the outcomes that are told to the searcher at fixed points of the order, so
-a search is replayed from its ledger: after an interruption the same trials are proposed, and found to be finished.
+Proposals are a function of the seed and of the outcomes that the searcher gets at fixed points of the order, so a
+search is replayed from its ledger: after an interruption the same trials are proposed, and are recorded already. The
+searcher, and the end of the search, go by the outcomes as they were recorded, so another rank rule judges the same
+trials.
 """
 
 import json
@@ -11,29 +13,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lwgan_dist.campaign.ledger import hash_of
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.ledger import hash_of
 from lwgan_dist.search.config import AshaScheduler, SearchConfig
 from lwgan_dist.search.objective import mean_objective
 from lwgan_dist.search.searchers import Outcome, Proposal, Searcher
-from lwgan_dist.search.trials import Trial, TrialLedger, TrialRecord
-from lwgan_dist.search.work import computed_with
+from lwgan_dist.search.trials import EndedTrials, Trial, TrialRecord
+from lwgan_dist.search.work import Report, TrialTask, computed_with
 from lwgan_dist.storage import Folder
 
 if TYPE_CHECKING:
     from lwgan_dist.launch.asha import Asha
 
-Told = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Ended:
-    """A trial that has ended.
+    """A trial that has ended, by the rank rule of this search.
 
     Attributes:
         record: None of a configuration that cannot be.
-        outcome: as the searcher is told.
+        outcome: what follows from the record.
         failure: why there is no objective.
+        as_recorded: the outcome by the rank rule under which the trial was recorded.
     """
 
     number: int
@@ -42,6 +43,7 @@ class Ended:
     record: TrialRecord | None
     outcome: Outcome
     failure: str | None
+    as_recorded: Outcome
 
 
 class Queue:
@@ -51,11 +53,11 @@ class Queue:
         config: of the search.
         searcher: proposes.
         build: the trial of a proposal; raises ConfigError if it cannot be.
-        task_of: what the worker is told about a trial.
-        ledger: of the search.
+        task_of: the task of a trial.
+        trials: that have ended.
         scratch: folder of runs under way.
         limit: number of trials; None for all that the searcher has.
-        on_ended: is told of every trial that ends or is found to have ended.
+        on_ended: is called whenever a trial ends, or is recorded already.
     """
 
     def __init__(
@@ -63,8 +65,8 @@ class Queue:
         config: SearchConfig,
         searcher: Searcher,
         build: Callable[[Mapping[str, Any]], Trial],
-        task_of: Callable[[Trial], Told],
-        ledger: TrialLedger,
+        task_of: Callable[[Trial], TrialTask],
+        trials: EndedTrials,
         scratch: Folder,
         limit: int | None,
         on_ended: Callable[["Queue"], None],
@@ -73,20 +75,19 @@ class Queue:
         self._searcher = searcher
         self._build = build
         self._task_of = task_of
-        self._ledger = ledger
         self._scratch = scratch
         self._limit = limit
         self._on_ended = on_ended
-        self._known = {record.key: record for record in ledger.records(ledger.keys())}
+        self._recorded = trials
         self._asha = _asha(config)
         self._context = context_of(config)
         self._began = time.monotonic()
-        self._next = self._told = 0
+        self._next = self._heard = 0
         self._proposals: dict[int, Proposal] = {}
         self._under_way: dict[str, list[int]] = {}
         self._trials: dict[int, Trial] = {}
-        self._reports: dict[int, list[Told]] = {}
-        self._ready: tuple[int, Told] | None = None
+        self._reports: dict[int, list[Report]] = {}
+        self._ready: tuple[int, TrialTask] | None = None
         self.is_exhausted = False
         self.ended: dict[int, Ended] = {}
         self.unfinished: dict[int, str] = {}
@@ -96,37 +97,42 @@ class Queue:
 
     @property
     def is_dry(self) -> bool:
-        """No further task will come, as far as is known; see `look_ahead`."""
+        """No further task will come, as far as `look_ahead` has seen."""
         return self.is_exhausted and self._ready is None
 
     def look_ahead(self) -> None:
-        """Go through the proposals up to the next one that has to be carried out, or waits for results."""
+        """Go through the proposals up to the next one that has to be computed, or waits for results."""
         if self._ready is None:
             self._ready = self._find()
 
-    def take(self) -> tuple[int, Told] | None:
-        """The next trial that is to be carried out."""
+    def take(self) -> tuple[int, TrialTask] | None:
+        """The next trial that is to be computed."""
         self.look_ahead()
         taken, self._ready = self._ready, None
         return taken
 
-    def report(self, index: int, told: Told) -> bool:
+    def report(self, index: int, report: Report) -> bool:
         """Whether a trial goes on after a report."""
-        number = told["report"]
-        self._reports[index] = [*self._reports.get(index, [])[: number - 1], told]  # a trial may be begun anew
-        return self._asha is None or self._asha.goes_on(self._trials[index].key, number, told["value"])
+        number = report.report
+        self._reports[index] = [*self._reports.get(index, [])[: number - 1], report]  # a trial may be begun anew
+        return self._asha is None or self._asha.goes_on(self._trials[index].key, number, report.value)
 
-    def done(self, index: int, answer: Told | None) -> None:
+    def done(self, index: int, answer: TrialRecord | None) -> None:
         """A trial has ended, or was stopped."""
         trial = self._trials.pop(index)
-        record = self._stopped(trial, self._reports[index]) if answer is None else TrialRecord(**answer)
-        self._reports.pop(index, None)
-        self._known[record.key] = record
+        reports = self._reports.pop(index, [])
+        if answer is None:
+            record = self._stopped(trial, reports)
+            self._recorded.enter(record)
+            self._scratch.remove(trial.folder)
+        else:
+            record = answer
+            self._recorded.add(record)
         for number in self._under_way.pop(trial.key):
-            self._end(number, trial.key, record)
+            self._end(number, trial, record)
 
     def lost(self, index: int, reason: str) -> None:
-        """A trial could not be finished; that says nothing about its configuration."""
+        """A trial could not be finished, which says nothing about its configuration."""
         trial = self._trials.pop(index)
         self._reports.pop(index, None)
         for number in self._under_way.pop(trial.key):
@@ -137,36 +143,20 @@ class Queue:
 
     # proposals --------------------------------------------------------------------------------------------------------
 
-    def _find(self) -> tuple[int, Told] | None:
+    def _find(self) -> tuple[int, TrialTask] | None:
         while not self.is_exhausted:
             number = self._next
-            if self._limit is not None and number >= self._limit:
-                self.is_exhausted = True
+            proposal = self._proposal(number)
+            if proposal is None:
                 return None
-            if number not in self._proposals:
-                if not self._tell(number):
-                    return None
-                proposal = self._searcher.propose(number)
-                if proposal is None:
-                    self.is_exhausted = True
-                    return None
-                self._proposals[number] = proposal
             try:
-                trial = self._build(self._proposals[number].values)
+                trial = self._build(proposal.values)
             except ConfigError as error:
                 self._next += 1
-                self._end(number, hash_of(["refused", dict(self._proposals[number].values)]), None, str(error))
+                self._refuse(number, str(error))
                 continue
-            record = self._known.get(trial.key) or self._known.get(trial.stopped_key)
-            if record is not None:
+            if self._ends_at_once(number, trial):
                 self._next += 1
-                if self._asha is not None and record.context == trial.context:
-                    self._asha.remember(trial.key, record.reports)
-                self._end(number, trial.key, record)
-                continue
-            if trial.key in self._under_way:
-                self._next += 1
-                self._under_way[trial.key].append(number)
                 continue
             if self._is_over():
                 self.is_exhausted = True
@@ -177,15 +167,42 @@ class Queue:
             return number, self._task_of(trial)
         return None
 
+    def _proposal(self, number: int) -> Proposal | None:
+        """None if there are no more, or it rests on results that are still to come."""
+        if self._limit is not None and number >= self._limit:
+            self.is_exhausted = True
+            return None
+        if number not in self._proposals:
+            if not self._tell(number):
+                return None
+            proposal = self._searcher.propose(number)
+            if proposal is None:
+                self.is_exhausted = True
+                return None
+            self._proposals[number] = proposal
+        return self._proposals[number]
+
+    def _ends_at_once(self, number: int, trial: Trial) -> bool:
+        """Whether a trial is recorded already, or an equal one is under way, which ends both."""
+        record = self._recorded.recorded(trial)
+        if record is None:
+            if trial.key in self._under_way:
+                self._under_way[trial.key].append(number)
+            return trial.key in self._under_way
+        if self._asha is not None and record.context == trial.context:
+            self._asha.remember(trial.key, record.reports)
+        self._end(number, trial, record)
+        return True
+
     def _tell(self, number: int) -> bool:
-        """Tell the searcher all outcomes that the proposal rests on; False if they are not there yet."""
+        """Tell the searcher all outcomes that the proposal rests on; False if some are still to come."""
         if self._searcher.ahead is None:
             return True
-        while self._told <= number - self._searcher.ahead:
-            if self._told not in self.ended:
+        while self._heard <= number - self._searcher.ahead:
+            if self._heard not in self.ended:
                 return False
-            self._searcher.tell(self._told, self.ended[self._told].outcome)
-            self._told += 1
+            self._searcher.tell(self._heard, self.ended[self._heard].as_recorded)
+            self._heard += 1
         return True
 
     def _is_over(self) -> bool:
@@ -203,7 +220,7 @@ class Queue:
                 continue
             if number not in self.ended:
                 break
-            objectives = self.ended[number].outcome.objectives
+            objectives = self.ended[number].as_recorded.objectives
             since += 1
             if objectives is not None and objectives[0] < best - tolerance:
                 best, since = objectives[0], 0
@@ -213,33 +230,42 @@ class Queue:
 
     # ends -------------------------------------------------------------------------------------------------------------
 
-    def _stopped(self, trial: Trial, reports: list[Told]) -> TrialRecord:
-        record = TrialRecord(
+    def _stopped(self, trial: Trial, reports: list[Report]) -> TrialRecord:
+        return TrialRecord(
             key=trial.stopped_key,
             stopped=True,
             context=trial.context,
-            reports=[told["value"] for told in reports],
-            cpu_seconds=reports[-1]["cpu_seconds"],
+            reports=[report.value for report in reports],
+            alike=trial.alike,
+            cpu_seconds=reports[-1].cpu_seconds,
             **computed_with(self._config.execution),
         )
-        self._ledger.write(record)
-        self._scratch.remove(trial.folder)
-        return record
 
-    def _end(self, number: int, key: str, record: TrialRecord | None, failure: str | None = None) -> None:
-        if record is not None:
-            failure = record.failure
-        objectives: list[float] | None = None
-        if record is not None and failure is None and not record.stopped:
-            objectives = [mean_objective(record.runs, weights) for weights in self._config.objectives]
-            if not all(map(math.isfinite, objectives)):
-                objectives, failure = None, "the objective is not finite"
-        stopped = record is not None and record.stopped
-        state = "failed" if failure else "stopped" if stopped else "finished"
-        reports = record.reports if record and record.context == self._context else []
-        outcome = Outcome(state, objectives, reports)  # type: ignore[arg-type]
-        self.ended[number] = Ended(number, self._proposals[number], key, record, outcome, failure)
+    def _refuse(self, number: int, failure: str) -> None:
+        """A configuration that cannot be has failed."""
+        proposal, outcome = self._proposals[number], Outcome("failed", None, [])
+        key = hash_of(["refused", dict(proposal.values)])
+        self.ended[number] = Ended(number, proposal, key, None, outcome, failure, outcome)
         self._on_ended(self)
+
+    def _end(self, number: int, trial: Trial, record: TrialRecord) -> None:
+        judged = self._recorded.judged(trial, record)
+        assert judged is not None  # else it would not be recorded
+        outcome, failure = self._outcome(judged)
+        as_recorded = outcome if judged is record else self._outcome(record)[0]
+        proposal = self._proposals[number]
+        self.ended[number] = Ended(number, proposal, trial.key, judged, outcome, failure, as_recorded)
+        self._on_ended(self)
+
+    def _outcome(self, record: TrialRecord) -> tuple[Outcome, str | None]:
+        """What follows from a record, and why there is no objective."""
+        reports = record.reports if record.context == self._context else []
+        if record.failure or record.stopped:
+            return Outcome("failed" if record.failure else "stopped", None, reports), record.failure
+        objectives = [mean_objective(record.runs, weights) for weights in self._config.objectives]
+        if not all(map(math.isfinite, objectives)):
+            return Outcome("failed", None, reports), "the objective is not finite"
+        return Outcome("finished", objectives, reports), None
 
     def best(self) -> Ended | None:
         """The finished trial of the least objective, of equal ones the first; None with several objectives."""
@@ -253,8 +279,8 @@ def context_of(config: SearchConfig) -> str | None:
     """Of a search with a scheduler that stops trials: what their reports are of, and by which rule they are stopped."""
     if not isinstance(config.scheduler, AshaScheduler):
         return None
-    told = [config.scheduler.model_dump(mode="json"), config.objectives, config.seeds_per_trial]
-    return json.dumps(told, sort_keys=True)
+    content = [config.scheduler.model_dump(mode="json"), config.objectives, config.seeds_per_trial]
+    return json.dumps(content, sort_keys=True)
 
 
 def _asha(config: SearchConfig) -> "Asha | None":

@@ -16,7 +16,6 @@ from lwgan_dist.search.objective import mean_objective
 from lwgan_dist.search.queue import Ended
 from lwgan_dist.search.search import Outcome, Pair, Search
 from lwgan_dist.search.tables import CONFIRMATION, MEASURES, PARAMETER, RUNS, TRIALS
-from lwgan_dist.search.trials import TrialRecord
 
 Row = dict[str, Any]
 
@@ -145,10 +144,9 @@ def confirmation_table(search: Search, pairs: Sequence[Pair]) -> pa.Table:
 
 def spent(outcome: Outcome) -> float:
     """Processor seconds of everything in the ledger that this outcome rests on."""
-    records: dict[str, TrialRecord] = {item.key: item.record for item in outcome.ended if item.record}
-    for pair in outcome.pairs:
-        records |= {record.key: record for record in (pair.best, pair.default) if record}
-    return sum(record.cpu_seconds for record in records.values())
+    records = [item.record for item in outcome.ended]
+    records += [record for pair in outcome.pairs for record in (pair.best, pair.default)]
+    return sum({record.key: record.cpu_seconds for record in records if record}.values())
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

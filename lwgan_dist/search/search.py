@@ -1,10 +1,10 @@
-"""A search from the command to its tables: trials are proposed and carried out, under Ray Tune or in this process; the
-best is compared with the default on fresh seeds; then everything is computed from the ledger.
+"""A search from the command to its tables: trials are proposed and computed, under Ray Tune or in this process; the
+best is compared with the default on fresh seeds; then everything is derived from the ledger.
 
 The folder of a search:
 
 - ``config.yaml``, ``env.json``   the configuration of the last command; versions, machine, precision
-- ``ledger/``                     trials that have ended, with all measures
+- ``ledger/``                     trials that have ended, with all measures and components of the score
 - ``best.yaml``                   the best trial, for ``lwgan-dist train``; with several objectives ``front/``
 - ``trials.parquet``, ``runs.parquet``, ...  the tables of `lwgan_dist.search.tables`
 - ``figures/``, ``tb/``, ``summary.md``, ``report.html``
@@ -14,46 +14,29 @@ The folder of a search:
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from lwgan_dist.campaign.engine import Engine, of_task
+from lwgan_dist.campaign.folder import LEDGER, SCRATCH, claim, read_environment
+from lwgan_dist.campaign.ledger import Ledger
+from lwgan_dist.campaign.progress import Progress, Standing
 from lwgan_dist.config import RunConfig, TableData
 from lwgan_dist.configfile import read_config
 from lwgan_dist.data.tables import read_table, rows_digest
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.holding import claim, read_environment
+from lwgan_dist.launch.metrics import Ended as Count
 from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.runs import CONFIG_FILE, Run
 from lwgan_dist.search.config import AshaScheduler, GridSearcher, SearchConfig
-from lwgan_dist.search.engine import Engine
 from lwgan_dist.search.objective import seeds
 from lwgan_dist.search.queue import Ended, Queue, context_of
 from lwgan_dist.search.searchers import Proposal, Searcher
 from lwgan_dist.search.space import Space
-from lwgan_dist.search.trials import Trial, TrialLedger, TrialRecord
-from lwgan_dist.search.work import LEDGER, SCRATCH
+from lwgan_dist.search.trials import EndedTrials, Trial, TrialRecord
+from lwgan_dist.search.work import TrialTask, carry_out
 from lwgan_dist.storage import Folder, exclusive
 
 TRIALS_BY_DEFAULT = 30
-
-Told = dict[str, Any]
-
-
-class Progress(Protocol):
-    """Who is told how a search goes."""
-
-    def begin(self, total: int | None, what: str, done: int = 0) -> None:
-        """A phase of so many trials or runs begins, of which some have ended before."""
-
-    def update(
-        self,
-        done: int,
-        failed: int,
-        stopped: int,
-        best: tuple[float, int] | None,
-        cpu_seconds: float,
-        running: int,
-    ) -> None:
-        """Where the phase stands; ``best`` is objective and number of the best trial, ``running`` are under way."""
 
 
 @dataclass(frozen=True)
@@ -67,19 +50,21 @@ class Pair:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a search has found.
+    """What a search says.
 
     Attributes:
         ended: trials in the order of their numbers.
         best: the best finished trial; None with several objectives, or if none has finished.
         pairs: of the comparison with the default.
         unfinished: reasons, by what it is, of what was lost; the same command tries it again.
+        judged_again: trials and runs that were recorded under another rank rule.
     """
 
     ended: list[Ended]
     best: Ended | None
     pairs: list[Pair]
     unfinished: dict[str, str]
+    judged_again: int = 0
 
 
 class Search:
@@ -96,15 +81,15 @@ class Search:
     Attributes:
         space: checked.
         default: the default run, resolved.
-        base: the same as told, with the precision of the search.
-        sample: of the default run, with the seeds as told.
+        base: the same as configured, with the precision of the search.
+        sample: of the default run, with its configured seeds.
         intrinsic_dim: the truth, None if unknown.
     """
 
     def __init__(self, config: SearchConfig, folder: Folder) -> None:
         self.config = config
         self.folder = folder
-        self.ledger = TrialLedger(folder.sub(LEDGER))
+        self.ledger = Ledger(folder.sub(LEDGER), TrialRecord)
         self.space = Space(config)
         self._environment = read_environment(folder, "search")
         self._table_digest = _table_digest(config.run)
@@ -175,7 +160,8 @@ class Search:
         """
         config = self.base if not values else self._settled(self.space.configuration(dict(values)))
         chosen = tuple(seeds(self.config.seed, "trial", index) for index in range(self.config.seeds_per_trial))
-        return Trial(config, chosen, self._table_digest, self.unit, context_of(self.config))
+        searched = frozenset(path.removeprefix("score.") for path in self.config.space if path.startswith("score."))
+        return Trial(config, chosen, self._table_digest, self.unit, context_of(self.config), searched)
 
     @property
     def unit(self) -> Any:
@@ -206,35 +192,34 @@ class Search:
     @property
     def ended(self) -> int:
         """Of the trials the first so many have ended already."""
-        queue = self._queue(self._searcher(), lambda _trial: {}, self.trials, lambda _queue: None)
+        queue = self._queue(self._searcher(), self._task, self._ended_trials(), lambda _queue: None)
         queue.look_ahead()
         return len(queue.ended)
 
-    def _task(self, engine: Engine, trial: Trial) -> Told:
-        """What `lwgan_dist.search.work` is told about a trial."""
-        scheduler = self.config.scheduler
+    def _ended_trials(self) -> EndedTrials:
+        return EndedTrials(self.ledger, self.intrinsic_dim)
+
+    def _task(self, trial: Trial) -> TrialTask:
+        scheduler, execution = self.config.scheduler, self.config.execution
         halted = isinstance(scheduler, AshaScheduler) and trial.context is not None
-        return {
-            **engine.common,
-            "config": trial.config.model_dump(mode="json"),
-            "seeds": trial.seeds,
-            "table_digest": trial.table_digest,
-            "unit": trial.unit,
-            "weights": self.config.objectives[0],
-            "context": trial.context,
-            "timed": any("cpu_seconds" in weights for weights in self.config.objectives),
-            "reports_per_seed": scheduler.reports_per_seed if halted else 1,  # type: ignore[union-attr]
-        }
+        return TrialTask(
+            location=self.folder.location,
+            execution=of_task(execution),
+            trial=trial,
+            weights=self.config.objectives[0],
+            timed=any("cpu_seconds" in weights for weights in self.config.objectives),
+            reports_per_seed=scheduler.reports_per_seed if halted else 1,  # type: ignore[union-attr]
+        )
 
     # doing it ---------------------------------------------------------------------------------------------------------
 
     def carry_out(
         self, progress: Progress, publish: Callable[[Outcome], None] | None = None, *, verbose: bool = False
     ) -> Outcome:
-        """Carry out what is missing.
+        """Compute what is missing.
 
         Args:
-            progress: is told.
+            progress: shows the phases.
             publish: gets the outcome, while no other command can work in the folder.
             verbose: show what Ray says.
 
@@ -244,39 +229,32 @@ class Search:
         """
         with exclusive(self.folder):
             claim(self.folder, "search", self._environment, self.config, self.ledger)
-            with Engine(self.folder, self.config.execution, verbose) as engine:
-                queue = self._try(engine, progress)
+            recorded = self._ended_trials()
+            execution = self.config.execution
+            with Engine("search", self.folder, execution, carry_out, ended=_count, verbose=verbose) as engine:
+                queue = self._try(recorded, engine, progress)
                 self.ledger.gather()
                 best = queue.best()
-                pairs, lost = self._compare(best, engine, progress)
+                pairs, lost = self._compare(best, recorded, engine, progress)
             self.ledger.gather()
             unfinished = {f"trial {number}": reason for number, reason in sorted(queue.unfinished.items())} | lost
             if not unfinished:
                 self.folder.remove(SCRATCH)
-            outcome = Outcome([ended for _, ended in sorted(queue.ended.items())], best, pairs, unfinished)
+            ended = [ended for _, ended in sorted(queue.ended.items())]
+            outcome = Outcome(ended, best, pairs, unfinished, recorded.judged_again)
             if publish:
                 publish(outcome)
             return outcome
 
-    def _try(self, engine: Engine, progress: Progress) -> Queue:
-        """Carry out the trials of the searcher."""
+    def _try(self, recorded: EndedTrials, engine: Engine, progress: Progress) -> Queue:
+        """Compute the trials of the searcher."""
         has_begun = False
 
         def ended(queue: Queue) -> None:
-            if not has_begun:  # found in the ledger
-                return
-            states = [item.outcome.state for item in queue.ended.values()]
-            best = queue.best()
-            progress.update(
-                len(states) + len(queue.unfinished),
-                states.count("failed") + len(queue.unfinished),
-                states.count("stopped"),
-                (best.outcome.objectives[0], best.number) if best and best.outcome.objectives else None,
-                sum(item.record.cpu_seconds for item in queue.ended.values() if item.record),
-                engine.running,
-            )
+            if has_begun:  # else it was recorded before
+                progress.update(_standing(queue, engine.running))
 
-        queue = self._queue(self._searcher(), lambda trial: self._task(engine, trial), self.trials, ended)
+        queue = self._queue(self._searcher(), self._task, recorded, ended)
         queue.look_ahead()
         progress.begin(self.trials, "trials", len(queue.ended))
         has_begun = True
@@ -287,15 +265,17 @@ class Search:
     def _queue(
         self,
         chosen: Searcher,
-        task_of: Callable[[Trial], Told],
-        limit: int | None,
+        task_of: Callable[[Trial], TrialTask],
+        recorded: EndedTrials,
         on_ended: Callable[[Queue], None],
     ) -> Queue:
         scratch = self.folder.sub(SCRATCH)
-        return Queue(self.config, chosen, self.trial, task_of, self.ledger, scratch, limit, on_ended)
+        return Queue(self.config, chosen, self.trial, task_of, recorded, scratch, self.trials, on_ended)
 
-    def _compare(self, best: Ended | None, engine: Engine, progress: Progress) -> tuple[list[Pair], dict[str, str]]:
-        """Carry out the best trial's configuration and the default on fresh seeds."""
+    def _compare(
+        self, best: Ended | None, recorded: EndedTrials, engine: Engine, progress: Progress
+    ) -> tuple[list[Pair], dict[str, str]]:
+        """Compute the best trial's configuration and the default on fresh seeds."""
         if best is None or not self.config.fresh_seeds:
             return [], {}
         configurations = {"best": self.trial(best.proposal.values), "default": self.trial({})}
@@ -306,27 +286,48 @@ class Search:
             fresh = (seeds(self.config.seed, "confirm", index),)
             for role, trial in configurations.items():
                 planned[index, role] = replace(trial, seeds=fresh, context=None)
-        known = {record.key: record for record in self.ledger.records({trial.key for trial in planned.values()})}
-        missing = {trial.key: trial for trial in planned.values() if trial.key not in known}
+        missing = {trial.key: trial for trial in planned.values() if recorded.recorded(trial) is None}
         if missing:
             progress.begin(len(missing), "runs on fresh seeds")
-        spent = failed = 0.0
+        records: list[TrialRecord] = []
 
-        def note(_index: int, answer: Told) -> None:
-            nonlocal spent, failed
-            record = known[answer["key"]] = TrialRecord(**answer)
-            spent, failed = spent + record.cpu_seconds, failed + (record.failure is not None)
-            done = len(known.keys() & missing.keys())
-            progress.update(done, int(failed), 0, None, spent, engine.running)
+        def note(_index: int, record: TrialRecord) -> None:
+            recorded.add(record)
+            records.append(record)
+            failed = sum(record.failure is not None for record in records)
+            spent = sum(record.cpu_seconds for record in records)
+            progress.update(Standing(done=len(records), failed=failed, cpu_seconds=spent, running=engine.running))
 
-        lost = engine.finish([self._task(engine, trial) for trial in missing.values()], note)
+        lost = engine.compute([self._task(trial) for trial in missing.values()], note)
         names = list(missing)
         reasons = {f"comparison, run {names[i]}": reason for i, reason in lost.items()}
-        pairs = [
-            Pair(index, *(known.get(planned[index, role].key) for role in ("best", "default")))
-            for index in range(self.config.fresh_seeds)
-        ]
+
+        def judged(index: int, role: str) -> TrialRecord | None:
+            trial = planned[index, role]
+            record = recorded.recorded(trial)
+            return recorded.judged(trial, record) if record else None
+
+        pairs = [Pair(i, judged(i, "best"), judged(i, "default")) for i in range(self.config.fresh_seeds)]
         return pairs, reasons
+
+
+def _standing(queue: Queue, running: int) -> Standing:
+    states = [item.outcome.state for item in queue.ended.values()]
+    best = queue.best()
+    return Standing(
+        done=len(states) + len(queue.unfinished),
+        failed=states.count("failed") + len(queue.unfinished),
+        stopped=states.count("stopped"),
+        best=(best.outcome.objectives[0], best.number) if best and best.outcome.objectives else None,
+        cpu_seconds=sum(item.record.cpu_seconds for item in queue.ended.values() if item.record),
+        running=running,
+    )
+
+
+def _count(record: TrialRecord) -> Count:
+    """What a trial that has ended counts as: its runs, of which one without an estimate has no entry."""
+    failed = record.failure is not None
+    return Count(len(record.runs) + failed, failed)
 
 
 def _table_digest(config: RunConfig) -> str | None:

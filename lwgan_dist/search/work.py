@@ -1,62 +1,84 @@
-"""The worker's side of a search: carries out a trial wherever Ray Tune puts it and enters it in the ledger."""
+"""The worker's side of a search: computes a trial wherever Ray Tune puts it and enters it in the ledger."""
 
 import json
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
-from dataclasses import asdict
+from collections.abc import Generator, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any
 
 from lwgan_dist import logs
+from lwgan_dist.campaign.folder import LEDGER, SCRATCH, clear_scratch
+from lwgan_dist.campaign.ledger import Ledger
+from lwgan_dist.campaign.record import Fit
+from lwgan_dist.campaign.task import Task
+from lwgan_dist.campaign.worker import (
+    NUMERICAL,
+    RecordedError,
+    check_table,
+    fitted_metrics,
+    package_version,
+    patiently,
+    quiet,
+    reason_of,
+)
 from lwgan_dist.config import ExecutionConfig, RunConfig
-from lwgan_dist.errors import ClusterError, ConfigError, DataError, UnreadableError
+from lwgan_dist.errors import ConfigError, DataError, UnreadableError
 from lwgan_dist.models.pilot import fit_seconds
-from lwgan_dist.runs import ENVIRONMENT_FILE, Run, torch_threads
-from lwgan_dist.search.objective import finite, interim_objective, measure, weighted
-from lwgan_dist.search.trials import Trial, TrialLedger, TrialRecord
+from lwgan_dist.runs import Run, torch_threads
+from lwgan_dist.search.objective import finite, interim_objective, measures_of, unit_of, weighted
+from lwgan_dist.search.trials import Trial, TrialRecord
 from lwgan_dist.storage import Folder
-from lwgan_dist.worker import NUMERICAL, check_table, patiently, quiet
-
-LEDGER, SCRATCH = "ledger", "work"
-"""Folders of a search: trials that have ended; runs under way."""
 
 _REPORTS = "reports.json"
 _DONE: set[str] = set()
 """In this process."""
 
-Told = dict[str, Any]
-Result = TypeVar("Result")
+
+@dataclass(frozen=True, kw_only=True)
+class TrialTask(Task):
+    """A trial.
+
+    Attributes:
+        trial: the trial.
+        weights: of the measures in its interim objectives.
+        timed: whether processor time is a part of an objective.
+        reports_per_seed: reports of a run, the last of which is its end.
+    """
+
+    trial: Trial
+    weights: Mapping[str, float]
+    timed: bool
+    reports_per_seed: int
 
 
-def carry_out(task: Told) -> Generator[Told, None, Told]:
-    """Carries out a trial.
+@dataclass(frozen=True)
+class Report:
+    """An interim objective.
 
-    Args:
-        task: ``search`` (location), ``execution`` and what `Search` says about it.
+    Attributes:
+        report: its number, from 1.
+        value: the objective as it stands.
+        cpu_seconds: spent so far.
+    """
+
+    report: int
+    value: float
+    cpu_seconds: float
+
+
+def carry_out(task: TrialTask) -> Generator[Report, None, TrialRecord]:
+    """Computes a trial.
 
     Yields:
-        ``value``, an interim objective of a trial, and ``cpu_seconds`` so far, if a scheduler wants reports. Whoever
-        does not go on has stopped it, and enters that.
+        Interim objectives, if a scheduler wants reports. Whoever does not go on has stopped the trial, and records
+        that.
 
     Returns:
-        What it has entered in the ledger.
+        What was recorded, without the fits.
     """
-    search = Folder.at(task["search"])
-    if not search.has(ENVIRONMENT_FILE):
-        raise ClusterError(
-            f"{search.location}: this node does not see the search; use a shared folder or a URI as storage"
-        )
-    execution = ExecutionConfig.model_validate(task["execution"])
-    return (yield from logs.within(_trial(task, search, execution), search=search.name, trial=trial_of(task).key))
-
-
-def trial_of(task: Told) -> Trial:
-    """The trial that a task is about."""
-    seeds = tuple((int(data_seed), int(seed)) for data_seed, seed in task["seeds"])
-    config = RunConfig.model_validate(task["config"])
-    return Trial(config, seeds, task["table_digest"], task["unit"], task["context"])
+    search = task.folder("search")
+    return (yield from logs.within(_trial(task, search), search=search.name, trial=task.trial.key))
 
 
 def _warm_up(run: Run) -> None:
@@ -66,105 +88,103 @@ def _warm_up(run: Run) -> None:
         _DONE.add("warm")
 
 
-def _trial(task: Told, search: Folder, execution: ExecutionConfig) -> Generator[Told, None, Told]:
-    trial, ledger = trial_of(task), TrialLedger(search.sub(LEDGER))
-    if ledger.has_row(trial.key):  # of a process that was lost after its work was done
-        return _entered(ledger, trial.key)
+def _trial(task: TrialTask, search: Folder) -> Generator[Report, None, TrialRecord]:
+    trial, ledger = task.trial, Ledger(search.sub(LEDGER), TrialRecord)
+    recorded = ledger.row(trial.key)
+    if recorded:  # by a process that was lost after its work was done
+        return replace(recorded, fits=[])
     check_table(trial.config, trial.table_digest)
     started = time.perf_counter()
-    scratch = search.sub(SCRATCH).sub(trial.folder)
-    reports = _Reports(scratch, task["weights"])
-    runs: list[Told] = []
-    failure = None
-
-    def unless_entered(work: Callable[[], Result]) -> Callable[[], Result]:
-        """A worker of a killed command, for which this one waits, may end the trial."""
-
-        def attempt() -> Result:
-            if ledger.has_row(trial.key):
-                raise _EnteredError
-            return work()
-
-        return attempt
-
+    under_way = _UnderWay(task, search.sub(SCRATCH).sub(trial.folder), ledger)
+    failure: str | None = None
+    alike: str | None = trial.alike
     try:
         for index in range(len(trial.seeds)):
-            run = _prepared(trial.run(index))
-            if task["timed"]:
-                _warm_up(run)
-            folder = scratch.sub(f"run-{index}")
-            for iteration in _halts(run, task["reports_per_seed"])[:-1]:
-                if not reports.is_next_known:
-                    halt = patiently(unless_entered(partial(run.fit_until, folder, execution, iteration)))
-                    with torch_threads(execution.threads_per_worker):
-                        value = interim_objective(halt.model, run.sample, trial.unit, task["weights"])
-                    reports.add(runs, value, halt.cpu_seconds)
-                yield reports.next()
-            fit = patiently(unless_entered(partial(run.fit, folder, execution)))
-            with torch_threads(execution.threads_per_worker):
-                measures = measure(fit.model, run.sample, trial.unit, fit.result.cpu_seconds)
-            if trial.context and index + 1 < len(trial.seeds):
-                if not reports.is_next_known:
-                    reports.add(runs, weighted(measures, task["weights"]), fit.result.cpu_seconds)
-                yield reports.next()
-            data_seed, seed = trial.seeds[index]
-            names = {"index": index, "data_seed": data_seed, "seed": seed, "fingerprint": run.fingerprint}
-            runs.append({**names, "dimension": fit.result.dimension, **measures})
-    except _EnteredError:
-        return _entered(ledger, trial.key)
-    except (_ImpossibleError, *NUMERICAL) as error:
-        failure = _reason(error)
+            yield from under_way.run(index)
+    except RecordedError:
+        (record,) = ledger.records({trial.key}, without=("fits",))
+        return record
+    except _ImpossibleError as error:
+        failure, alike = str(error), None  # maybe for the rank rule
+    except NUMERICAL as error:
+        failure = reason_of(error)
+    judgeable = len(under_way.fits) == len(under_way.runs)
     record = TrialRecord(
         key=trial.key,
         failure=failure,
         context=trial.context,
-        reports=[told["value"] for told in reports.told],
-        runs=runs,
-        cpu_seconds=sum(run["cpu_seconds"] for run in runs),
+        reports=[report.value for report in under_way.reports],
+        runs=under_way.runs,
+        alike=alike if judgeable else None,
+        fits=under_way.fits if judgeable else [],
+        cpu_seconds=sum(run["cpu_seconds"] for run in under_way.runs),
         wall_seconds=time.perf_counter() - started,
-        **computed_with(execution),
+        **computed_with(task.execution),
     )
     ledger.write(record)
-    with suppress(OSError):  # the trial is recorded, whatever is left of it
-        search.sub(SCRATCH).remove(trial.folder)
-    return asdict(record)
+    clear_scratch(search, trial.folder)
+    return replace(record, fits=[])
 
 
-class _Reports:
-    """The reports of a trial. They are kept with its runs, so a trial that is begun anew tells the same ones."""
+class _UnderWay:
+    """A trial under way: its runs so far, and its reports. These are kept in its folder, so a trial that is begun anew
+    yields the same ones.
+    """
 
-    def __init__(self, folder: Folder, weights: Told) -> None:
+    def __init__(self, task: TrialTask, folder: Folder, ledger: Ledger[TrialRecord]) -> None:
+        self._task = task
         self._folder = folder
-        self._weights = weights
-        self.told: list[Told] = folder.read_json(_REPORTS) if folder.has(_REPORTS) else []
+        self._is_recorded = partial(ledger.has_row, task.trial.key)
         self._next = 0
+        kept = folder.read_json(_REPORTS) if folder.has(_REPORTS) else []
+        self.reports = [Report(**report) for report in kept]
+        self.runs: list[dict[str, Any]] = []
+        self.fits: list[Fit] = []
+
+    def run(self, index: int) -> Generator[Report, None, None]:
+        """Compute a run, yielding reports on its way, and between this and the next one if anyone wants reports."""
+        task, trial, execution = self._task, self._task.trial, self._task.execution
+        run = _prepared(trial.run(index))
+        if task.timed:
+            _warm_up(run)
+        folder = self._folder.sub(f"run-{index}")
+        for iteration in _halts(run, task.reports_per_seed)[:-1]:
+            if self._has_next:
+                yield self._report()
+                continue
+            halt = patiently(partial(run.fit_until, folder, execution, iteration), self._is_recorded)
+            with torch_threads(execution.threads_per_worker):
+                value = interim_objective(halt.model, run.sample, trial.unit, task.weights)
+            yield self._report(value, halt.cpu_seconds)
+        fit = patiently(partial(run.fit, folder, execution), self._is_recorded)
+        metrics = fitted_metrics(fit.model, run.sample, execution, unit_of(fit.model, run.sample, trial.unit))
+        recorded = Fit.of(run.sample, fit.components, metrics)
+        at, cpu_seconds = recorded.metrics_at(fit.model.dimension), fit.result.cpu_seconds
+        measures = measures_of(at, fit.model.dimension, run.sample.intrinsic_dim, cpu_seconds)
+        if trial.context and index + 1 < len(trial.seeds):
+            yield self._report(weighted(measures, task.weights), cpu_seconds)
+        data_seed, seed = trial.seeds[index]
+        names = {"index": index, "data_seed": data_seed, "seed": seed, "fingerprint": run.fingerprint}
+        self.runs.append({**names, "dimension": fit.result.dimension, **measures})
+        if not fit.result.parts:  # of data that fall apart each part is judged, and the scores are of the whole
+            self.fits.append(recorded)
 
     @property
-    def is_next_known(self) -> bool:
-        """Whether the next one was told before."""
-        return self._next < len(self.told)
+    def _has_next(self) -> bool:
+        return self._next < len(self.reports)
 
-    def add(self, runs: Sequence[Told], value: float, cpu_seconds: float) -> None:
-        """The objective as it stands: the mean over the runs that have ended and the value of the one under way."""
-        ended = [weighted(run, self._weights) for run in runs]
-        seconds = sum(run["cpu_seconds"] for run in runs) + cpu_seconds
-        value = finite((sum(ended) + value) / (len(ended) + 1))
-        self.told.append({"report": len(self.told) + 1, "value": value, "cpu_seconds": seconds})
-        self._folder.write(_REPORTS, json.dumps(self.told).encode())
-
-    def next(self) -> Told:
-        """The next one to be told."""
+    def _report(self, value: float = 0.0, cpu_seconds: float = 0.0) -> Report:
+        """The next report: the mean objective over the runs that have ended and the one under way, unless it was made
+        before.
+        """
+        if not self._has_next:
+            ended = [weighted(run, self._task.weights) for run in self.runs]
+            seconds = sum(run["cpu_seconds"] for run in self.runs) + cpu_seconds
+            value = finite((sum(ended) + value) / (len(ended) + 1))
+            self.reports.append(Report(len(self.reports) + 1, value, seconds))
+            self._folder.write(_REPORTS, json.dumps([asdict(report) for report in self.reports]).encode())
         self._next += 1
-        return self.told[self._next - 1]
-
-
-class _EnteredError(Exception):
-    """The trial has ended meanwhile."""
-
-
-def _entered(ledger: TrialLedger, key: str) -> Told:
-    (record,) = ledger.records({key})
-    return asdict(record)
+        return self.reports[self._next - 1]
 
 
 class _ImpossibleError(Exception):
@@ -178,7 +198,7 @@ def _prepared(config: RunConfig) -> Run:
     except UnreadableError:  # which says nothing about the configuration
         raise
     except (ConfigError, DataError) as error:
-        raise _ImpossibleError(_reason(error)) from None
+        raise _ImpossibleError(reason_of(error)) from None
 
 
 def _halts(run: Run, count: int) -> list[int]:
@@ -188,16 +208,12 @@ def _halts(run: Run, count: int) -> list[int]:
     return halts
 
 
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, _ImpossibleError) else f"{type(error).__name__}: {error}"
-
-
-def computed_with(execution: ExecutionConfig) -> Told:
+def computed_with(execution: ExecutionConfig) -> dict[str, Any]:
     """What else a record says."""
     assert isinstance(execution.workers, int)
     return {
         "threads": execution.threads_per_worker,
         "workers": execution.workers,
         "use_gpu": execution.use_gpu,
-        "version": f"lwgan-dist {version('lwgan-dist')}",
+        "version": package_version(),
     }

@@ -17,19 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lwgan_dist.campaign.judging import RULE_FIELDS
+from lwgan_dist.campaign.ledger import hash_of
 from lwgan_dist.config import SCHEMA_VERSION, Known, RunConfig, ScoreConfig
 from lwgan_dist.configfile import build_config
 from lwgan_dist.data.population import sampler_of
 from lwgan_dist.data.tables import read_table, rows_digest
 from lwgan_dist.errors import ConfigError, DataError
-from lwgan_dist.ledger import hash_of
 from lwgan_dist.seeding import derive
-from lwgan_dist.study.config import RuleConfig, StudyConfig, StudyData, StudyPopulation, StudyTable
+from lwgan_dist.study.config import StudyConfig, StudyData, StudyPopulation, StudyTable
 
 Kind = Literal["lwgan", "classical"]
 LWGAN = "LWGAN"
-RULE_FIELDS = tuple(RuleConfig.model_fields)
-"""Fields of ``score`` that judge a fit and do not change it."""
 
 _NOT_FACTORS = {"data.source", "data.name", "data.path", "data.n", "data.rows", "data.seed", "seed"}
 _SECTIONS = ("data", "networks", "objective", "schedule", "score", "precision")
@@ -108,7 +107,7 @@ class Design:
         self.config = config
         self.factors = _check_factors(config)
         self.groups = [group for item in config.data for group in self._groups_of(item, precision)]
-        self._told = {id(group): _identity(group) for group in self.groups}
+        self._identities = {id(group): _identity(group) for group in self.groups}
         names = Counter((group.data, group.n, method) for group in self.groups for method in group.methods)
         for (data, _, method), count in names.items():
             if count > 1:
@@ -125,8 +124,8 @@ class Design:
         """How many replicates a group begins with. A whole table is one sample: what would be replicates of an LWGAN
         are initialisations on it.
         """
-        told = self.config.lwgan.replicates if group.kind == "lwgan" else self.config.classical.replicates
-        return min(told, 1) if group.whole else told
+        count = self.config.lwgan.replicates if group.kind == "lwgan" else self.config.classical.replicates
+        return min(count, 1) if group.whole else count
 
     def cells(self, *, known: bool = False) -> int:
         """Number of cells, or of those of known truth."""
@@ -137,48 +136,48 @@ class Design:
         purpose = "study/run" if group.kind == "lwgan" else "study/classical"
         data_seed = _seed(seed, "study/sample", n, replicate)
         run_seed = _seed(seed, purpose, n, replicate, initialisation)
-        key = run_key(self._told[id(group)], data_seed, run_seed)
+        key = run_key(self._identities[id(group)], data_seed, run_seed)
         return PlannedRun(group, replicate, initialisation, data_seed, run_seed, key)
 
     def _groups_of(self, item: StudyData, precision: str) -> Iterator[Group]:
         table_rows, digest = _table(item) if isinstance(item, StudyTable) else (None, None)
-        told = {
+        run = {
             "data": item.model_dump(exclude={"label", "settings", "intrinsic_dim"}, exclude_unset=True)
             | {"source": item.source},
             **self.config.run.model_dump(),
         }
         if isinstance(item, StudyTable):
-            told["data"]["path"] = str(Path(item.path).absolute())  # for workers, which have another working folder
-        if told["precision"] == "auto":
-            told["precision"] = precision
+            run["data"]["path"] = str(Path(item.path).absolute())  # for workers, which have another working folder
+        if run["precision"] == "auto":
+            run["precision"] = precision
         of_data = {path: values for path, values in self.factors.items() if path.startswith("data.")}
         of_runs = {path: values for path, values in self.factors.items() if path not in of_data}
         for data_values in _combinations(of_data):
             for n in sorted(self.config.sizes or [table_rows or 0]):
                 if table_rows is not None and n > table_rows:
                     raise DataError(
-                        f"{told['data']['path']}: sizes: {n} rows were asked for, the table has {table_rows}"
+                        f"{run['data']['path']}: sizes: {n} rows were asked for, the table has {table_rows}"
                     )
                 changes = {**_check_settings(item.settings), **data_values, "data.n": n}
                 whole = n == table_rows
-                yield from self._variants(item, told, changes, data_values, of_runs, table_digest=digest, whole=whole)
+                yield from self._variants(item, run, changes, data_values, of_runs, table_digest=digest, whole=whole)
 
     def _variants(
-        self, item: StudyData, told: dict[str, Any], changes: dict[str, Any],
+        self, item: StudyData, run: dict[str, Any], changes: dict[str, Any],
         data_values: dict[str, Any], of_runs: dict[str, list[Any]], **common: Any,
     ) -> Iterator[Group]:  # fmt: skip
         study, n = self.config, changes["data.n"]
         label = _label(item, data_values)
-        truth = _truth(item, label, told, changes)
+        truth = _truth(item, label, run, changes)
 
         def group(kind: Kind, method: str, factors: dict[str, Any], config: RunConfig, **more: Any) -> Group:
             if config.precision == "auto":
-                config = config.model_copy(update={"precision": told["precision"]})
+                config = config.model_copy(update={"precision": run["precision"]})
             return Group(kind, label, n, method, factors, truth, config, **common, **more)
 
         if study.lwgan.replicates:
             for run_values in _combinations(of_runs):
-                config = _build(label, told, {**changes, **run_values})
+                config = _build(label, run, {**changes, **run_values})
                 if truth and config.networks.latent_dim and truth > config.networks.latent_dim:
                     raise ConfigError(
                         f"data {label!r}: networks.latent_dim = {config.networks.latent_dim} is below the true "
@@ -195,33 +194,33 @@ class Design:
                 factors = {**data_values, **run_values}
                 yield group("lwgan", LWGAN + suffix, factors, config, rules=rules, estimator=None)
         if study.classical.replicates:
-            config = _build(label, told, changes)
+            config = _build(label, run, changes)
             for name in study.classical.estimators:
                 yield group("classical", name, data_values, config, rules={}, estimator=name)
 
 
-def run_key(told: dict[str, Any], data_seed: int, seed: int) -> str:
+def run_key(identity: dict[str, Any], data_seed: int, seed: int) -> str:
     """The name of a run in the ledger: 16 hexadecimal digits of the SHA-256 of what its numbers depend on.
 
     Args:
-        told: what all runs of a group have in common.
+        identity: what all runs of a group have in common.
         data_seed, seed: of the sample and of the run.
     """
-    return hash_of([SCHEMA_VERSION, {**told, "data": {**told["data"], "seed": data_seed}, "seed": seed}])
+    return hash_of([SCHEMA_VERSION, {**identity, "data": {**identity["data"], "seed": data_seed}, "seed": seed}])
 
 
 def _identity(group: Group) -> dict[str, Any]:
     """What the numbers of a group's runs depend on beside the seeds: not on rank rules, and of a table on its rows, not
     on where they lie. A classical estimator sees the data alone.
     """
-    told = group.config.model_dump(mode="json")
+    identity = group.config.model_dump(mode="json")
     if group.table_digest:
-        told["data"]["path"] = group.table_digest
+        identity["data"]["path"] = group.table_digest
     if group.estimator:
-        return {"data": told["data"], "estimator": group.estimator}
+        return {"data": identity["data"], "estimator": group.estimator}
     for name in RULE_FIELDS:
-        del told["score"][name]
-    return told
+        del identity["score"][name]
+    return identity
 
 
 def _seed(seed: int, *names: str | int) -> int:
@@ -262,14 +261,14 @@ def _combinations(factors: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
         yield dict(zip(factors, values, strict=True))
 
 
-def _build(label: str, told: dict[str, Any], changes: dict[str, Any]) -> RunConfig:
+def _build(label: str, run: dict[str, Any], changes: dict[str, Any]) -> RunConfig:
     """A run with settings and factors.
 
     Raises:
         ConfigError: what cannot be, with the data that it cannot be for.
     """
     try:
-        config = build_config(RunConfig, told, changes)
+        config = build_config(RunConfig, run, changes)
         if isinstance(config.data, Known):
             sampler_of(config.data)  # a manifold that cannot be
     except ConfigError as error:
@@ -288,10 +287,10 @@ def _table(item: StudyTable) -> tuple[int, str]:
     return len(table.rows), rows_digest(table.rows)
 
 
-def _truth(item: StudyData, label: str, told: dict[str, Any], changes: dict[str, Any]) -> int | None:
+def _truth(item: StudyData, label: str, run: dict[str, Any], changes: dict[str, Any]) -> int | None:
     if isinstance(item, StudyTable):
         return item.intrinsic_dim
-    config = _build(label, told, changes)
+    config = _build(label, run, changes)
     assert isinstance(config.data, Known)
     return sampler_of(config.data).intrinsic_dim
 

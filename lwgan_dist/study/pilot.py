@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lwgan_dist.campaign.ledger import hash_of
 from lwgan_dist.config import RunConfig
 from lwgan_dist.data.sample import Sample, load_sample
-from lwgan_dist.ledger import hash_of
 from lwgan_dist.models.pilot import fit_seconds
 from lwgan_dist.runs import Run
 from lwgan_dist.study.bootstrap import refit_config

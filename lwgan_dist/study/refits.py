@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from lwgan_dist.ledger import hash_of
+from lwgan_dist.campaign.judging import judge
+from lwgan_dist.campaign.ledger import Ledger, hash_of
 from lwgan_dist.study import aggregate
 from lwgan_dist.study.bootstrap import WARM, Kind
 from lwgan_dist.study.config import BootstrapConfig
 from lwgan_dist.study.design import Group, PlannedRun
-from lwgan_dist.study.ledger import Ledger, Record
-from lwgan_dist.study.rows import judge
+from lwgan_dist.study.record import RunRecord
 
 REFITS = pa.schema(
     [
@@ -36,7 +36,9 @@ class Refit:
     key: str
 
 
-def refits_of(planned: Sequence[PlannedRun], ledger: Ledger, bootstrap: BootstrapConfig | None) -> list[Refit]:
+def refits_of(
+    planned: Sequence[PlannedRun], ledger: Ledger[RunRecord], bootstrap: BootstrapConfig | None
+) -> list[Refit]:
     """The refits of every LWGAN run that is finished with an estimate, number by number."""
     if bootstrap is None:
         return []
@@ -44,7 +46,7 @@ def refits_of(planned: Sequence[PlannedRun], ledger: Ledger, bootstrap: Bootstra
     for run in planned:
         if run.group.kind == "lwgan":
             base.setdefault(run.key, []).append(run)
-    told = [bootstrap.model_dump(mode="json", include={"start", "settings"}), WARM]
+    start = [bootstrap.model_dump(mode="json", include={"start", "settings"}), WARM]
     refits = []
     for record in ledger.records(base):
         for run in base[record.key] if record.failure is None else []:
@@ -52,12 +54,12 @@ def refits_of(planned: Sequence[PlannedRun], ledger: Ledger, bootstrap: Bootstra
             for kind in bootstrap.kinds:
                 of = [dimension] if kind == "parametric" else []  # rows are drawn whatever the estimate
                 for index in range(bootstrap.resamples):
-                    key = hash_of(["refit", run.key, *of, told, kind, index])
+                    key = hash_of(["refit", run.key, *of, start, kind, index])
                     refits.append(Refit(run, dimension, kind, index, key))
     return sorted(refits, key=lambda refit: (refit.index, refit.kind, refit.base.key))
 
 
-def bootstrap_rows(runs: pa.Table, refits: Sequence[Refit], ledger: Ledger, mass: float) -> pa.Table:
+def bootstrap_rows(runs: pa.Table, refits: Sequence[Refit], ledger: Ledger[RunRecord], mass: float) -> pa.Table:
     """``bootstrap.parquet``: what the finished refits gave, by the rule of their group.
 
     Args:
@@ -93,6 +95,6 @@ def _name(data: str, method: str, key: str) -> str:
     return _SEPARATOR.join((data, method, key))
 
 
-def _dimension(group: Group, record: Record) -> int:
+def _dimension(group: Group, record: RunRecord) -> int:
     rule = group.rules[group.method]
     return judge(record.components(), rule, group.config.objective.mmd_weight, group.n).choice.rank

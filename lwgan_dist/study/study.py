@@ -1,5 +1,5 @@
-"""A study from the command to its tables: what is missing is carried out, under Ray Tune or in this process, until
-nothing is; then everything is computed again from the ledger.
+"""A study from the command to its tables: what is missing is computed, under Ray Tune or in this process, until nothing
+is; then everything is derived again from the ledger.
 
 The folder of a study:
 
@@ -16,8 +16,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lwgan_dist.campaign.folder import LEDGER, SCRATCH, claim, read_environment
+from lwgan_dist.campaign.ledger import Ledger
+from lwgan_dist.campaign.progress import Progress
 from lwgan_dist.errors import ConfigError, DataError
-from lwgan_dist.holding import claim, read_environment
 from lwgan_dist.reporting.study_page import StudyTables
 from lwgan_dist.runs import Run
 from lwgan_dist.storage import Folder, exclusive
@@ -27,12 +29,13 @@ from lwgan_dist.study.bootstrap import refit_config
 from lwgan_dist.study.classical import require_library
 from lwgan_dist.study.config import StopWhen, StudyConfig
 from lwgan_dist.study.design import Design, Group, PlannedRun
-from lwgan_dist.study.engine import Engine, Progress, RunTask
-from lwgan_dist.study.ledger import Ledger
+from lwgan_dist.study.engine import Phases
+from lwgan_dist.study.metrics import with_means
+from lwgan_dist.study.record import RunRecord
 from lwgan_dist.study.refits import Refit, bootstrap_rows, refits_of
 from lwgan_dist.study.rows import runs_table
 from lwgan_dist.study.tables import BOOTSTRAP
-from lwgan_dist.study.work import LEDGER, SCRATCH, has_model
+from lwgan_dist.study.work import ClassicalTask, LwganTask, RefitTask, RunTask, has_model
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Study:
     def __init__(self, config: StudyConfig, folder: Folder) -> None:
         self.config = config
         self.folder = folder
-        self.ledger = Ledger(folder.sub(LEDGER))
+        self.ledger = Ledger(folder.sub(LEDGER), RunRecord)
         self._environment = read_environment(folder, "study")
         self.design = Design(config, self.precision)
         self._check()
@@ -109,8 +112,8 @@ class Study:
         ]
 
     def missing(self, planned: Sequence[PlannedRun]) -> list[PlannedRun]:
-        """Those that are not finished, each key once, in the order in which they are best carried out: the long ones
-        first, and of these one replicate of all groups after the other, so that what is there is balanced.
+        """Those that are not finished, each key once, in the order in which they are best computed: the long ones
+        first, and of these one replicate of all groups after the other, so that what is finished is balanced.
         """
         states = self.ledger.states()
         missing: dict[str, PlannedRun] = {}
@@ -126,12 +129,12 @@ class Study:
     # doing it --------------------------------------------------------------------------------------------------------
 
     def carry_out(
-        self, progress: Progress, publish: Callable[["Outcome"], None] | None = None, *, verbose: bool = False
+        self, progress: Progress, publish: Callable[[Outcome], None] | None = None, *, verbose: bool = False
     ) -> Outcome:
-        """Carry out what is missing and compute the tables.
+        """Compute what is missing, and the tables.
 
         Args:
-            progress: is told.
+            progress: shows the phases.
             publish: gets the outcome, while no other command can work in the folder.
             verbose: show what Ray says.
 
@@ -141,12 +144,12 @@ class Study:
         """
         with exclusive(self.folder):
             claim(self.folder, "study", self._environment, self.config, self.ledger)
-            with Engine(self.folder, self.ledger, self.config.execution, progress, verbose) as engine:
-                planned, unfinished = self._replicate(engine)
+            with Phases(self.folder, self.ledger, self.config.execution, progress, verbose) as phases:
+                planned, unfinished = self._replicate(phases)
                 refits = refits_of(planned, self.ledger, self.config.bootstrap)
                 keys = self.ledger.keys()
                 todo = list({refit.key: refit for refit in refits if refit.key not in keys}.values())
-                unfinished |= engine.finish(todo, self._refit_task, "bootstrap refits")
+                unfinished |= phases.finish(todo, self._refit_task, "bootstrap refits")
             if not unfinished:
                 self.folder.remove(SCRATCH)
             tables = self.tables(planned, refits)
@@ -156,8 +159,8 @@ class Study:
                 publish(outcome)
             return outcome
 
-    def _replicate(self, engine: Engine) -> tuple[list[PlannedRun], dict[str, str]]:
-        """Carry out the first replicates, then, on demand, further ones."""
+    def _replicate(self, phases: Phases) -> tuple[list[PlannedRun], dict[str, str]]:
+        """Compute the first replicates, then, on demand, further ones."""
         replicates = {i: self.design.replicates(group) for i, group in enumerate(self.design.groups)}
         unfinished: dict[str, str] = {}
         while True:
@@ -165,8 +168,8 @@ class Study:
             todo = [run for run in self.missing(planned) if run.key not in unfinished]
             classical = [run for run in todo if run.group.kind == "classical"]
             fitted = [run for run in todo if run.group.kind == "lwgan"]
-            unfinished |= engine.finish(fitted, self._task, "LWGAN runs")
-            unfinished |= engine.finish(classical, self._task, "classical runs", short=True)
+            unfinished |= phases.finish(fitted, self._task, "LWGAN runs")
+            unfinished |= phases.finish(classical, self._task, "classical runs", short=True)
             stop = self.config.stop_when
             if stop is None:
                 return planned, unfinished
@@ -196,46 +199,40 @@ class Study:
         return further
 
     def _task(self, run: PlannedRun) -> RunTask:
-        """What `lwgan_dist.study.work` is told about a run."""
-        told: RunTask = {
-            "key": run.key,
-            "kind": run.group.kind,
-            "config": run.config.model_dump(mode="json"),
-            "table_digest": run.group.table_digest,
-        }
-        if run.group.kind == "classical":
-            return {**told, "estimator": run.group.estimator}
-        return {**told, "keep": self.config.keep_runs, "model": self.config.bootstrap is not None}
+        group = run.group
+        if group.estimator:
+            return ClassicalTask(
+                key=run.key, config=run.config, table_digest=group.table_digest, estimator=group.estimator
+            )
+        return LwganTask(
+            key=run.key, config=run.config, table_digest=group.table_digest, keep=self.config.keep_runs,
+            model=self.config.bootstrap is not None, metrics=tuple(self.config.metrics),
+        )  # fmt: skip
 
-    def _refit_task(self, refit: "Refit") -> RunTask:
+    def _refit_task(self, refit: Refit) -> RefitTask:
+        base = refit.base
         assert self.config.bootstrap
-        return {
-            "key": refit.key,
-            "kind": "refit",
-            "config": refit.base.config.model_dump(mode="json"),
-            "table_digest": refit.base.group.table_digest,
-            "bootstrap": self.config.bootstrap.model_dump(mode="json"),
-            "base": refit.base.key,
-            "dimension": refit.dimension,
-            "resample": refit.kind,
-            "index": refit.index,
-        }
+        return RefitTask(
+            key=refit.key, config=base.config, table_digest=base.group.table_digest, bootstrap=self.config.bootstrap,
+            base=base.key, dimension=refit.dimension, resample=refit.kind, index=refit.index,
+        )  # fmt: skip
 
     # what it says ----------------------------------------------------------------------------------------------------
 
-    def tables(self, planned: Sequence[PlannedRun], refits: Sequence["Refit"] = ()) -> StudyTables:
+    def tables(self, planned: Sequence[PlannedRun], refits: Sequence[Refit] = ()) -> StudyTables:
         """All tables, from the ledger."""
-        runs = runs_table(planned, self.ledger.records({run.key for run in planned}))
+        metrics = self.config.metrics
+        runs = runs_table(planned, self.ledger.records({run.key for run in planned}), metrics)
         stop, mass = self.config.stop_when, self.config.bootstrap.mass if self.config.bootstrap else 0.95
         methods = sorted({group.method for group in self.design.groups if group.kind == "lwgan"})
         own = runs.filter(pc.is_in(runs["method"], pa.array(methods, pa.string())))
         bootstrap = bootstrap_rows(own, refits, self.ledger, mass) if refits else BOOTSTRAP.empty_table()
         fixed = self._fixed(runs)
+        alpha, known = stop.alpha if stop else None, self.design.cells(known=True)
+        cells = aggregate.cells(runs, sequence_alpha=alpha, sequence_cells=known)
         return StudyTables(
             runs=runs,
-            cells=aggregate.cells(
-                runs, sequence_alpha=stop.alpha if stop else None, sequence_cells=self.design.cells(known=True)
-            ),
+            cells=with_means(cells, runs, metrics),
             comparisons=aggregate.comparisons(fixed),
             trends=aggregate.trends(fixed, level=self.config.level, seed=self.config.seed),
             sensitivity=aggregate.sensitivity(runs, methods),

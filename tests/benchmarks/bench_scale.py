@@ -35,13 +35,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lwgan_dist.campaign.folder import claim
+from lwgan_dist.campaign.ledger import Ledger
+from lwgan_dist.campaign.progress import Standing
+from lwgan_dist.campaign.record import schema_of, to_row
 from lwgan_dist.configfile import build_config
-from lwgan_dist.holding import claim
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.config import StudyConfig
 from lwgan_dist.study.design import Design, PlannedRun
 from lwgan_dist.study.engine import BATCH
-from lwgan_dist.study.ledger import SCHEMA, Ledger, Record
+from lwgan_dist.study.record import RunRecord
 from lwgan_dist.study.study import Study
 
 CELLS = 100
@@ -64,10 +67,10 @@ def study_config(runs: int) -> StudyConfig:
     return build_config(StudyConfig, told, {})
 
 
-def record(key: str, rng: np.random.Generator) -> Record:
+def record(key: str, rng: np.random.Generator) -> RunRecord:
     """Of an LWGAN run with 10 evaluations of 10 ranks on both parts of the rows."""
     scores = rng.normal(size=(2, EVALUATIONS * RANKS * 4)).tolist()
-    return Record(
+    return RunRecord(
         key=key, kind="lwgan", data_sha256="0" * 64, rows=1000, ambient_dim=10, evaluations=EVALUATIONS, ranks=RANKS,
         train=scores[0], holdout=scores[1], cpu_seconds=30.0, wall_seconds=30.0, version="lwgan-dist 0",
     )  # fmt: skip
@@ -112,10 +115,10 @@ def bench_design(options: argparse.Namespace) -> None:
 
 
 class _Silent:
-    def begin(self, total: int, what: str) -> None:
+    def begin(self, total: int | None, what: str, done: int = 0) -> None:
         pass
 
-    def update(self, done: int, failed: int, cpu_seconds: float, running: int) -> None:
+    def update(self, standing: Standing) -> None:
         pass
 
 
@@ -124,7 +127,7 @@ def bench_ledger(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         study = Study(study_config(options.runs), Folder.at(f"{temporary}/study"))
         planned = study.first_runs()
-        ledger, rng = Ledger(study.folder.sub("ledger")), np.random.default_rng(0)
+        ledger, rng = Ledger(study.folder.sub("ledger"), RunRecord), np.random.default_rng(0)
         claim(study.folder, "study", {"precision": "float32"}, study.config, ledger)
         keys = [run.key for run in planned]
         writing = working = gathering = 0.0
@@ -141,9 +144,9 @@ def bench_ledger(options: argparse.Namespace) -> None:
             _write_part(ledger.folder, [record(key, rng) for key in keys[start : start + BATCH]])
             asked.append(seconds(ledger.keys)[0])
         size = sum(path.stat().st_size for path in (Path(temporary) / "study" / "ledger").glob("part-*"))
-        fresh, found = seconds(lambda: Ledger(ledger.folder).keys())
+        fresh, found = seconds(lambda: Ledger(ledger.folder, RunRecord).keys())
         assert found == set(keys)
-        reading, count = seconds(lambda: sum(1 for _ in Ledger(ledger.folder).records(keys)))
+        reading, count = seconds(lambda: sum(1 for _ in Ledger(ledger.folder, RunRecord).records(keys)))
         assert count == len(keys)
         asking, missing = seconds(lambda: study.missing(planned))
         assert not missing
@@ -170,9 +173,9 @@ def bench_ledger(options: argparse.Namespace) -> None:
             print(f"| the same command again, nothing to do: all tables | {took:.1f} s, peak {peak_mib():.0f} MiB |")
 
 
-def _write_part(folder: Folder, records: list[Record]) -> None:
+def _write_part(folder: Folder, records: list[RunRecord]) -> None:
     """As `Ledger.gather` would."""
-    table = pa.Table.from_pylist([vars(entry) for entry in records], schema=SCHEMA)
+    table = pa.Table.from_pylist([to_row(entry) for entry in records], schema=schema_of(RunRecord))
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     content = sink.getvalue()

@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy.stats import binomtest
 
+from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.config import PopulationData
 from lwgan_dist.configfile import read_config
 from lwgan_dist.data.population import DEVELOPMENT_END, Member, member, report_members
@@ -32,7 +33,7 @@ from lwgan_dist.seeding import generator
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.config import StudyConfig
 from lwgan_dist.study.design import Design
-from lwgan_dist.study.ledger import Ledger
+from lwgan_dist.study.record import RunRecord
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "tune_configs" / "study"
@@ -135,7 +136,7 @@ def least_factors(study: Path) -> list[tuple[int, float, int]]:
     design = Design(config, precision)
     groups = {run.key: group for group in design.groups if group.rules for run in design.runs(group, range(1))}
     found = []
-    for record in Ledger(Folder.at(str(study)).sub("ledger")).records(groups):
+    for record in Ledger(Folder.at(str(study)).sub("ledger"), RunRecord).records(groups):
         group, tables = groups[record.key], record.components()
         score = next(iter(group.rules.values()))
         ranks = resolved_ranks(tables["train"], group.config.objective.mmd_weight, score)

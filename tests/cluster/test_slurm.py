@@ -13,9 +13,10 @@ import pytest
 from slurm_nodes import Allocation, wait_for
 from tiny_study import Silent, begun, config, study
 
+from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.storage import Folder
-from lwgan_dist.study.ledger import Ledger
+from lwgan_dist.study.record import RunRecord
 
 
 def _why_not() -> str:
@@ -71,7 +72,7 @@ def client(nodes, node, address, **environment):
 
 
 def rows(storage):
-    return set(Ledger(Folder.at(str(storage / "study" / "ledger"))).keys())
+    return set(Ledger(Folder.at(str(storage / "study" / "ledger")), RunRecord).keys())
 
 
 def test_study_on_two_nodes(nodes, home):

@@ -10,10 +10,12 @@ import pytest
 
 from lwgan_dist.launch import metrics as module
 from lwgan_dist.launch.metrics import METRICS, REASONS, Ended, Meter, RunMeter, reason_class
-from lwgan_dist.search.engine import _ended as ended_of_search
+from lwgan_dist.search.search import _count as ended_of_search
+from lwgan_dist.search.trials import TrialRecord
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.engine import _ended as ended_of_study
 from lwgan_dist.study.engine import _lost as lost_of_study
+from lwgan_dist.study.work import Done
 
 
 @pytest.fixture
@@ -59,15 +61,15 @@ def test_what_becomes_of_the_runs_of_a_study(exported):
     with Meter("study", "mine", ended_of_study, lost_of_study) as meter:
         meter.begin(24)
         meter.tasks(3, 1)
-        meter.ended({"runs": 1, "failed": 0, "unfinished": {}})
-        meter.ended({"runs": 1, "failed": 1, "unfinished": {}})
-        meter.ended({"runs": 18, "failed": 0, "unfinished": {"a": "OSError: [Errno 28] full", "b": "DataError: x"}})
-        meter.lost({"runs": [{}, {}]}, "ActorDiedError: x (lost 4 times)")  # each is tried again on its own
-        meter.lost({"runs": [{}]}, "ActorDiedError: x (lost 4 times)")
+        meter.ended(Done(1))
+        meter.ended(Done(1, 1))
+        meter.ended(Done(18, unfinished={"a": "OSError: [Errno 28] full", "b": "DataError: x"}))
+        meter.lost(SimpleNamespace(runs=[1, 2]), "ActorDiedError: x (lost 4 times)")  # each is tried again on its own
+        meter.lost(SimpleNamespace(runs=[1]), "ActorDiedError: x (lost 4 times)")
         meter.retried("ActorDiedError: The actor died because its node has died.")
         eventually(lambda: exported.get("lwgan_dist_tasks_running"))
         eventually(lambda: ("lwgan_dist_runs_done",) in exported)
-        meter.ended({"runs": 1, "failed": 0, "unfinished": {}})
+        meter.ended(Done(1))
         meter.tasks(0, 0)
     counters = {key: value for key, value in exported.items() if isinstance(key, tuple)}
     assert counters == {
@@ -86,9 +88,9 @@ def test_what_becomes_of_the_runs_of_a_study(exported):
 
 def test_trials_of_a_search():
     runs = [{"dimension": 2}, {"dimension": 3}]
-    assert ended_of_search({"runs": runs, "failure": None}) == Ended(2, 0)
-    assert ended_of_search({"runs": runs[:1], "failure": "NonFiniteLossError: x"}) == Ended(2, 1)
-    assert ended_of_search({"runs": [], "failure": "NonFiniteLossError: x"}) == Ended(1, 1)
+    assert ended_of_search(TrialRecord(key="", runs=runs)) == Ended(2, 0)
+    assert ended_of_search(TrialRecord(key="", runs=runs[:1], failure="NonFiniteLossError: x")) == Ended(2, 1)
+    assert ended_of_search(TrialRecord(key="", failure="NonFiniteLossError: x")) == Ended(1, 1)
 
 
 def test_two_pools_share_a_meter_and_counts_are_exported_once(exported):

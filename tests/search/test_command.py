@@ -56,6 +56,17 @@ def test_a_search_shows_its_trials_and_where_its_files_are_and_show_shows_them_a
     assert json.loads(call("show", folder, "--json").stdout)["facts"] == told["facts"]
 
 
+def test_another_rank_rule_judges_the_recorded_trials(file, tmp_path, monkeypatch):
+    arguments = ("tune", file, "--storage", tmp_path / "runs", "confirm_seeds=0")
+    assert "judged again" not in call(*arguments).stderr
+    monkeypatch.setattr("lwgan_dist.search.search.carry_out", None)
+    result = call(*arguments, "run.score.resolution=0.5")
+    assert result.exit_code == 0, result.output
+    assert "note: run: differs from the command before" in result.stderr
+    assert "3 trials and runs of earlier commands were judged again by the rank rule of this one" in result.stderr
+    assert "resolution: 0.5" in (tmp_path / "runs" / "tiny" / "best.yaml").read_text()
+
+
 def test_dry_run_plans_and_writes_nothing(file, tmp_path):
     result = call("tune", file, "--storage", tmp_path / "runs", "--dry-run")
     assert result.exit_code == 0, result.output

@@ -3,31 +3,35 @@
 import itertools
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import stubborn
-from tiny_search import ASHA, TINY, Silent, config, numbers, search
+from tiny_search import ASHA, TINY, config, numbers, search
+from tiny_study import Silent
 
-from lwgan_dist import worker
+from lwgan_dist.campaign import worker
+from lwgan_dist.campaign.folder import SCRATCH
+from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.config import ExecutionConfig, RunConfig, TrainConfig, override
 from lwgan_dist.configfile import read_config, to_yaml
 from lwgan_dist.errors import ConfigError, InUseError, NonFiniteLossError, UnreadableError
 from lwgan_dist.metrics.heldout import held_out_metrics
 from lwgan_dist.reporting.search_page import comparison_sentence
 from lwgan_dist.runs import Run
-from lwgan_dist.search import engine, work
 from lwgan_dist.search import search as search_module
+from lwgan_dist.search import work
 from lwgan_dist.search.config import SearchConfig
 from lwgan_dist.search.objective import interim_objective, seeds, unit_of
 from lwgan_dist.search.publish import publish, read_published, run_file, search_caveats
 from lwgan_dist.search.queue import Queue
 from lwgan_dist.search.rows import runs_table, search_tables, spent, trials_table
 from lwgan_dist.search.searchers import Proposal
-from lwgan_dist.search.trials import TrialLedger, TrialRecord
+from lwgan_dist.search.trials import TrialRecord
+from lwgan_dist.search.work import Report
 from lwgan_dist.storage import Folder
 
 
@@ -138,11 +142,11 @@ def test_what_was_written_is_read_again(straight):
 def test_progress_tells_phases_and_the_best(straight):
     _, outcome, _, progress = straight
     assert progress.phases == [(8, "trials"), (4, "runs on fresh seeds")]
-    done, failed, stopped, best, seconds, running = progress.updates[7]
-    assert (done, failed, stopped) == (8, 0, 0)
-    assert best == (outcome.best.outcome.objectives[0], outcome.best.number)
-    assert seconds > 0
-    assert running == 0, "in this process"
+    standing = progress.updates[7]
+    assert (standing.done, standing.failed, standing.stopped) == (8, 0, 0)
+    assert standing.best == (outcome.best.outcome.objectives[0], outcome.best.number)
+    assert standing.cpu_seconds > 0
+    assert standing.running == 0, "in this process"
 
 
 def test_a_proposal_rests_on_all_trials_but_as_many_as_are_ahead(tmp_path):
@@ -159,13 +163,13 @@ def test_a_proposal_rests_on_all_trials_but_as_many_as_are_ahead(tmp_path):
             told.append(number)
 
     prepared = search(tmp_path / "search")
-    queue = prepared._queue(Recording(), lambda _trial: {}, 6, lambda _queue: None)
+    queue = prepared._queue(Recording(), lambda trial: trial, prepared._ended_trials(), lambda _queue: None)
     ends = TrialRecord(key="", failure="no")
     first, second = queue.take()[0], queue.take()[0]
     assert queue.take() is None
-    queue.done(second, asdict(replace(ends, key=queue._trials[second].key)))
+    queue.done(second, replace(ends, key=queue._trials[second].key))
     assert queue.take() is None, "the one before it is still under way"
-    queue.done(first, asdict(replace(ends, key=queue._trials[first].key)))
+    queue.done(first, replace(ends, key=queue._trials[first].key))
     assert [queue.take()[0], queue.take()[0]] == [2, 3]
     assert told == [0, 1]
 
@@ -178,7 +182,7 @@ def test_a_search_that_is_interrupted_anywhere_ends_the_same_and_repeats_nothing
     told = {"searcher": {"name": searcher}, "budget": {"trials": 7}}
     prepared, outcome = carry_out(tmp_path / "straight", **told)
     expected = numbers(trials(prepared, outcome))
-    carried = engine.carry_out
+    carried = search_module.carry_out
     done: list[str] = []
 
     class KilledError(Exception):
@@ -191,10 +195,10 @@ def test_a_search_that_is_interrupted_anywhere_ends_the_same_and_repeats_nothing
             if next(budget, None) is None:
                 raise KilledError
             answer = yield from carried(task)
-            done.append(answer["key"])
+            done.append(answer.key)
             return answer
 
-        monkeypatch.setattr(engine, "carry_out", some)
+        monkeypatch.setattr(search_module, "carry_out", some)
         try:
             prepared, outcome = carry_out(tmp_path / "cut", **told)
         except KilledError:
@@ -236,13 +240,13 @@ def counting(train, trained):
 
 def test_a_larger_budget_computes_only_what_is_new(tmp_path, monkeypatch):
     carry_out(tmp_path / "search", budget={"trials": 4}, confirm_seeds=0)
-    carried, done = engine.carry_out, []
+    carried, done = search_module.carry_out, []
 
     def counted(task):
         done.append(task)
         return (yield from carried(task))
 
-    monkeypatch.setattr(engine, "carry_out", counted)
+    monkeypatch.setattr(search_module, "carry_out", counted)
     prepared, outcome = carry_out(tmp_path / "search", budget={"trials": 6}, confirm_seeds=0)
     assert len(done) == 2
     assert len(outcome.ended) == 6
@@ -251,13 +255,13 @@ def test_a_larger_budget_computes_only_what_is_new(tmp_path, monkeypatch):
 
 
 def test_equal_configurations_are_carried_out_once(tmp_path, monkeypatch):
-    carried, done = engine.carry_out, []
+    carried, done = search_module.carry_out, []
 
     def counted(task):
         done.append(task)
         return (yield from carried(task))
 
-    monkeypatch.setattr(engine, "carry_out", counted)
+    monkeypatch.setattr(search_module, "carry_out", counted)
     space = {"networks.width": {"choice": [2, 3]}}
     prepared, outcome = carry_out(tmp_path / "search", space=space, confirm_seeds=0, initial=["default"])
     table = trials(prepared, outcome)
@@ -268,7 +272,7 @@ def test_equal_configurations_are_carried_out_once(tmp_path, monkeypatch):
 
 def test_another_objective_needs_no_new_run(tmp_path, monkeypatch):
     carry_out(tmp_path / "search", confirm_seeds=0)
-    monkeypatch.setattr(engine, "carry_out", None)
+    monkeypatch.setattr(search_module, "carry_out", None)
     prepared, outcome = carry_out(tmp_path / "search", confirm_seeds=0, objective={"sliced_wasserstein": 2.0})
     for row in trials(prepared, outcome).to_pylist():
         assert row["objective"] == 2 * row["sliced_wasserstein"]
@@ -295,7 +299,7 @@ def test_a_trial_that_another_worker_ends_while_it_is_waited_for_is_not_computed
 
     def held(*_args, **_kwargs):
         asked.append(1)
-        TrialLedger(Folder.at(str(tmp_path / "search" / "ledger"))).write(record)
+        Ledger(Folder.at(str(tmp_path / "search" / "ledger")), TrialRecord).write(record)
         raise InUseError("another process is working in this run folder")
 
     monkeypatch.setattr(Run, "fit", held)
@@ -306,7 +310,7 @@ def test_a_trial_that_another_worker_ends_while_it_is_waited_for_is_not_computed
 
 
 def test_a_trial_is_recorded_though_what_is_left_of_it_cannot_be_removed(tmp_path, monkeypatch):
-    stubborn.keep(monkeypatch, work.SCRATCH)
+    stubborn.keep(monkeypatch, SCRATCH)
     _, outcome = carry_out(tmp_path / "search", initial=["default"])
     assert outcome.unfinished == {}
     assert {item.outcome.state for item in outcome.ended} == {"finished"}
@@ -331,7 +335,7 @@ def test_a_trial_that_diverges_is_recorded_with_its_reason_and_never_wins(tmp_pa
         assert (row["objective"], row["place"], row["best"], row["dimension"]) == (None, None, False, None)
     assert outcome.best.proposal.values["networks.width"] == 2
     assert outcome.unfinished == {}
-    monkeypatch.setattr(engine, "carry_out", None)  # failed trials are not tried again
+    monkeypatch.setattr(search_module, "carry_out", None)  # failed trials are not tried again
     _, again = carry_out(tmp_path / "search", searcher={"name": "optuna"}, initial=["default"])
     assert [item.outcome for item in again.ended] == [item.outcome for item in outcome.ended]
 
@@ -379,12 +383,12 @@ def test_fresh_seeds_on_which_the_best_fails_count_against_it(tmp_path, monkeypa
         return fit(self, *args, **kwargs)
 
     monkeypatch.setattr(Run, "fit", diverges)
-    measured = work.measure
+    measured = work.fitted_metrics
 
     def better_with_width(model, *args):
-        return {**measured(model, *args), "energy_distance": -float(model.config.networks.width)}
+        return {**measured(model, *args), "energy_distance": [-float(model.config.networks.width)] * model.latent_dim}
 
-    monkeypatch.setattr(work, "measure", better_with_width)
+    monkeypatch.setattr(work, "fitted_metrics", better_with_width)
     told = {"space": {"networks.width": {"grid": [2, 3]}}, "searcher": {"name": "grid"}, "budget": {}}
     prepared = search(
         tmp_path / "search", initial=["default"], confirm_seeds=4, objective={"energy_distance": 1}, **told
@@ -400,8 +404,8 @@ def test_fresh_seeds_on_which_the_best_fails_count_against_it(tmp_path, monkeypa
 
 
 def test_an_objective_that_is_not_finite_fails(tmp_path, monkeypatch):
-    measured = work.measure
-    monkeypatch.setattr(work, "measure", lambda *args: {**measured(*args), "energy_distance": math.nan})
+    measured = work.fitted_metrics
+    monkeypatch.setattr(work, "fitted_metrics", lambda *args: {**measured(*args), "energy_distance": [math.nan] * 3})
     prepared, outcome = carry_out(tmp_path / "search", budget={"trials": 2})
     assert outcome.best is None
     assert set(trials(prepared, outcome)["failure"].to_pylist()) == {"the objective is not finite"}
@@ -431,7 +435,7 @@ def test_a_lost_trial_is_no_result_and_is_tried_again(tmp_path, monkeypatch):
 def test_a_lost_trial_ends_a_queue_whose_proposals_rest_on_results(tmp_path, searcher, ends):
     """Else a pool would wait for results that never come."""
     prepared = search(tmp_path / "search", searcher={"name": searcher})
-    queue = prepared._queue(prepared._searcher(), lambda _trial: {}, 8, lambda _queue: None)
+    queue = prepared._queue(prepared._searcher(), lambda trial: trial, prepared._ended_trials(), lambda _queue: None)
     number, _ = queue.take()
     queue.lost(number, "its node is gone")
     assert queue.is_dry == ends
@@ -513,7 +517,7 @@ def test_halving_stops_the_worst_at_their_rungs_and_leaves_the_others_as_they_we
 def test_a_resume_knows_who_was_stopped(tmp_path, monkeypatch):
     told = {"scheduler": ASHA, "confirm_seeds": 0}
     _, outcome = carry_out(tmp_path / "search", **told)
-    monkeypatch.setattr(engine, "carry_out", None)
+    monkeypatch.setattr(search_module, "carry_out", None)
     _, again = carry_out(tmp_path / "search", **told)
     assert [item.outcome for item in again.ended] == [item.outcome for item in outcome.ended]
     assert "stopped" in {item.outcome.state for item in again.ended}
@@ -557,13 +561,13 @@ def interrupt():
 def test_a_trial_that_is_begun_anew_is_not_counted_twice(tmp_path):
     """Its process was lost after its report number 3: it reports 1, 2, 3 again."""
     prepared = search(tmp_path / "search", scheduler={**ASHA, "reports_per_seed": 8})
-    queue = prepared._queue(prepared._searcher(), lambda _trial: {}, 4, lambda _queue: None)
+    queue = prepared._queue(prepared._searcher(), lambda trial: trial, prepared._ended_trials(), lambda _queue: None)
     first, second = queue.take()[0], queue.take()[0]
     for number in range(1, 8):
-        assert queue.report(first, {"report": number, "value": 1 - number / 10, "cpu_seconds": 0.0})
+        assert queue.report(first, Report(number, 1 - number / 10, 0.0))
     for number in (1, 2, 3, 1, 2, 3, 4, 5):
-        assert queue.report(second, {"report": number, "value": 0.99 - number / 10, "cpu_seconds": 0.0})
-    assert [told["report"] for told in queue._reports[second]] == [1, 2, 3, 4, 5]
+        assert queue.report(second, Report(number, 0.99 - number / 10, 0.0))
+    assert [report.report for report in queue._reports[second]] == [1, 2, 3, 4, 5]
 
 
 def test_finished_trials_of_another_objective_set_no_rung(tmp_path, monkeypatch):

@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 from ray.util.state import list_actors
-from tiny_search import Silent, command, config, numbers, search
+from tiny_search import command, config, numbers, search
+from tiny_study import Silent
 
+from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.search.rows import trials_table
-from lwgan_dist.search.trials import TrialLedger
+from lwgan_dist.search.trials import TrialRecord
 from lwgan_dist.storage import Folder
 
 pytestmark = pytest.mark.ray
@@ -28,7 +30,7 @@ NESTED = 8
 
 
 def records(folder):
-    ledger = TrialLedger(Folder.at(str(folder / "ledger")))
+    ledger = Ledger(Folder.at(str(folder / "ledger")), TrialRecord)
     return {record.key: record for record in ledger.records(ledger.keys())}
 
 
@@ -91,7 +93,7 @@ def test_trials_of_two_workers_of_which_half_are_stopped_leave_nothing(tmp_path)
         prepared = search(tmp_path / "two", {"execution.workers": 2}, **told)
         progress = Silent()
         outcome = prepared.carry_out(progress)
-        assert max(running for *_, running in progress.updates) > 0, "what is under way is told of"
+        assert max(standing.running for standing in progress.updates) > 0, "what is under way is told of"
         states = [item.outcome.state for item in outcome.ended]
         assert states.count("stopped") >= NESTED // 4
         assert states.count("finished") + states.count("stopped") == NESTED

@@ -2,7 +2,7 @@
 
 import json
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,9 @@ import pytest
 import stubborn
 from tiny_study import TINY, Silent, config, study
 
-from lwgan_dist import worker
+from lwgan_dist.campaign import engine, worker
+from lwgan_dist.campaign.folder import SCRATCH
+from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.errors import ClusterError, ConfigError, DataError, InUseError, NonFiniteLossError
 from lwgan_dist.results import scores_from_parquet
@@ -20,8 +22,6 @@ from lwgan_dist.storage import Folder
 from lwgan_dist.study import work
 from lwgan_dist.study.adaptive import more_replicates
 from lwgan_dist.study.config import StopWhen
-from lwgan_dist.study.engine import Engine
-from lwgan_dist.study.ledger import Ledger
 from lwgan_dist.study.publish import publish
 from lwgan_dist.study.tables import CELLS, RUNS
 from lwgan_dist.training.trainer import Trainer
@@ -52,7 +52,7 @@ def test_every_run_is_there_once(straight):
     assert outcome.unfinished == {}
     assert outcome.diverged == 0
     assert progress.phases == [(8, "LWGAN runs"), (24, "classical runs")]
-    assert progress.last[0] == 24
+    assert progress.updates[-1].done == 24
     assert outcome.planned == len(set(runs["key"].to_pylist())) == 32
     names = ("data", "n", "method", "replicate", "initialisation")
     identities = list(zip(*(runs[name].to_pylist() for name in names), strict=True))
@@ -166,7 +166,7 @@ def test_a_run_that_breaks_is_no_result_and_is_tried_again(tmp_path, monkeypatch
     classical = work._KINDS["classical"]
 
     def broken(run, *args):
-        if run["estimator"] == "MLE" and run["config"]["data"]["n"] == 40:
+        if run.estimator == "MLE" and run.config.data.n == 40:
             raise OSError("no space left")
         return classical(run, *args)
 
@@ -226,9 +226,9 @@ def test_what_is_published_is_what_was_computed(straight):
 def test_a_study_keeps_its_precision_on_another_machine(tmp_path, monkeypatch):
     run = {name: value for name, value in TINY["run"].items() if name != "precision"}
     told = {"run": run, "classical": {}, "sizes": [40], "data": TINY["data"][:1]}
-    monkeypatch.setattr("lwgan_dist.holding.bfloat16_pays", lambda: True)
+    monkeypatch.setattr("lwgan_dist.campaign.folder.bfloat16_pays", lambda: True)
     carry_out(tmp_path / "study", **told)
-    monkeypatch.setattr("lwgan_dist.holding.bfloat16_pays", lambda: False)
+    monkeypatch.setattr("lwgan_dist.campaign.folder.bfloat16_pays", lambda: False)
     prepared, _, progress = carry_out(tmp_path / "study", **told)
     assert progress.phases == []
     assert prepared.precision == "bfloat16"
@@ -344,23 +344,23 @@ def test_workers_that_write_elsewhere_are_found_out(tmp_path, monkeypatch):
     assert len(outcome.unfinished) == 12
     assert all("is not in the ledger" in reason for reason in outcome.unfinished.values())
     with pytest.raises(ClusterError, match="does not see the study"):
-        work.carry_out({"study": str(tmp_path / "elsewhere"), "execution": {}, "runs": []})
+        work.carry_out(work.Pack(location=str(tmp_path / "elsewhere"), execution=ExecutionConfig(), runs=()))
 
 
 def test_a_run_that_takes_its_process_along_is_found_among_its_pack(tmp_path, monkeypatch):
     """The pool reports the task as lost: every run of it is tried on its own."""
     fatal = []
 
-    def on_ray(self, tasks, short, count):
+    def on_ray(self, tasks, on_done, *, short):
         reasons = {}
         for index, task in enumerate(tasks):
-            if any(run["estimator"] == "MLE" and run["config"]["data"]["seed"] == fatal[0] for run in task["runs"]):
+            if any(run.estimator == "MLE" and run.config.data.seed == fatal[0] for run in task.runs):
                 reasons[index] = "the process died"
             else:
-                count(work.carry_out(task))
+                on_done(index, work.carry_out(task))
         return reasons
 
-    monkeypatch.setattr(Engine, "_on_ray", on_ray)
+    monkeypatch.setattr(engine.Engine, "compute", on_ray)
     prepared = study(tmp_path / "study", {"execution.workers": 1}, sizes=[40], lwgan={"replicates": 0})
     fatal.append(prepared.first_runs()[0].data_seed)
     outcome = prepared.carry_out(Silent())
@@ -371,31 +371,31 @@ def test_a_run_that_takes_its_process_along_is_found_among_its_pack(tmp_path, mo
 def test_runs_of_a_lost_pack_that_were_entered_before_are_counted(tmp_path, monkeypatch):
     lost = []
 
-    def on_ray(self, tasks, short, count):
+    def on_ray(self, tasks, on_done, *, short):
         reasons = {}
         for index, task in enumerate(tasks):
-            if len(task["runs"]) > 2:  # 3 of a pack are entered when its process dies
-                work.carry_out({**task, "runs": task["runs"][:3]})
+            if len(task.runs) > 2:  # 3 of a pack are entered when its process dies
+                work.carry_out(replace(task, runs=task.runs[:3]))
                 reasons[index] = "the process died"
                 lost.append(index)
             else:
-                count(work.carry_out(task))
+                on_done(index, work.carry_out(task))
         return reasons
 
-    monkeypatch.setattr(Engine, "_on_ray", on_ray)
+    monkeypatch.setattr(engine.Engine, "compute", on_ray)
     progress = Silent()
     outcome = study(tmp_path / "study", {"execution.workers": 1}, lwgan={"replicates": 0}).carry_out(progress)
     assert lost
     assert outcome.unfinished == {}
     assert progress.phases == [(24, "classical runs")]
-    assert progress.last[0] == 24
+    assert progress.updates[-1].done == 24
 
 
 def test_a_run_is_recorded_though_what_is_left_of_it_cannot_be_removed(tmp_path, monkeypatch):
-    stubborn.keep(monkeypatch, work.SCRATCH)
+    stubborn.keep(monkeypatch, SCRATCH)
     _, outcome, progress = carry_out(tmp_path / "study", sizes=[40], classical={})
     assert outcome.unfinished == {}
-    assert progress.last[0] == outcome.tables.runs.num_rows // 2 == 4, "two rules judge each"
+    assert progress.updates[-1].done == outcome.tables.runs.num_rows // 2 == 4, "two rules judge each"
 
 
 @pytest.mark.parametrize(
@@ -561,13 +561,13 @@ def test_a_run_that_another_worker_ends_while_it_is_waited_for_is_not_computed_a
 
     def held(*_args, **_kwargs):
         asked.append(1)
-        Ledger(Folder.at(str(tmp_path / "study" / "ledger"))).write(record)
+        Ledger(Folder.at(str(tmp_path / "study" / "ledger")), type(record)).write(record)
         raise InUseError("another process is working in this run folder")
 
     monkeypatch.setattr(Run, "fit", held)
     _, outcome, progress = carry_out(tmp_path / "study", **told)
     assert outcome.unfinished == {}
-    assert progress.last[0] == len(asked) == 1
+    assert progress.updates[-1].done == len(asked) == 1
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -577,10 +577,10 @@ def test_the_first_pool_of_a_study_has_the_dashboard_that_later_ones_need(tmp_pa
 
     class Pool:
         @staticmethod
-        def carry_out(tasks, count):
-            for task in tasks:
-                count(work.carry_out(task))
-            return {}
+        def serve(source):
+            while not source.is_dry:
+                index, task = source.take()
+                source.done(index, work.carry_out(task))
 
     @contextmanager
     def pool(*_, dashboard, **__):

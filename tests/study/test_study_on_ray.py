@@ -14,9 +14,10 @@ import ray
 from ray.cluster_utils import Cluster
 from tiny_study import TINY, Silent, begun, command, config, study
 
+from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.storage import Folder
-from lwgan_dist.study.ledger import Ledger
+from lwgan_dist.study.record import RunRecord
 
 pytestmark = pytest.mark.ray
 
@@ -53,7 +54,7 @@ def is_that_of(folder, straight):
 
 
 def rows(folder):
-    return len(Ledger(Folder.at(str(folder / "ledger"))).keys())
+    return len(Ledger(Folder.at(str(folder / "ledger")), RunRecord).keys())
 
 
 def wait_for(condition, process, seconds=240):
@@ -159,5 +160,5 @@ def test_runs_of_two_workers_are_nested_and_leave_nothing(tmp_path):
 
 
 def refits(folder):
-    ledger = Ledger(Folder.at(str(folder / "ledger")))
+    ledger = Ledger(Folder.at(str(folder / "ledger")), RunRecord)
     return {record.key: record for record in ledger.records(ledger.keys()) if record.kind == "refit"}

@@ -28,20 +28,6 @@ TINY: dict[str, Any] = {
 ASHA = {"name": "asha", "reports_per_seed": 4}
 
 
-class Silent:
-    """Progress that nobody sees, but a test may read."""
-
-    def __init__(self) -> None:
-        self.phases: list[tuple[int | None, str]] = []
-        self.updates: list[tuple[Any, ...]] = []
-
-    def begin(self, total: int | None, what: str, done: int = 0) -> None:
-        self.phases.append((total, what))
-
-    def update(self, *told: Any) -> None:
-        self.updates.append(told)
-
-
 def config(changes: dict[str, Any] | None = None, **told: Any) -> SearchConfig:
     return build_config(SearchConfig, {**TINY, **told}, changes or {})
 

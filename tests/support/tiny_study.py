@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lwgan_dist.campaign.folder import LEDGER
+from lwgan_dist.campaign.ledger import Ledger
+from lwgan_dist.campaign.progress import Standing
 from lwgan_dist.configfile import build_config
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.config import StudyConfig
-from lwgan_dist.study.ledger import Ledger
+from lwgan_dist.study.record import RunRecord
 from lwgan_dist.study.study import Study
 
 TINY: dict[str, Any] = {
@@ -37,14 +40,14 @@ class Silent:
     """Progress that nobody sees, but a test may read."""
 
     def __init__(self) -> None:
-        self.phases: list[tuple[int, str]] = []
-        self.last = (0, 0, 0.0)
+        self.phases: list[tuple[int | None, str]] = []
+        self.updates: list[Standing] = []
 
-    def begin(self, total: int, what: str) -> None:
+    def begin(self, total: int | None, what: str, done: int = 0) -> None:
         self.phases.append((total, what))
 
-    def update(self, done: int, failed: int, cpu_seconds: float, running: int) -> None:
-        self.last = (done, failed, cpu_seconds)
+    def update(self, standing: Standing) -> None:
+        self.updates.append(standing)
 
 
 def config(changes: dict[str, Any] | None = None, **told: Any) -> StudyConfig:
@@ -61,7 +64,7 @@ NO_TIME = ["cpu_seconds", "wall_seconds"]
 
 def finished_runs(folder: Path) -> int:
     """Runs in the ledger of a study."""
-    return len(Ledger(Folder.at(str(folder / "ledger"))).keys())
+    return len(Ledger(Folder.at(str(folder / LEDGER)), RunRecord).keys())
 
 
 def begun(told: str) -> int:

@@ -1,19 +1,25 @@
-"""The folder of a study or a search: whose it is, and what its last command was told."""
+"""The folder of a study or a search: whose it is, and the configuration of its last command.
+
+``ledger/`` holds what is finished, ``work/`` what is under way; see `lwgan_dist.campaign.ledger`.
+"""
 
 import json
 import os
 import platform
+from contextlib import suppress
 from typing import Any
 
 from pydantic import BaseModel
 
+from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.ledger import Ledger
 from lwgan_dist.networks.bfloat16 import bfloat16_pays
 from lwgan_dist.retries import StorageError
 from lwgan_dist.runs import CONFIG_FILE, ENVIRONMENT_FILE, versions
 from lwgan_dist.storage import Folder
+
+LEDGER, SCRATCH = "ledger", "work"
 
 
 def read_environment(folder: Folder, kind: str) -> dict[str, Any]:
@@ -27,22 +33,22 @@ def read_environment(folder: Folder, kind: str) -> dict[str, Any]:
         ConfigError: the folder holds something else.
     """
     if folder.has(ENVIRONMENT_FILE):
-        told = folder.read_json(ENVIRONMENT_FILE)
-        if kind not in told:
+        environment = folder.read_json(ENVIRONMENT_FILE)
+        if kind not in environment:
             others = " or a ".join(other for other in ("run", "study", "search") if other != kind)
             raise ConfigError(f"{folder.location}: holds no {kind}, but a {others}; choose another --name")
-        return dict(told[kind])
+        return dict(environment[kind])
     if any(not name.startswith(".") for name in folder.names()):
         raise ConfigError(f"{folder.location}: is not empty and not a {kind}; choose another --name")
     return {"precision": "bfloat16" if bfloat16_pays() else "float32"}
 
 
 def claim(folder: Folder, kind: str, environment: dict[str, Any], config: BaseModel, ledger: Ledger[Any]) -> None:
-    """Clear away what a killed command left, and write what this one is told.
+    """Clear away what a killed command left, and write the configuration of this one.
 
     Args:
-        folder, kind: as for `read_environment`; the caller holds the folder.
-        environment: what `read_environment` said.
+        folder, kind: as for `read_environment`; the caller has locked the folder.
+        environment: what `read_environment` returned.
         config: becomes ``config.yaml``.
         ledger: of the folder.
 
@@ -57,11 +63,17 @@ def claim(folder: Folder, kind: str, environment: dict[str, Any], config: BaseMo
         raise ConfigError(f"{folder.location}: cannot be used ({error.strerror or error})") from None
     folder.remove(".tune")
     ledger.remove_temporary()
-    told = {
+    content = {
         kind: environment,
         "versions": versions(),
         "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
     }
-    folder.write(ENVIRONMENT_FILE, json.dumps(told, indent=1).encode())
+    folder.write(ENVIRONMENT_FILE, json.dumps(content, indent=1).encode())
     folder.write(CONFIG_FILE, to_yaml(config).encode())
     ledger.gather()
+
+
+def clear_scratch(folder: Folder, name: str) -> None:
+    """Remove what is left of a run that is recorded, as far as that can be removed."""
+    with suppress(OSError):
+        folder.sub(SCRATCH).remove(name)

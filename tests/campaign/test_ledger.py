@@ -3,33 +3,37 @@
 import json
 import logging
 import threading
+from dataclasses import replace
 
 import fsspec
 import numpy as np
 import pytest
 from pyarrow import fs
 
+from lwgan_dist.campaign.ledger import Ledger
+from lwgan_dist.campaign.record import Fit
+from lwgan_dist.search.trials import TrialRecord
 from lwgan_dist.storage import Folder
-from lwgan_dist.study.ledger import Ledger, Record
+from lwgan_dist.study.record import RunRecord
 
 
 def record(key, **told):
     scores = np.random.default_rng(int(key, 16)).normal(size=(3, 2, 4))
     told = {"kind": "lwgan", "evaluations": 3, "ranks": 2, "train": scores.ravel().tolist(), "cpu_seconds": 1.5, **told}
-    return Record(key=key, **told)
+    return RunRecord(key=key, **told)
 
 
 @pytest.fixture
 def ledger(tmp_path):
-    return Ledger(Folder.at(str(tmp_path)))
+    return Ledger(Folder.at(str(tmp_path)), RunRecord)
 
 
 @pytest.fixture(params=["local", "object store"])
 def anywhere(request, tmp_path):
     if request.param == "local":
-        return Ledger(Folder.at(str(tmp_path)))
+        return Ledger(Folder.at(str(tmp_path)), RunRecord)
     store = fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory")))
-    return Ledger(Folder(store, f"/{tmp_path.name}/ledger", f"memory://{tmp_path.name}/ledger"))
+    return Ledger(Folder(store, f"/{tmp_path.name}/ledger", f"memory://{tmp_path.name}/ledger"), RunRecord)
 
 
 def by_key(ledger, keys):
@@ -39,7 +43,7 @@ def by_key(ledger, keys):
 def test_records_come_back_bit_for_bit_before_and_after_gathering(anywhere):
     ledger = anywhere
     records = {key: record(key) for key in ("0a", "0b", "0c")}
-    records["0d"] = Record(key="0d", kind="classical", failure='ValueError: \u00fc, "quoted"\n', value=1.0 / 3)
+    records["0d"] = RunRecord(key="0d", kind="classical", failure='ValueError: \u00fc, "quoted"\n', value=1.0 / 3)
     for item in records.values():
         ledger.write(item)
     assert ledger.keys() == records.keys()
@@ -51,6 +55,21 @@ def test_records_come_back_bit_for_bit_before_and_after_gathering(anywhere):
     assert by_key(ledger, ["0b", "ff"]) == {"0b": records["0b"]}
     np.testing.assert_array_equal(records["0a"].components()["train"], np.random.default_rng(10).normal(size=(3, 2, 4)))
     assert list(records["0a"].components()) == ["train"]
+
+
+def test_trials_come_back_with_their_fits_or_without(tmp_path):
+    ledger = Ledger(Folder.at(str(tmp_path)), TrialRecord)
+    fit = Fit(evaluations=1, ranks=2, train=[0.1] * 8, rows=9, metrics={"reconstruction": [0.5, float("inf")]})
+    run = {"index": 0, "dimension": 2, "miss": None, "reconstruction": 0.25}
+    one = TrialRecord(key="0a", runs=[run], fits=[fit, fit], alike="aa", reports=[1.0 / 3])
+    for _ in ("in a file of its own", "gathered"):
+        ledger.write(one)
+        (again,) = ledger.records(["0a"])
+        assert again.fits == one.fits
+        assert again.fits[0].metrics_at(2) == {"reconstruction": float("inf")}
+        assert {name: again.runs[0][name] for name in run} == run
+        assert next(ledger.records(["0a"], without=("fits",))) == replace(again, fits=[])
+        ledger.gather()
 
 
 def test_a_run_in_a_row_file_and_in_a_gathered_file_counts_once(ledger, tmp_path):
@@ -129,14 +148,14 @@ def test_a_gathered_file_is_read_once_however_often_it_is_asked_what_is_done(led
         assert ledger.states() == expected
         assert [name for name in reads if name.startswith("part-")] == reads
         assert len(reads) == 1
-    assert Ledger(ledger.folder).states() == expected
+    assert Ledger(ledger.folder, RunRecord).states() == expected
     assert {item.key for item in ledger.records(expected)} == expected.keys(), "with all their numbers"
 
 
 def test_an_object_store_is_asked_for_many_rows_at_once(tmp_path, monkeypatch):
     """One after the other, 2,000 runs would take minutes, in which nothing else is done."""
     store = fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem("memory")))
-    ledger = Ledger(Folder(store, f"/{tmp_path.name}/ledger", f"memory://{tmp_path.name}/ledger"))
+    ledger = Ledger(Folder(store, f"/{tmp_path.name}/ledger", f"memory://{tmp_path.name}/ledger"), RunRecord)
     records = {key: record(key) for key in (f"{i:02x}" for i in range(16))}
     for item in records.values():
         ledger.write(item)
