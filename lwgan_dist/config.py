@@ -306,6 +306,9 @@ class ScoreConfig(Frozen):
     """Factor of the rule; for ``fixed`` lambda itself."""
 
 
+AS_BEFORE = {("schedule", "embedding_rounds"): 1}
+"""Settings that were added, by section and name, with the values that leave a run as it was before."""
+
 LWGAN_SECTIONS = ("networks", "objective", "schedule", "score")
 """Sections that are the LWGAN's; the settings of other models are all in ``model``."""
 
@@ -429,16 +432,28 @@ class RunConfig(Settings, _OnData):
             }
         )
 
+    def identity(self) -> dict[str, Any]:
+        """The configuration as plain JSON, as it enters the names of runs and records.
+
+        A setting of `AS_BEFORE` is left out where it asks for what was done before there was such a setting, so that
+        runs of that time keep their names.
+        """
+        identity = self.model_dump(mode="json")
+        for (section, name), value in AS_BEFORE.items():
+            if identity.get(section, {}).get(name) == value:
+                del identity[section][name]
+        return identity
+
     def fingerprint(self, data_digest: str) -> str:
         """12 hexadecimal digits of the SHA-256 of the canonical configuration and the data: the identity of the run.
 
         Args:
             data_digest: SHA-256 of the sample, see `lwgan_dist.data.sample.Sample`.
         """
-        told = self.model_dump(mode="json")
-        if told["data"]["source"] == "table":
-            del told["data"]["path"]  # the rows count, not where they lie
-        text = json.dumps([SCHEMA_VERSION, told, data_digest], sort_keys=True, separators=(",", ":"))
+        identity = self.identity()
+        if identity["data"]["source"] == "table":
+            del identity["data"]["path"]  # the rows count, not where they lie
+        text = json.dumps([SCHEMA_VERSION, identity, data_digest], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -373,3 +373,14 @@ def test_the_lwgan_is_not_written_down():
     """So that fingerprints and names in ledgers are those of before there were other models."""
     assert "model" not in RunConfig.model_validate(MANIFOLD).model_dump()
     assert set(RunConfig.model_validate(WAE).model_dump()) == {"data", "model", "precision", "seed"}
+
+
+def test_a_run_of_one_round_keeps_the_name_that_it_had_before_there_were_rounds():
+    """The fingerprint is that of commit cf8a372 for the same run, whose configuration had no such field."""
+    data = {"source": "manifold", "name": "s_curve", "n": 300}
+    names = []
+    for rounds in (1, 2):
+        schedule = {"name": "fast", "embedding_rounds": rounds}
+        config = RunConfig.model_validate({"data": data, "precision": "float32", "schedule": schedule})
+        names.append(config.resolved(train_rows=270, ambient_dim=3).fingerprint("0" * 64))
+    assert names[0] == "80ee4a114419" != names[1]

@@ -90,7 +90,7 @@ class Trial:
         return self._name(frozenset(RULE_FIELDS) - self.searched)
 
     def _name(self, left_out: frozenset[str]) -> str:
-        content = self.config.model_dump(mode="json")
+        content = self.config.identity()
         if self.table_digest:
             content["data"]["path"] = self.table_digest
         for name in left_out:

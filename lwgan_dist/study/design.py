@@ -213,7 +213,7 @@ def _identity(group: Group) -> dict[str, Any]:
     """What the numbers of a group's runs depend on beside the seeds: not on rank rules, and of a table on its rows, not
     on where they lie. A classical estimator sees the data alone.
     """
-    identity = group.config.model_dump(mode="json")
+    identity = group.config.identity()
     if group.table_digest:
         identity["data"]["path"] = group.table_digest
     if group.estimator:

@@ -2,7 +2,7 @@
 
 ``written_before`` holds a study and a search of the version of 2026-11-30 (commit cf8a372): a tiny one each, of the
 configurations in their ``config.yaml``, with gathered records and some in files of their own, and tables as they were
-published.
+published. Their runs had one round of the first stage, which has to be asked for since then.
 """
 
 import shutil
@@ -23,15 +23,16 @@ from lwgan_dist.study.config import StudyConfig
 from lwgan_dist.study.study import Study
 
 BEFORE = Path(__file__).parent / "written_before"
+ONE_ROUND = "run.schedule.embedding_rounds=1"
 
 
 def study(folder, **changes):
-    config = read_config(StudyConfig, str(BEFORE / "study" / "config.yaml"))
+    config = read_config(StudyConfig, str(BEFORE / "study" / "config.yaml"), [ONE_ROUND])
     return Study(StudyConfig.model_validate(override(config.model_dump(), changes)), Folder.at(str(folder)))
 
 
 def search(folder, *changes):
-    config = read_config(SearchConfig, str(BEFORE / "search" / "config.yaml"), changes)
+    config = read_config(SearchConfig, str(BEFORE / "search" / "config.yaml"), [ONE_ROUND, *changes])
     return Search(config, Folder.at(str(folder)))
 
 
