@@ -1,9 +1,9 @@
 """Folders that were written before studies and searches had one ledger are read, and gone on with.
 
-``written_before`` holds a study and a search (its trials chosen by TPE: random draws are others since then) of the version
-of 2026-11-30 (commit cf8a372): a tiny one each, of the
-configurations in their ``config.yaml``, with gathered records and some in files of their own, and tables as they were
-published. Their runs had one round of the first stage, which has to be asked for since then.
+``written_before`` holds a study and a search (its trials chosen by TPE: random draws are others since then) of the
+version of 2026-11-30 (commit cf8a372): a tiny one each, of the configurations in their ``config.yaml``, with gathered
+records and some in files of their own, and tables as they were published. Their runs had one
+round of the first stage, which has to be asked for since then.
 """
 
 import shutil
