@@ -118,7 +118,7 @@ def _classical(run: dict[str, Any], _study: Folder, _execution: ExecutionConfig)
     if isinstance(sample, Record):
         return sample
     started = time.perf_counter()
-    rows = np.concatenate([sample.train, sample.holdout])
+    rows = np.concatenate([sample.train, sample.holdout]).reshape(-1, sample.ambient_dim)
     found = classical_estimate(run["estimator"], rows, config.seed)
     return Record(
         key=run["key"],
