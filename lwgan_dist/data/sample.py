@@ -130,9 +130,9 @@ def _is_kept(dtype: np.dtype[np.generic]) -> bool:
 
 def _split(table: Table, config: DataConfig, intrinsic_dim: int | None) -> Sample:
     rows, n = table.rows, len(table.rows)
-    held = min(round(config.holdout_fraction * n), n - 2)
+    first = min(round(config.holdout_fraction * n), n - 2)  # of the training rows, in a random order
     order = generator(config.seed, "split").permutation(n)
-    train, holdout = np.sort(order[held:]), np.sort(order[:held])
+    train, holdout = np.sort(order[first:]), np.sort(order[:first])
     standardizer = Standardizer.fit(Picked(rows, train), config.standardize)
     return Sample(
         Picked(rows, train, standardizer), Picked(rows, holdout, standardizer),

@@ -118,7 +118,7 @@ def _common_scale(rows: Rows, mean: NDArray[np.float64]) -> float:
     """The scale ``global``, from rows and their mean as a vector."""
     step = max(1, len(rows) // _ROWS_FOR_SCALE)
     if len(rows.shape) > 2:
-        step = max(step, math.prod(rows.shape) // _NUMBERS_FOR_SCALE)
+        step = max(step, -(-math.prod(rows.shape) // _NUMBERS_FOR_SCALE))
     centred = flat(rows[::step]).astype(np.float64)
     centred -= mean
     largest = max(centred.max(), -centred.min())

@@ -121,24 +121,25 @@ def write_holes(path: Path, mib: int) -> None:
 
 def mib_beyond_imports(few: Path, path: Path, what: str) -> float:
     """Peak resident MiB of loading a file (``load``) or preparing a run on it (``run``) beyond those for few rows."""
-    said = subprocess.run(
+    child = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", READING, few, path, what], check=True, capture_output=True, text=True
     )
-    return float(said.stdout) / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+    return float(child.stdout) / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
 def measure_images() -> dict[str, dict[str, float]]:
     """MiB by file and by what is done."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder, rows, told = Path(temporary), images(IMAGES), {}
+        folder, rows = Path(temporary), images(IMAGES)
         for suffix in FORMATS:
             write_images(folder / f"few{suffix}", rows[:200])
             write_images(folder / f"images{suffix}", rows)
         write_holes(folder / "holes.npy", HOLES_MIB)
         files = {f"images{suffix}": f"few{suffix}" for suffix in FORMATS} | {"holes.npy": "few.npy"}
-        for name, few in files.items():
-            told[name] = {what: mib_beyond_imports(folder / few, folder / name, what) for what in ("load", "run")}
-        return told
+        return {
+            name: {what: mib_beyond_imports(folder / few, folder / name, what) for what in ("load", "run")}
+            for name, few in files.items()
+        }
 
 
 def measure(longer: int) -> dict[str, Any]:
@@ -162,14 +163,14 @@ def main() -> None:
     parser.add_argument("--longer", type=int, default=1, help="factor of the iterations of every stage")
     parser.add_argument("--images", action="store_true", help="images alone")
     arguments = parser.parse_args()
-    told_of_images = measure_images()
+    of_images = measure_images()
     print(f"MiB beyond the imports: {IMAGES} images of {SIDE} x {SIDE} bytes, {IMAGES * SIDE**2 / (1 << 20):.1f} MiB")
     print(f"(holes.npy: {HOLES_MIB} MiB)")
-    for name, of in told_of_images.items():
-        print(f"{name:<28}{of['load']:>8.0f} to load{of['run']:>8.0f} to prepare a run")
+    for name, mib in of_images.items():
+        print(f"{name:<28}{mib['load']:>8.0f} to load{mib['run']:>8.0f} to prepare a run")
     if arguments.images:
         return
-    told = measure(arguments.longer) | {"images": told_of_images}
+    told = measure(arguments.longer) | {"images": of_images}
     print(f"{ROWS} rows x {COLUMNS} columns, float32, a Parquet file of {told['file_mib']:.0f} MiB")
     print(f"{', '.join(told['overrides'])}, score.evaluations={EVALUATIONS}")
     for name, label in (("reading", "reading and checking alone"), ("estimate", "lwgan-dist estimate")):

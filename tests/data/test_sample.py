@@ -90,15 +90,15 @@ def test_blocks_give_the_numbers_that_a_copy_of_all_rows_gives(monkeypatch, how,
     np.testing.assert_array_equal(standardizer.shift.ravel(), shift)
     np.testing.assert_array_equal(standardizer.scale.ravel(), scale)
     expected = ((table - shift) / scale).astype(table.dtype)
-    found = standardizer.apply(x)
-    assert found.dtype == table.dtype
-    np.testing.assert_array_equal(found, expected.reshape(shape))
+    applied = standardizer.apply(x)
+    assert applied.dtype == table.dtype
+    np.testing.assert_array_equal(applied, expected.reshape(shape))
     picks = np.arange(1, len(x), 2)
     read = Picked(x, picks, standardizer)
-    assert (read.shape, read.dtype) == ((len(picks), *shape[1:]), found.dtype)
+    assert (read.shape, read.dtype) == ((len(picks), *shape[1:]), applied.dtype)
     for key in (slice(2, 9), np.array([4, 0, 4]), np.arange(len(picks)) % 3 == 0):
-        np.testing.assert_array_equal(read[key], found[picks][key])
-    np.testing.assert_array_equal(np.asarray(read), found[picks])
+        np.testing.assert_array_equal(read[key], applied[picks][key])
+    np.testing.assert_array_equal(np.asarray(read), applied[picks])
 
 
 def test_the_scale_of_many_images_comes_from_fewer_of_them(monkeypatch):
