@@ -14,6 +14,9 @@ Array = NDArray[Any]
 BLOCK_ELEMENTS = 1 << 20
 """Numbers in one block: 8 MiB of float64."""
 
+MAPPED_ROWS = 256
+"""Rows that are read from a mapped file before its pages are let go: far apart, each takes some 64 KiB of them."""
+
 
 class Rows(Protocol):
     """Rows that are read by slice, positions or mask: an array, or something that makes them when they are read."""
@@ -52,16 +55,33 @@ def blocks(rows: Rows) -> Iterator[tuple[int, Array]]:
             release(rows)
 
 
+def take(rows: Array, picks: NDArray[np.int64]) -> Array:
+    """The rows at these positions; of a mapped file some at a time, for each brings pages around it into memory."""
+    if _mapping(rows) is None:
+        return np.asarray(rows[picks])
+    result = np.empty((len(picks), *rows.shape[1:]), rows.dtype)
+    for start in range(0, len(picks), MAPPED_ROWS):
+        result[start : start + MAPPED_ROWS] = rows[picks[start : start + MAPPED_ROWS]]
+        release(rows)
+    return result
+
+
 def release(rows: Array) -> None:
     """Let go of the pages of a file that is mapped for reading: what has been read from it stays in the system's cache,
     and does not count as memory of this process. Nothing happens to other arrays.
     """
+    mapping = _mapping(rows)
+    if mapping is not None:
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapping(rows: Array) -> mmap.mmap | None:
+    """The file that an array is mapped from for reading; None of any other, also one whose changes would be lost."""
     mode: str | None = None
     owner: Any = rows
     while isinstance(owner, np.ndarray):
         mode, owner = getattr(owner, "mode", mode), owner.base
-    if mode == "r" and isinstance(owner, mmap.mmap) and hasattr(owner, "madvise"):  # of "c", changes would be lost
-        owner.madvise(mmap.MADV_DONTNEED)
+    return owner if mode == "r" and isinstance(owner, mmap.mmap) and hasattr(owner, "madvise") else None
 
 
 def digest(rows: Rows) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from lwgan_dist import config
-from lwgan_dist.data.blocks import Array, Rows, blocks, flat, precision_of, release
+from lwgan_dist.data.blocks import Array, Rows, blocks, flat, precision_of, take
 
 _ROWS_FOR_SCALE = 20_000
 """Rows from which the common scale is computed, evenly spaced, so that its cost does not grow with the sample."""
@@ -84,8 +84,7 @@ class Picked:
 
     def __getitem__(self, key: Any) -> Array:
         """The rows of a slice, of positions or of a mask."""
-        rows = self._array[self._picks[key]]
-        release(self._array)
+        rows = take(self._array, self._picks[key])
         return self._standardizer.apply(rows) if self._standardizer else rows
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lwgan_dist.data import blocks as module
-from lwgan_dist.data.blocks import blocks, digest, flat, precision_of
+from lwgan_dist.data.blocks import blocks, digest, flat, precision_of, take
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (23, 3, 4), dtype=np.uint8)
 
@@ -41,6 +41,16 @@ def test_the_digest_is_that_of_the_flat_table_in_the_precision_of_the_statistics
 def test_no_rows_have_no_blocks_and_are_flat_of_the_same_width():
     assert list(blocks(IMAGES[:0])) == []
     assert flat(IMAGES[:0]).shape == (0, 12)
+
+
+def test_rows_of_a_mapped_file_are_taken_a_few_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MAPPED_ROWS", 4)
+    np.save(tmp_path / "t.npy", IMAGES)
+    mapped = np.asarray(np.load(tmp_path / "t.npy", mmap_mode="r"))
+    picks = np.array([22, 3, 3, 0, 7, 1, 21])
+    for some in (picks, picks[:4], picks[:0]):
+        np.testing.assert_array_equal(take(mapped, some), IMAGES[some])
+        np.testing.assert_array_equal(take(IMAGES, some), IMAGES[some])
 
 
 def test_what_was_written_into_a_private_mapping_is_kept(tmp_path):
