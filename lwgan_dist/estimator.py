@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, check_random_state, valida
 
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.configfile import build_config
+from lwgan_dist.data.blocks import Array, flat
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.model import FittedModel
 from lwgan_dist.models.configs import LwganModel
@@ -19,7 +20,9 @@ from lwgan_dist.results import RunResult
 from lwgan_dist.runs import RESULT_FILE, Run, read_result
 from lwgan_dist.storage import Folder
 
-Array = NDArray[Any]
+_DTYPES = [np.float64, np.float32, np.bool_, *map(np.dtype, "bhilqBHILQ")]
+"""Types of numbers in which X is taken as it is; any other becomes the first."""
+
 _PARAMETERS_FILE = "estimator.json"
 
 
@@ -44,7 +47,7 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             first minimum is the estimate.
         result_: the `lwgan_dist.results.RunResult` with every component.
         model_: the `lwgan_dist.model.FittedModel`.
-        n_features_in_, feature_names_in_: as in scikit-learn.
+        n_features_in_, feature_names_in_: as in scikit-learn; of rows of more axes the numbers in a row.
 
     Source: arXiv:2409.18374.
     """
@@ -71,14 +74,15 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Train on the rows of X, shape (n, p): NumPy array, pandas data frame or torch tensor; y is ignored.
+        """Train on the rows of X, shape (n, *shape): NumPy array, pandas data frame or torch tensor; y is ignored.
+
+        A NumPy array of integers, float32 or float64 is not copied, and must not be changed meanwhile.
 
         Raises:
             ValueError: data that scikit-learn would not accept either.
             ConfigError, DataError, NonFiniteLossError: see `lwgan_dist.errors`.
         """
-        rows = validate_data(self, _as_array(X), dtype=[np.float64, np.float32], ensure_min_samples=4)
-        run = Run(self._config(), rows)
+        run = Run(self._config(), self._validated(X, ensure_min_samples=4))
         execution = ExecutionConfig(workers=self.workers)
         if self.run_dir is not None:
             folder = Folder.at(self.run_dir)
@@ -88,6 +92,25 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             folder = Folder.at(temporary)
             run.train(folder, execution)
             return self._adopt(folder, run_dir="")  # it is temporary
+
+    def _validated(self, X: Any, **how: Any) -> Array:
+        """Rows as scikit-learn accepts them, each as a vector while it looks at them: to it, a row has one axis."""
+        X = _as_array(X)
+        if getattr(X, "ndim", 2) <= 2:
+            return np.asarray(validate_data(self, X, dtype=_DTYPES, **how))
+        rows = np.asarray(X)
+        return np.asarray(validate_data(self, flat(rows), dtype=_DTYPES, **how)).reshape(rows.shape)
+
+    def _known(self, X: Any) -> Array:
+        """Rows of the shape of those that were fitted; a vector of each will do.
+
+        Raises:
+            ValueError: rows of another shape.
+        """
+        rows, shape = self._validated(X, reset=False), self.model_.shape
+        if rows.ndim > 2 and rows.shape[1:] != shape:
+            raise ValueError(f"X has rows of shape {rows.shape[1:]}, but {type(self).__name__} was fitted on {shape}")
+        return rows.reshape(len(rows), *shape)
 
     def _config(self) -> RunConfig:
         seed = self.random_state
@@ -122,22 +145,22 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def transform(self, X: Any) -> NDArray[np.float64]:
         """Codes Q_r(x) at the estimated rank, shape (n, dimension_)."""
         check_is_fitted(self)
-        return self.model_.encode(validate_data(self, _as_array(X), dtype=[np.float64, np.float32], reset=False))
+        return self.model_.encode(self._known(X))
 
     def at_tear(self, X: Any) -> NDArray[np.bool_]:
         """Which rows lie where closed data were torn open, shape (n,): there, codes of neighbouring rows may lie far
         apart. Nowhere for data that one chart covers; ``result_.tear`` says what was torn.
         """
         check_is_fitted(self)
-        return self.model_.at_tear(validate_data(self, _as_array(X), dtype=[np.float64, np.float32], reset=False))
+        return self.model_.at_tear(self._known(X))
 
     def inverse_transform(self, codes: Any) -> NDArray[np.float64]:
-        """Rows G(z) in the units of the data, shape (n, p), for codes of shape (n, r), r <= max_dimension."""
+        """Rows G(z) in the units of the data, shape (n, *shape), for codes of shape (n, r), r <= max_dimension."""
         check_is_fitted(self)
         return self.model_.decode(np.asarray(_as_array(codes)))
 
     def generate(self, n: int, rank: int | None = None, seed: int = 0) -> NDArray[np.float64]:
-        """N new rows G(z_r), shape (n, p), at a rank (by default the estimated one)."""
+        """N new rows G(z_r), shape (n, *shape), at a rank (by default the estimated one)."""
         check_is_fitted(self)
         return self.model_.generate(n, rank, seed)
 

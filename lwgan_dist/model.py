@@ -1,8 +1,8 @@
 """A fitted model outside its run: encode, decode and generate in the units of the data; save and load anywhere."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from lwgan_dist.config import RunConfig
+from lwgan_dist.data.blocks import Array, flat
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.models.base import FittedNetworks, load_parameters
@@ -20,7 +21,6 @@ from lwgan_dist.networks.base import Shape
 from lwgan_dist.seeding import generator
 from lwgan_dist.storage import Folder
 
-Array = NDArray[Any]
 _TENSORS, _DESCRIPTION, _SCHEMA = "model.safetensors", "model.json", 2
 _ROWS_AT_ONCE = 8192
 
@@ -33,10 +33,10 @@ class FittedModel:
         networks: on the CPU.
         config: of the run, resolved.
         standardizer: between the units of the data and those of the networks.
-        columns: names of the data's columns.
+        columns: names of the numbers of a row, in the order in which they are stored.
         dimension: the rank used where none is given: the estimated one or, without an estimate, the largest.
-        tear: rows of the training data that lie at a tear, in the units of the networks, shape (k, p), and the distance
-            of each to its farthest neighbour, shape (k,); None where nothing was torn.
+        tear: rows of the training data that lie at a tear, in the units of the networks, flat: shape (k, p), and the
+            distance of each to its farthest neighbour, shape (k,); None where nothing was torn.
     """
 
     networks: FittedNetworks
@@ -47,15 +47,20 @@ class FittedModel:
     tear: tuple[Array, Array] | None = None
 
     @property
+    def shape(self) -> Shape:
+        """Shape of a row."""
+        return self.standardizer.shift.shape
+
+    @property
     def latent_dim(self) -> int:
         """q, the largest rank."""
         return kind_of(self.config).latent_dim(self.config)
 
     def encode(self, rows: Array, rank: int | None = None) -> NDArray[np.float64]:
-        """Codes Q_r(x) without their zero coordinates, shape (n, r), for rows of the data, shape (n, p)."""
+        """Codes Q_r(x) without their zero coordinates, shape (n, r), for rows of the data, shape (n, *shape)."""
         rank = self._rank(rank)
-        x = self.standardizer.apply(rows)
-        return self._map(lambda part: self.networks.encoder(part, torch.tensor(rank))[:, :rank], x)
+        encoder = self.networks.encoder
+        return self._map(lambda x: encoder(x, torch.tensor(rank))[:, :rank], rows, self.standardizer.apply)
 
     def at_tear(self, rows: Array) -> NDArray[np.bool_]:
         """Which rows lie where closed data were torn open, shape (n,): codes of neighbours may lie far apart there.
@@ -65,19 +70,19 @@ class FittedModel:
         are far, so more rows are flagged than lie at a tear.
 
         Args:
-            rows: of the data, shape (n, p).
+            rows: of the data, shape (n, *shape).
         """
         found = np.zeros(len(rows), dtype=bool)
         if self.tear is None:
             return found
         known, reach = self.tear
-        x = self.standardizer.apply(rows)
-        for i in range(0, len(x), _ROWS_AT_ONCE):
-            found[i : i + _ROWS_AT_ONCE] = (cdist(x[i : i + _ROWS_AT_ONCE], known) <= reach).any(axis=1)
+        for i in range(0, len(rows), _ROWS_AT_ONCE):
+            x = flat(self.standardizer.apply(rows[i : i + _ROWS_AT_ONCE]))
+            found[i : i + _ROWS_AT_ONCE] = (cdist(x, known) <= reach).any(axis=1)
         return found
 
     def decode(self, codes: Array) -> NDArray[np.float64]:
-        """Rows G(z) in the units of the data, shape (n, p), for codes of shape (n, r), r <= q.
+        """Rows G(z) in the units of the data, shape (n, *shape), for codes of shape (n, r), r <= q.
 
         Raises:
             ValueError: more coordinates than the largest rank.
@@ -88,7 +93,7 @@ class FittedModel:
         return self.standardizer.undo(self._map(self.networks.generator, z))
 
     def generate(self, n: int, rank: int | None = None, seed: int = 0) -> NDArray[np.float64]:
-        """N draws G(z_r) with z_r from the latent distribution of rank r, shape (n, p), in the units of the data."""
+        """N draws G(z_r) with z_r from the latent distribution of rank r, in units of the data, shape (n, *shape)."""
         codes = generator(seed, "generate").standard_normal((n, self.latent_dim))[:, : self._rank(rank)]
         return self.decode(codes)
 
@@ -130,8 +135,8 @@ class FittedModel:
             )
         config = RunConfig.model_validate(description["config"])
         tensors = load(folder.read(_TENSORS))
-        networks = networks_of(config, (description["ambient_dim"],), tensors)
         standardizer = Standardizer(np.array(description["shift"]), np.array(description["scale"]))
+        networks = networks_of(config, standardizer.shift.shape, tensors)
         columns, dimension = tuple(description["columns"]), description["dimension"]
         return cls(networks, config, standardizer, columns, dimension, tear_of(tensors))
 
@@ -142,11 +147,13 @@ class FittedModel:
         return rank
 
     @torch.no_grad()
-    def _map(self, function: Any, rows: Array) -> NDArray[np.float64]:
-        """Apply a network to rows, a bounded number at once."""
+    def _map(
+        self, function: Callable[[Tensor], Tensor], rows: Array, change: Callable[[Array], Array] = np.asarray
+    ) -> NDArray[np.float64]:
+        """Apply a network to what is made of rows, a bounded number at once."""
         dtype = next(self.networks.generator.parameters()).dtype
         parts: list[Tensor] = [
-            function(torch.as_tensor(rows[i : i + _ROWS_AT_ONCE], dtype=dtype))
+            function(torch.as_tensor(change(rows[i : i + _ROWS_AT_ONCE]), dtype=dtype))
             for i in range(0, len(rows), _ROWS_AT_ONCE)
         ]
         return torch.cat(parts).double().numpy() if parts else np.empty((0, 0))

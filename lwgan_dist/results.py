@@ -117,7 +117,8 @@ class RunResult(BaseModel):
         parts: of data that fall apart; empty for data in one piece.
         score_on: the rows that the score was computed on.
         rows: n, training and hold-out rows; None for a stream.
-        ambient_dim: columns of the data.
+        ambient_dim: columns of the data, or numbers in a row of another shape.
+        shape: of a row: (columns,) of a table; empty in results of versions that had tables alone.
         intrinsic_dim: the truth, where it is known.
         seed: of the run.
         schedule: its name.
@@ -150,6 +151,7 @@ class RunResult(BaseModel):
     score_on: Split
     rows: int | None
     ambient_dim: int
+    shape: tuple[int, ...] = ()
     intrinsic_dim: int | None
     seed: int
     schedule: str

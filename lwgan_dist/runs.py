@@ -36,8 +36,10 @@ from torch import Tensor
 from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig, RunConfig, TableData
 from lwgan_dist.configfile import to_yaml
+from lwgan_dist.data.blocks import flat
 from lwgan_dist.data.parts import parts_of
 from lwgan_dist.data.sample import load_sample
+from lwgan_dist.data.standardize import moments
 from lwgan_dist.errors import ConfigError, RunFailedError
 from lwgan_dist.metrics.heldout import held_out_metrics
 from lwgan_dist.model import FittedModel, networks_of, tear_of
@@ -433,6 +435,7 @@ class Run:
             score_on=self.config.score.score_on,
             rows=self.sample.rows,
             ambient_dim=self.sample.ambient_dim,
+            shape=self.sample.shape,
             intrinsic_dim=self.sample.intrinsic_dim,
             seed=self.config.seed,
             schedule=kind.schedule(self.config),
@@ -451,7 +454,7 @@ class Run:
         """What the reader of a result should know about the data."""
         notes = []
         if self.config.data.standardize == "global" and not self.sample.stream and self.sample.ambient_dim > 1:
-            variance = self.sample.train.var(axis=0, dtype=np.float64)
+            _, variance = moments(self.sample.train)
             share = float(variance.max() / variance.sum())
             if share > DOMINANT_SHARE and (variance > 0).sum() > 1:
                 notes.append(
@@ -465,8 +468,8 @@ class Run:
 
         rng = generator(self.config.seed, "sample figure")
         rows = self.sample.draw(rng, min(SAMPLE_ROWS, len(self.sample.train) or SAMPLE_ROWS))
-        generated = model.generate(len(rows), seed=self.config.seed)
-        return sample_figure(self.sample.standardizer.undo(rows), generated, model.dimension, model.columns)
+        data, generated = self.sample.standardizer.undo(rows), model.generate(len(rows), seed=self.config.seed)
+        return sample_figure(flat(data), flat(generated), model.dimension, model.columns)
 
     def _write_tensorboard(self, folder: Folder, result: RunResult, losses: Any, figures: dict[str, Any]) -> None:
         """From the recorded history, replacing what was written live: no step appears twice after a resume."""

@@ -75,6 +75,24 @@ def test_numpy_pandas_and_torch_give_the_same(fitted, x):
     np.testing.assert_array_equal(tensor.transform(torch.from_numpy(x)), fitted.transform(x))
 
 
+def test_images_are_taken_and_given_as_images_and_learned_as_vectors(x):
+    images = np.rint(20 * np.tile(x, 4)).astype(np.int16).reshape(120, 3, 4)
+    fitted, flat = tiny().fit(images), tiny().fit(images.reshape(120, 12).astype(np.float64))
+    np.testing.assert_array_equal(fitted.score_path_, flat.score_path_)
+    assert fitted.n_features_in_ == flat.n_features_in_ == 12
+    codes = fitted.transform(images)
+    np.testing.assert_array_equal(codes, flat.transform(images.reshape(120, 12)))
+    np.testing.assert_array_equal(codes, fitted.transform(images.reshape(120, 12)))
+    np.testing.assert_array_equal(codes, fitted.transform(torch.from_numpy(images)))
+    assert fitted.inverse_transform(codes).shape == images.shape
+    assert fitted.generate(7).shape == (7, 3, 4)
+    assert fitted.at_tear(images).shape == (120,)
+    with pytest.raises(ValueError, match=r"rows of shape \(4, 3\), but LWGAN was fitted on \(3, 4\)"):
+        fitted.transform(images.transpose(0, 2, 1))
+    with pytest.raises(ValueError, match="NaN"):
+        tiny().fit(np.full((120, 3, 4), np.nan))
+
+
 def test_the_seed_decides_and_an_unseeded_fit_differs(fitted, x):
     again, other = tiny(max_dimension=3).fit(x), tiny(max_dimension=3, random_state=1).fit(x)
     np.testing.assert_array_equal(again.score_path_, fitted.score_path_)

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
 from tiny import FAST
 
 from lwgan_dist.config import override
+from lwgan_dist.data.tables import read_table
 
 ROOT = Path(__file__).parents[1]
 RECIPES = (ROOT / "docs" / "extension.md").read_text()
@@ -46,8 +48,9 @@ def command(package, *arguments):
     return told.stdout
 
 
-def test_a_manifold(package, tmp_path):
-    section = RECIPES.partition("## A manifold")[2].partition("\n## ")[0]
+def add_manifold(package, recipe):
+    """Its name."""
+    section = RECIPES.partition(f"## {recipe}")[2].partition("\n## ")[0]
     code = re.search(r"```python\n(.*?)```", section, re.DOTALL).group(1)
     name = re.search(r"def (\w+)\(", code).group(1)
     sampler, entry = map(str.strip, code.rsplit("\n\n", 1))
@@ -56,6 +59,11 @@ def test_a_manifold(package, tmp_path):
         file.write(f"\n\n{entry}")
     insert(package / "config.py", '"cinquefoil", "waves_3"', f'"{name}", ')
     assert changed(package) == {"data/manifolds.py", "config.py"}
+    return name
+
+
+def test_a_manifold(package, tmp_path):
+    name = add_manifold(package, "A manifold")
     (tmp_path / "run.yaml").write_text(f"data: {{source: manifold, name: {name}}}\n")
     assert command(package, "validate", tmp_path / "run.yaml").strip().endswith("ok")
     draw = f"from lwgan_dist.data.manifolds import *; s = ManifoldSampler(ManifoldData(name='{name}')); "
@@ -64,6 +72,16 @@ def test_a_manifold(package, tmp_path):
         capture_output=True, text=True, check=True, cwd=package.parent, env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )  # fmt: skip
     assert shown.stdout.strip() == "1 (5, 2)"
+
+
+def test_data_of_images(package, tmp_path):
+    name = add_manifold(package, "Data of images")
+    (tmp_path / "run.yaml").write_text(json.dumps(override(FAST, {"data.name": name})))
+    command(package, "train", tmp_path / "run.yaml", "--workers", 0, "--storage", tmp_path, "--name", "mine")
+    assert json.loads((tmp_path / "mine" / "result.json").read_text())["shape"] == [9, 12]
+    command(package, "generate", tmp_path / "mine", "--num", 5, "--out", tmp_path / "new.parquet")
+    assert pq.read_schema(tmp_path / "new.parquet").field("x").type.shape == [9, 12]
+    assert read_table(str(tmp_path / "new.parquet")).rows.shape == (5, 9, 12)
 
 
 def test_a_family_of_networks(package, tmp_path):

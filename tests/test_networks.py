@@ -59,3 +59,18 @@ def test_parameters_get_gradients_in_their_own_precision():
         for name, parameter in network.named_parameters():
             assert parameter.dtype == torch.float32
             assert torch.isfinite(parameter.grad).all(), name
+
+
+@pytest.mark.parametrize("ranks", [torch.tensor(2), RANKS])
+def test_rows_of_any_shape_are_seen_as_vectors(ranks):
+    """The same initial values for the same number of columns: outputs differ in nothing but their shape."""
+    image, vector = (mlp_networks(shape, 3, 4, "silu", seed=1) for shape in ((2, 3, 4), 24))
+    x = torch.randn(100, 2, 3, 4, generator=torch.Generator().manual_seed(2))
+    codes = image.encoder(x, ranks)
+    assert torch.equal(codes, vector.encoder(x.flatten(1), ranks))
+    assert image.generator(codes).shape == x.shape
+    assert torch.equal(image.generator(codes).flatten(1), vector.generator(codes))
+    assert torch.equal(image.critic(x, ranks), vector.critic(x.flatten(1), ranks))
+    gradient = image.critic.input_gradient(x, ranks)
+    assert gradient.shape == x.shape
+    assert torch.equal(gradient.flatten(1), vector.critic.input_gradient(x.flatten(1), ranks))

@@ -1,19 +1,21 @@
 """Parquet files and folders, Arrow IPC files and streams (Feather), and the way from an Arrow table to rows."""
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lwgan_dist.data.blocks import BLOCK_ELEMENTS, Array
 from lwgan_dist.data.loading import (
     CHOOSE_HINT,
-    Array,
+    MAPPED_BYTES,
     Loaded,
     Place,
     choose_columns,
@@ -30,12 +32,28 @@ _FILL_ROWS = 4096
 """Rows that are copied from columns into rows in one go: few enough to stay in the cache."""
 
 
+class _Layout(NamedTuple):
+    """How columns become rows.
+
+    Attributes:
+        dtype: of the rows.
+        shape: of a row.
+        names: of the numbers of a row.
+        is_tensor: whether rows are the tensors of a single column.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    names: tuple[str, ...]
+    is_tensor: bool
+
+
 def read_parquet(path: str, columns: list[str] | None) -> Loaded:
     """The rows of a Parquet file, or of all Parquet files in a folder in the order of their names.
 
     Folders below the folder are entered; what begins with ``.`` or ``_`` is left out; ``name=value`` in the name of a
     folder is not a column. An index that pandas wrote is a column only if ``columns`` names it. Page checksums are
-    verified where the file has them.
+    verified where the file has them. Rows are decoded some at a time, see `to_rows` for their type and shape.
 
     Args:
         path: file or folder.
@@ -48,16 +66,25 @@ def read_parquet(path: str, columns: list[str] | None) -> Loaded:
     files = sorted(_parquet_files(path)) if is_folder else [path]
     if not files:
         raise DataError(f"{path}: a folder without Parquet files ({', '.join(PARQUET_SUFFIXES)})")
-    schemas = [_read_schema(file) for file in files]
-    _require_equal(schemas, files)
+    schemas, counts = zip(*map(_read_schema, files), strict=True)
+    _require_equal(list(schemas), files)
     names = _choose(schemas[0], columns, path)
-    tables = [_read_parquet_file(file, names) for file in files]
-    place = _place_in_files(files, tables) if is_folder else row_number
-    return to_rows(pa.concat_tables(tables), path, place)
+    if not sum(counts):
+        return Loaded(np.empty((0, len(names))), tuple(names))
+    place = _place_in_files(files, counts) if is_folder else row_number
+    layout = _layout(schemas[0], names)
+    with damage_rejected(path, "Parquet"):
+        rows = _fill(_decoded(files, layout, names), sum(counts), layout) if layout else None
+    if layout is None or rows is None:
+        raise _fault(pa.concat_tables([_read_parquet_file(file, names) for file in files]), path, place)
+    return Loaded(rows, layout.names, place)
 
 
 def read_ipc(path: str, columns: list[str] | None) -> Loaded:
     """The rows of an Arrow IPC file or stream; see `read_parquet`.
+
+    A large file (`MAPPED_BYTES`) is mapped: if it is not compressed and holds one batch of tensors and nothing else,
+    these are the rows, and are not copied.
 
     Args:
         path: the file.
@@ -66,10 +93,12 @@ def read_ipc(path: str, columns: list[str] | None) -> Loaded:
     Raises:
         DataError: damaged, or columns that do not exist or are not numeric.
     """
-    with damage_rejected(path, "Arrow IPC"), pa.memory_map(path) as file:
+    opened = pa.memory_map if Path(path).stat().st_size >= MAPPED_BYTES else pa.OSFile
+    with damage_rejected(path, "Arrow IPC"), opened(path) as file:
         schema = _open_ipc(file, None).schema
         names = _choose(schema, columns, path)
-        table = _open_ipc(file, [schema.get_field_index(name) for name in names]).read_all().select(names)
+        fields = None if names == schema.names else [schema.get_field_index(name) for name in names]  # None: no copy
+        table = _open_ipc(file, fields).read_all().select(names)
         table.validate(full=True)
     return to_rows(table, path, row_number)
 
@@ -77,8 +106,9 @@ def read_ipc(path: str, columns: list[str] | None) -> Loaded:
 def to_rows(table: pa.Table, source: str, place: Place) -> Loaded:
     """The rows of an Arrow table.
 
-    A single column of fixed-shape tensors ``name`` gives the columns ``name_0``, ``name_1``, ... in the order in which
-    the elements are stored. Rows are float32 if all columns are float16 or float32, otherwise float64.
+    A single column ``name`` of fixed-shape tensors, or of lists of a fixed size, nested or not, gives rows of the shape
+    in which they are stored; their numbers are called ``name_0``, ``name_1``, ... Rows are of the type of the columns
+    where all are of one, float32 if all are float16 or float32, otherwise float64, as of decimals.
 
     Args:
         table: the columns to use.
@@ -88,16 +118,59 @@ def to_rows(table: pa.Table, source: str, place: Place) -> Loaded:
     Raises:
         DataError: a missing value, or a column that is not numeric.
     """
-    names = table.column_names
     if table.num_rows == 0:
-        return Loaded(np.empty((0, len(names))), tuple(names))
-    columns = [_storage(column) for column in table.columns]
-    types = [_element_type(column.type) for column in columns]
-    _require_numbers(columns, types, names, source, place)
-    dtype = np.float32 if all(pa.types.is_float16(t) or pa.types.is_float32(t) for t in types) else np.float64
-    if pa.types.is_fixed_size_list(columns[0].type):
-        return _tensor_rows(columns[0], names[0], dtype, source, place)
-    return Loaded(_fill(columns, names, dtype), tuple(names), place)
+        return Loaded(np.empty((0, table.num_columns)), tuple(table.column_names))
+    layout = _layout(table.schema, table.column_names)
+    rows = _all_rows(table, layout) if layout else None
+    if layout is None or rows is None:
+        raise _fault(table, source, place)
+    return Loaded(rows, layout.names, place)
+
+
+def _all_rows(table: pa.Table, layout: _Layout) -> Array | None:
+    """The rows of a table; None if a value is missing. A single batch of tensors is not copied."""
+    if layout.is_tensor and table.column(0).num_chunks == 1:
+        values = _numbers(table.column(0).chunk(0))
+        return None if values is None else values.reshape(table.num_rows, *layout.shape)
+    return _fill(table.to_batches(max_chunksize=_FILL_ROWS), table.num_rows, layout)
+
+
+def _fill(batches: Iterable[pa.RecordBatch], count: int, layout: _Layout) -> Array | None:
+    """The rows of so many in batches; None if a value is missing.
+
+    Raises:
+        ValueError: more or fewer rows.
+    """
+    rows, start = np.empty((count, *layout.shape), layout.dtype), 0
+    for batch in batches:
+        part = rows[start : start + batch.num_rows]
+        for i, column in enumerate(batch.columns):
+            values = _numbers(column)
+            if values is None:
+                return None
+            if layout.is_tensor:
+                part[:] = values.reshape(part.shape)
+            else:
+                part[:, i] = values
+        start += batch.num_rows
+    if start != count:
+        raise ValueError(f"{count} rows are expected, and there are {start}")
+    return rows
+
+
+def _layout(schema: pa.Schema, names: Sequence[str]) -> _Layout | None:
+    """How the columns of these names become rows; None if they do not."""
+    types = [schema.field(name).type for name in names]
+    elements, shape = [_element_type(kind) for kind in types], _shape(types[0])
+    if not all(map(_is_number, elements)) or (len(types) > 1 and any(map(_shape, types))):
+        return None
+    narrow = all(pa.types.is_float16(kind) or pa.types.is_float32(kind) for kind in elements)
+    dtype = np.dtype(np.float32 if narrow else np.float64)
+    if len(set(elements)) == 1 and not pa.types.is_decimal(elements[0]):
+        dtype = np.dtype(elements[0].to_pandas_dtype())
+    if not shape:
+        return _Layout(dtype, (len(names),), tuple(names), is_tensor=False)
+    return _Layout(dtype, shape, tuple(f"{names[0]}_{i}" for i in range(math.prod(shape))), is_tensor=True)
 
 
 def _parquet_files(folder: str) -> Iterator[str]:
@@ -108,9 +181,21 @@ def _parquet_files(folder: str) -> Iterator[str]:
                 yield str(Path(parent, name))
 
 
-def _read_schema(path: str) -> pa.Schema:
+def _read_schema(path: str) -> tuple[pa.Schema, int]:
+    """Columns and number of rows."""
     with damage_rejected(path, "Parquet"), pa.memory_map(path) as file:
-        return pq.ParquetFile(file).schema_arrow
+        opened = pq.ParquetFile(file)
+        return opened.schema_arrow, opened.metadata.num_rows
+
+
+def _decoded(files: Sequence[str], layout: _Layout, names: list[str]) -> Iterator[pa.RecordBatch]:
+    """The named columns, a bounded number of rows at once: decoding takes several times the memory of what it gives."""
+    size = max(1, min(_FILL_ROWS, BLOCK_ELEMENTS // max(1, len(layout.names))))
+    for path in files:
+        with damage_rejected(path, "Parquet"), pa.memory_map(path) as file:
+            opened = pq.ParquetFile(file, page_checksum_verification=True)
+            for batch in opened.iter_batches(size, columns=names):
+                yield batch.select(names)
 
 
 def _read_parquet_file(path: str, names: list[str]) -> pa.Table:
@@ -129,12 +214,12 @@ def _require_equal(schemas: list[pa.Schema], files: list[str]) -> None:
                 raise DataError(f"{file}: column {quoted(name)} is {here}, but {there} in {files[0]}")
 
 
-def _place_in_files(files: list[str], tables: list[pa.Table]) -> Place:
-    ends = list(accumulate(table.num_rows for table in tables))
+def _place_in_files(files: Sequence[str], counts: Sequence[int]) -> Place:
+    ends = list(accumulate(counts))
 
     def place(row: int) -> str:
         i = int(np.searchsorted(ends, row, side="right"))
-        return f"row {row + 1} (row {row + 1 - ends[i] + tables[i].num_rows} of {files[i]})"
+        return f"row {row + 1} (row {row + 1 - ends[i] + counts[i]} of {files[i]})"
 
     return place
 
@@ -155,15 +240,22 @@ def _choose(schema: pa.Schema, columns: list[str] | None, source: str) -> list[s
     return [schema.names[i] for i in choose_columns(schema.names, columns, source)]
 
 
-def _storage(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column of fixed-shape tensors as the lists that it is stored as; any other column as it is."""
-    if not isinstance(column.type, pa.FixedShapeTensorType):
-        return column
-    return pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+def _storage(values: pa.Array) -> pa.Array:
+    """Tensors of a fixed shape as the lists that they are stored as; any other values as they are."""
+    return values.storage if isinstance(values.type, pa.FixedShapeTensorType) else values
+
+
+def _shape(kind: pa.DataType) -> tuple[int, ...]:
+    """The shape of what a column of this type holds; () of single values."""
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return tuple(kind.shape) or (1,)
+    return (kind.list_size, *_shape(kind.value_type)) if pa.types.is_fixed_size_list(kind) else ()
 
 
 def _element_type(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_fixed_size_list(kind) else kind
+    if isinstance(kind, pa.FixedShapeTensorType) or pa.types.is_fixed_size_list(kind):
+        return _element_type(kind.value_type)
+    return kind
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -171,25 +263,45 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_boolean(kind))
 
 
-def _require_numbers(
-    columns: list[pa.ChunkedArray], types: list[pa.DataType], names: list[str], source: str, place: Place
-) -> None:
+def _fault(table: pa.Table, source: str, place: Place) -> DataError:
+    """What keeps a table from becoming rows."""
+    names, types = table.column_names, [_element_type(kind) for kind in table.schema.types]
     if not any(map(_is_number, types)):
-        held = ", ".join(f"{quoted(name)} ({kind})" for name, kind in zip(names, types, strict=True))
-        raise DataError(f"{source}: no numeric column: {shortened(held, 300)}")
-    for name, column, element in zip(names, columns, types, strict=True):
-        if pa.types.is_fixed_size_list(column.type) and len(columns) > 1:
-            raise DataError(f"{source}: column {quoted(name)} holds tensors and must stand alone; {CHOOSE_HINT}")
+        listed = ", ".join(f"{quoted(name)} ({kind})" for name, kind in zip(names, types, strict=True))
+        return DataError(f"{source}: no numeric column: {shortened(listed, 300)}")
+    for name, column, element in zip(names, table.columns, types, strict=True):
+        if _shape(column.type) and len(names) > 1:
+            return DataError(f"{source}: column {quoted(name)} holds tensors and must stand alone; {CHOOSE_HINT}")
         if not _is_number(element) and not pa.types.is_null(element):
-            raise _not_numeric(column, name, source, place)
+            return _not_numeric(column, name, source, place)
         if column.null_count:
-            raise _missing(column, name, source, place)
+            return _missing(column, name, source, place)
+    return _missing_in_tensor(table.column(0), names[0], source, place)
 
 
 def _missing(column: pa.ChunkedArray, name: str, source: str, place: Place) -> DataError:
-    row = pc.index(column.is_null(), True).as_py()
+    row = _first_null(column)
     more = f" ({column.null_count} in this column)" if column.null_count > 1 else ""
     return DataError(f"{source}: column {quoted(name)}, {place(row)}: missing value{more}")
+
+
+def _missing_in_tensor(column: pa.ChunkedArray, name: str, source: str, place: Place) -> DataError:
+    size, start = math.prod(_shape(column.type)), 0
+    for chunk in column.chunks:
+        values, inside = _storage(chunk), size
+        while pa.types.is_fixed_size_list(values.type):
+            inside //= values.type.list_size
+            values = values.flatten()
+            if values.null_count:
+                row, element = divmod(_first_null(values) * inside, size)
+                where = f"column {quoted(f'{name}_{element}')}, {place(start + row)}"
+                return DataError(f"{source}: {where}: missing value")
+        start += len(chunk)
+    raise AssertionError("no value is missing")
+
+
+def _first_null(values: pa.Array | pa.ChunkedArray) -> int:
+    return int(pc.index(values.is_null(), True).as_py())
 
 
 def _not_numeric(column: pa.ChunkedArray, name: str, source: str, place: Place) -> DataError:
@@ -209,36 +321,13 @@ def _reads_as_number(text: str | None) -> bool:
     return True
 
 
-def _numbers(values: pa.Array) -> Array:
-    """Values without nulls, shape (n,)."""
+def _numbers(values: pa.Array) -> Array | None:
+    """All numbers in an array of numbers or of tensors, in a row; None if one is missing. Not copied where possible."""
+    values = _storage(values)
+    while not values.null_count and pa.types.is_fixed_size_list(values.type):
+        values = values.flatten()
+    if values.null_count:
+        return None
     if pa.types.is_decimal(values.type):
         values = values.cast(pa.float64())
     return np.asarray(values.to_numpy(zero_copy_only=False))
-
-
-def _fill(columns: list[pa.ChunkedArray], names: list[str], dtype: type[np.floating[Any]]) -> Array:
-    """The columns side by side, shape (n, p)."""
-    rows = np.empty((len(columns[0]), len(columns)), dtype)
-    start = 0
-    for batch in pa.table(columns, names=names).to_batches(max_chunksize=_FILL_ROWS):
-        for i, column in enumerate(batch.columns):
-            rows[start : start + batch.num_rows, i] = _numbers(column)
-        start += batch.num_rows
-    return rows
-
-
-def _tensor_rows(
-    column: pa.ChunkedArray, name: str, dtype: type[np.floating[Any]], source: str, place: Place
-) -> Loaded:
-    size = column.type.list_size
-    rows = np.empty((len(column), size), dtype)
-    start = 0
-    for chunk in column.chunks:
-        values = chunk.flatten()
-        if values.null_count:
-            row, element = divmod(pc.index(values.is_null(), True).as_py(), size)
-            where = f"column {quoted(f'{name}_{element}')}, {place(start + row)}"
-            raise DataError(f"{source}: {where}: missing value")
-        rows[start : start + len(chunk)] = _numbers(values).reshape(len(chunk), size)
-        start += len(chunk)
-    return Loaded(rows, tuple(f"{name}_{i}" for i in range(size)), place)

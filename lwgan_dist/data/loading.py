@@ -5,18 +5,20 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from lwgan_dist.data.blocks import Array
 from lwgan_dist.errors import DataError, UnreadableError
 from lwgan_dist.retries import is_numbered_transient
 
-Array = NDArray[Any]
-
 Place = Callable[[int], str]
 """0-based row -> where a person finds it, for example ``row 17 (line 18)``."""
+
+MAPPED_BYTES = 1 << 26
+"""Files of at least this size are mapped where their format allows: only what is read takes memory, and the file must
+not be overwritten meanwhile. Smaller ones are read, so that what becomes of the file afterwards does not matter."""
 
 CHOOSE_HINT = "choose the numeric columns with data.columns"
 
@@ -36,8 +38,8 @@ class Loaded(NamedTuple):
     """What a reader returns.
 
     Attributes:
-        rows: shape (n, p), float32 or float64, C-contiguous, not checked yet.
-        columns: p names.
+        rows: shape (n, *shape of a row), of the type in the file, C-contiguous, not checked yet.
+        columns: names of the numbers of a row, p of them.
         place: where in the file a row stands.
     """
 

@@ -4,6 +4,7 @@ as its seed, and a stream of fresh draws costs no more than its rows.
 Angles are in radians, lengths in the units of the formula.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ class Manifold:
     """A family of manifolds indexed by the intrinsic dimension d, or a single one.
 
     Attributes:
-        sample: (generator, n, d) -> array (n, ambient_dim(d)).
+        sample: (generator, n, d) -> array of n rows of ambient_dim(d) numbers: (n, columns), or images.
         default_dim: d if none is given.
         ambient_dim: columns as a function of d.
         fixed: d cannot be chosen.
@@ -230,8 +231,10 @@ class ManifoldSampler:
             self._rotation = random_rotation(self.ambient_dim, generator(config.seed, "rotation"))
 
     def draw(self, rng: np.random.Generator, n: int) -> Array:
-        """N independent rows, shape (n, ambient_dim)."""
+        """N independent rows, shape (n, ambient_dim), or of the shape that the manifold samples if it is not padded."""
         x = self._manifold.sample(rng, n, self.intrinsic_dim)
+        shape = x.shape[1:]
+        x = x.reshape(n, math.prod(shape))
         if self._waves:
             x = np.cos(x @ self._waves[0] + self._waves[1])
         x = np.pad(x, ((0, 0), (0, self.ambient_dim - x.shape[1])))
@@ -239,7 +242,7 @@ class ManifoldSampler:
             x = x @ self._rotation
         if self._noise:
             x = x + rng.normal(0.0, self._noise, x.shape)
-        return x
+        return x.reshape(n, *shape) if x.shape[1] == math.prod(shape) else x
 
 
 def random_rotation(dim: int, rng: np.random.Generator) -> Array:

@@ -5,11 +5,20 @@ import math
 import re
 import zipfile
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 
-from lwgan_dist.data.loading import Array, Loaded, choose_columns, damage_rejected, listed, numbered_columns, quoted
+from lwgan_dist.data.blocks import Array, flat
+from lwgan_dist.data.loading import (
+    MAPPED_BYTES,
+    Loaded,
+    choose_columns,
+    damage_rejected,
+    listed,
+    numbered_columns,
+    quoted,
+)
 from lwgan_dist.errors import DataError
 
 _PLAIN_DTYPE = re.compile(r"[<>=|]?[?a-zA-Z][0-9]*")
@@ -20,7 +29,9 @@ _MAX_HEADER = 10_000
 
 
 def read_npy(path: str, columns: list[str] | None) -> Loaded:
-    """The rows of an NPY file; the columns are called x1..xp.
+    """The rows of an NPY file, one for each entry of the first axis; the numbers of a row are called x1..xp.
+
+    Rows keep the shape of the further axes, unless columns are chosen. A large file (`MAPPED_BYTES`) is mapped.
 
     Args:
         path: the file.
@@ -29,8 +40,9 @@ def read_npy(path: str, columns: list[str] | None) -> Loaded:
     Raises:
         DataError: damaged, or not an array of real numbers, or columns that do not exist.
     """
+    size = Path(path).stat().st_size
     with damage_rejected(path, "NPY"), Path(path).open("rb") as stream:
-        array = _read_array(stream, Path(path).stat().st_size, path)
+        array = _map_array(stream, size, path) if size >= MAPPED_BYTES else _read_array(stream, size, path)
     return _loaded(array, columns, path)
 
 
@@ -65,14 +77,16 @@ def _choose_array(names: list[str], wanted: str | None, source: str) -> str:
 
 def _read_array(stream: IO[bytes], size: int, source: str) -> Array:
     """The array in a stream of ``size`` bytes."""
-    _require_plain_dtype(stream, source)
-    stream.seek(0)
-    shape, dtype = _read_header(stream)
-    _check_dtype(dtype, source)
-    if stream.tell() + math.prod(shape) * dtype.itemsize != size:
-        raise ValueError(f"an array of shape {shape} and dtype {dtype} does not have {size} bytes")
+    _read_header(stream, size, source)
     stream.seek(0)
     return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+
+
+def _map_array(stream: IO[bytes], size: int, source: str) -> Array:
+    """The same, where only what is used is read."""
+    shape, fortran_order, dtype = _read_header(stream, size, source)
+    order: Literal["F", "C"] = "F" if fortran_order else "C"
+    return np.asarray(np.memmap(source, dtype, "r", stream.tell(), shape, order))
 
 
 def _require_plain_dtype(stream: IO[bytes], source: str) -> None:
@@ -87,12 +101,18 @@ def _require_plain_dtype(stream: IO[bytes], source: str) -> None:
         raise DataError(f"{source}: not an array of numbers (dtype {quoted(str(dtype))})")
 
 
-def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+def _read_header(stream: IO[bytes], size: int, source: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether it is stored column by column, and dtype of the array in a stream of ``size`` bytes."""
+    _require_plain_dtype(stream, source)
+    stream.seek(0)
     if np.lib.format.read_magic(stream) == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
     else:
-        shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-    return shape, dtype
+        shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(stream)
+    _check_dtype(dtype, source)
+    if stream.tell() + math.prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"an array of shape {shape} and dtype {dtype} does not have {size} bytes")
+    return shape, fortran_order, dtype
 
 
 def _check_dtype(dtype: np.dtype, source: str) -> None:
@@ -105,14 +125,13 @@ def _check_dtype(dtype: np.dtype, source: str) -> None:
 
 
 def _loaded(array: Array, columns: list[str] | None, source: str) -> Loaded:
-    """One row for each entry of the first axis, shape (n, product of the other axes)."""
+    """One row for each entry of the first axis."""
     if array.ndim == 0:
         raise DataError(f"{source}: a single number, rows are expected")
-    rows = array.reshape(len(array), math.prod(array.shape[1:]))
-    names = numbered_columns(rows.shape[1])
+    rows = array if array.ndim > 1 else array[:, None]
+    names = numbered_columns(math.prod(rows.shape[1:]))
     if columns is not None:
-        rows = rows[:, choose_columns(names, columns, source)]
-    narrow = array.dtype.kind == "f" and array.dtype.itemsize <= 4
+        rows = flat(rows)[:, choose_columns(names, columns, source)]
     with np.errstate(over="ignore"):  # longdouble beyond float64 becomes inf, which is rejected with its place
-        rows = np.ascontiguousarray(rows, np.float32 if narrow else np.float64)
+        rows = np.ascontiguousarray(rows, np.float64 if rows.dtype.itemsize > 8 else rows.dtype)
     return Loaded(rows, names if columns is None else tuple(columns))

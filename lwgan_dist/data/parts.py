@@ -1,11 +1,9 @@
 """Whether rows fall apart into parts that no chain of neighbours joins."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from lwgan_dist.data.blocks import Rows, blocks, flat
 
 NEIGHBORS = 20
 """Of each row in the graph whose connected parts count. With 10, a fifth of samples of a curve fall apart by chance."""
@@ -17,13 +15,13 @@ MOST_ROWS = 2_000
 """Rows among which the graph is built, evenly spaced; the others belong to the part of the nearest of these."""
 
 
-def parts_of(rows: Array) -> NDArray[np.int64]:
+def parts_of(rows: Rows) -> NDArray[np.int64]:
     """The part of each row, from 0 in the order of falling size, shape (n,); -1 for stray rows.
 
     All zeros for rows in one piece.
 
     Args:
-        rows: shape (n, p), finite.
+        rows: shape (n, *shape), finite.
     """
     from scipy.sparse.csgraph import connected_components
     from sklearn.neighbors import NearestNeighbors, kneighbors_graph
@@ -32,7 +30,7 @@ def parts_of(rows: Array) -> NDArray[np.int64]:
     chosen = np.unique(np.linspace(0, n - 1, min(n, MOST_ROWS)).astype(int))
     if len(chosen) <= NEIGHBORS:
         return np.zeros(n, dtype=np.int64)
-    some = np.asarray(rows[chosen], dtype=np.float64)
+    some = flat(rows[chosen]).astype(np.float64)
     distinct, place = np.unique(some, axis=0, return_inverse=True)  # repeated rows would have none but themselves near
     if len(distinct) <= NEIGHBORS:
         return np.zeros(n, dtype=np.int64)
@@ -43,5 +41,6 @@ def parts_of(rows: Array) -> NDArray[np.int64]:
         return np.zeros(n, dtype=np.int64)
     number = np.full(len(sizes), -1)
     number[large[np.argsort(-sizes[large], kind="stable")]] = np.arange(len(large))
-    nearest = NearestNeighbors(n_neighbors=1).fit(distinct).kneighbors(rows, return_distance=False).ravel()
-    return np.asarray(number[part[nearest]], dtype=np.int64)
+    near = NearestNeighbors(n_neighbors=1).fit(distinct)
+    nearest = [near.kneighbors(flat(block), return_distance=False).ravel() for _, block in blocks(rows)]
+    return np.asarray(number[part[np.concatenate(nearest)]], dtype=np.int64)

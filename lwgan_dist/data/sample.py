@@ -1,40 +1,39 @@
 """The sample of a run: n fixed rows, split and standardised, or a stream of fresh draws."""
 
-import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lwgan_dist.config import ArrayData, DataConfig, Known, PopulationData, Split
+from lwgan_dist.config import ArrayData, DataConfig, Known, ManifoldData, PopulationData, Split
+from lwgan_dist.data.blocks import Array, Rows, digest
 from lwgan_dist.data.checks import check_rows
+from lwgan_dist.data.loading import numbered_columns
 from lwgan_dist.data.population import sampler_of
-from lwgan_dist.data.standardize import Standardizer
+from lwgan_dist.data.standardize import Picked, Standardizer
 from lwgan_dist.data.tables import Table, read_table
 from lwgan_dist.errors import DataError
 from lwgan_dist.seeding import generator
 
-Array = NDArray[Any]
-
 
 @dataclass(frozen=True)
 class Sample:
-    """What a run learns from. Rows are standardised.
+    """What a run learns from. Rows are kept as they were given, and standardised where they are read.
 
     Attributes:
-        train, holdout: shapes (n_train, p) and (n_holdout, p); float64 or, for float32 tables, float32. Empty for a
-            stream.
+        train, holdout: shapes (n_train, *shape) and (n_holdout, *shape). What is read from them is standardised:
+            float32 of data in floats of at most 32 bits, otherwise float64. Empty for a stream.
         standardizer: how to return to the units of the data.
-        columns: names of the columns.
+        columns: names of the numbers of a row, in the order in which they are stored.
         digest: SHA-256 of what was given, before the split: the identity of the data.
         intrinsic_dim: the truth, where it is known.
         stream: draws fresh standardised rows, for a stream.
     """
 
-    train: Array
-    holdout: Array
+    train: Rows
+    holdout: Rows
     standardizer: Standardizer
     columns: tuple[str, ...]
     digest: str
@@ -48,16 +47,16 @@ class Sample:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of a row."""
-        return (self.ambient_dim,)
+        """Shape of a row: (p,) in a table."""
+        return self.standardizer.shift.shape
 
     @property
     def ambient_dim(self) -> int:
-        """Number of columns p."""
-        return len(self.columns)
+        """p, how many numbers a row has: the columns of a table, the pixels of an image."""
+        return math.prod(self.shape)
 
     def draw(self, rng: np.random.Generator, count: int, split: Split = "train") -> Array:
-        """Rows for one or more batches, shape (count, p).
+        """Standardised rows for one or more batches, shape (count, *shape).
 
         A stream gives fresh rows, a fixed sample those of `pick_rows`.
         """
@@ -83,31 +82,19 @@ def load_sample(config: DataConfig, array: Array | None = None) -> Sample:
 
     Args:
         config: the ``data`` section.
-        array: the rows of an in-memory run (``data.source: array``), shape (n, p).
+        array: the rows of an in-memory run (``data.source: array``), shape (n, *shape). It is not copied.
 
     Raises:
         DataError: rows that cannot be estimated from.
         ConfigError: a manifold that cannot be.
     """
     if isinstance(config, Known):
-        sampler = sampler_of(config)
-        member = [config.population] if isinstance(config, PopulationData) else []  # members are independent draws
-        rows = sampler.draw(generator(config.seed, "sample", *member), config.n)
-        table = Table(rows, tuple(f"x{i + 1}" for i in range(sampler.ambient_dim)))
-        if config.rows == "stream":
-            standardizer = Standardizer.fit(rows, config.standardize)
-            empty = np.empty((0, sampler.ambient_dim))
-
-            def stream(rng: np.random.Generator, count: int) -> Array:
-                return standardizer.apply(sampler.draw(rng, count))
-
-            return Sample(empty, empty, standardizer, table.columns, _digest(rows), sampler.intrinsic_dim, stream)
-        return _split(table, config, sampler.intrinsic_dim)
+        return _of_known_dimension(config)
     if isinstance(config, ArrayData):
         if array is None:
             raise ValueError("a run on an array needs the array")
-        rows = np.asarray(array, dtype=np.float32 if array.dtype == np.float32 else np.float64)
-        table = Table(rows, tuple(f"x{i + 1}" for i in range(rows.shape[-1])))
+        rows = np.asarray(array if _is_kept(array.dtype) else array.astype(np.float64))
+        table = Table(rows, numbered_columns(math.prod(rows.shape[1:])))
         check_rows(table.rows, table.columns, "X")
         return _split(table, config, None)
     table = read_table(config.path, columns=config.columns, array=config.array)
@@ -120,20 +107,34 @@ def load_sample(config: DataConfig, array: Array | None = None) -> Sample:
     return _split(table, config, None)
 
 
+def _of_known_dimension(config: ManifoldData | PopulationData) -> Sample:
+    sampler = sampler_of(config)
+    member = [config.population] if isinstance(config, PopulationData) else []  # members are independent draws
+    rows = sampler.draw(generator(config.seed, "sample", *member), config.n)
+    table = Table(rows, numbered_columns(sampler.ambient_dim))
+    if config.rows == "fixed":
+        return _split(table, config, sampler.intrinsic_dim)
+    standardizer = Standardizer.fit(rows, config.standardize)
+
+    def stream(rng: np.random.Generator, count: int) -> Array:
+        return standardizer.apply(sampler.draw(rng, count))
+
+    empty = rows[:0].copy()
+    return Sample(empty, empty, standardizer, table.columns, digest(rows), sampler.intrinsic_dim, stream)
+
+
+def _is_kept(dtype: np.dtype[np.generic]) -> bool:
+    """Whether an array in memory stays of its type; any other becomes float64, also float16."""
+    return dtype.kind in "biuc" or dtype in (np.float32, np.float64)
+
+
 def _split(table: Table, config: DataConfig, intrinsic_dim: int | None) -> Sample:
-    n = len(table.rows)
-    held = min(round(config.holdout_fraction * n), n - 2)
+    rows, n = table.rows, len(table.rows)
+    first = min(round(config.holdout_fraction * n), n - 2)  # of the training rows, in a random order
     order = generator(config.seed, "split").permutation(n)
-    train, holdout = table.rows[np.sort(order[held:])], table.rows[np.sort(order[:held])]
-    standardizer = Standardizer.fit(train, config.standardize)
+    train, holdout = np.sort(order[first:]), np.sort(order[:first])
+    standardizer = Standardizer.fit(Picked(rows, train), config.standardize)
     return Sample(
-        standardizer.apply(train), standardizer.apply(holdout),
-        standardizer, table.columns, _digest(table.rows), intrinsic_dim,
+        Picked(rows, train, standardizer), Picked(rows, holdout, standardizer),
+        standardizer, table.columns, digest(rows), intrinsic_dim,
     )  # fmt: skip
-
-
-def _digest(rows: Array) -> str:
-    rows = np.ascontiguousarray(rows)
-    digest = hashlib.sha256(f"{rows.shape}{rows.dtype}".encode())
-    digest.update(rows.data)
-    return digest.hexdigest()

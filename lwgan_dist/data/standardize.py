@@ -1,5 +1,7 @@
 """Standardisation of a sample, and its inverse for generated rows."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -8,22 +10,24 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from lwgan_dist import config
+from lwgan_dist.data.blocks import Array, Rows, blocks, flat, precision_of, take
 
 _ROWS_FOR_SCALE = 20_000
 """Rows from which the common scale is computed, evenly spaced, so that its cost does not grow with the sample."""
 
-_ROWS_AT_ONCE = 65_536
+_NUMBERS_FOR_SCALE = 1 << 22
+"""Of rows of more than one axis no more numbers than this (32 MiB) are taken for it: images have many."""
 
 
 @dataclass(frozen=True)
 class Standardizer:
-    """x -> (x - shift) / scale, columnwise; both of shape (p,), scale positive."""
+    """x -> (x - shift) / scale, number by number; both of the shape of a row, scale positive."""
 
     shift: NDArray[np.float64]
     scale: NDArray[np.float64]
 
     @classmethod
-    def fit(cls, rows: NDArray[Any], how: config.Standardization) -> Self:
+    def fit(cls, rows: Rows, how: config.Standardization) -> Self:
         """Shift and scale of a sample.
 
         ``global``: the mean, and one scale sqrt(tr(S^2) / tr(S)) with S the covariance: the root of the mean variance
@@ -32,34 +36,94 @@ class Standardizer:
         column). ``none``: 0 and 1.
 
         Args:
-            rows: shape (n, p), n >= 2, finite.
+            rows: shape (n, *shape), n >= 2, finite; every number of a row is a column.
         """
-        p = rows.shape[1]
+        shape = rows.shape[1:]
         if how == "none":
-            return cls(np.zeros(p), np.ones(p))
-        shift = rows.mean(axis=0, dtype=np.float64)
+            return cls(np.zeros(shape), np.ones(shape))
         if how == "per_column":
-            deviation = rows.std(axis=0, dtype=np.float64)
-            rounding = 1e-12 * np.abs(shift)  # what the deviation of a constant column comes out as
-            return cls(shift, np.where(deviation > rounding, deviation, 1.0))
-        centred = rows[:: max(1, len(rows) // _ROWS_FOR_SCALE)].astype(np.float64) - shift
-        largest = np.abs(centred).max()
-        if not largest > 0:
-            return cls(shift, np.ones(p))
-        centred /= largest  # squares of squares neither overflow nor vanish
-        with threadpool_limits(1):  # the last digit of a product depends on how many threads share it
-            gram = centred.T @ centred if p <= len(centred) else centred @ centred.T
-        scale = largest * np.sqrt(np.square(gram).sum() / np.trace(gram) / len(centred))
-        return cls(shift, np.full(p, scale))
+            mean, variance = moments(rows)
+            deviation = np.sqrt(variance)
+            rounding = 1e-12 * np.abs(mean)  # what the deviation of a constant column comes out as
+            scale = np.where(deviation > rounding, deviation, 1.0)
+            return cls(mean.reshape(shape), scale.reshape(shape))
+        mean = _sums(rows) / len(rows)
+        return cls(mean.reshape(shape), np.full(shape, _common_scale(rows, mean)))
 
-    def apply(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Standardised rows, shape (n, p); float32 stays float32, everything else becomes float64."""
-        dtype = np.float32 if rows.dtype == np.float32 else np.float64
-        result = np.empty(rows.shape, dtype)
-        for i in range(0, len(rows), _ROWS_AT_ONCE):  # in float64, a bounded number at once
-            result[i : i + _ROWS_AT_ONCE] = (rows[i : i + _ROWS_AT_ONCE] - self.shift) / self.scale
+    def apply(self, rows: Array) -> Array:
+        """Standardised rows, shape (n, *shape): float32 of floats of at most 32 bits, float64 of everything else."""
+        result = np.empty(rows.shape, precision_of(rows.dtype))
+        for start, block in blocks(rows):
+            result[start : start + len(block)] = (block - self.shift) / self.scale  # in float64
         return result
 
-    def undo(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        """Rows in the units of the data, shape (n, p)."""
-        return np.asarray(rows * self.scale + self.shift)
+    def undo(self, rows: Rows) -> NDArray[np.float64]:
+        """Rows in the units of the data, shape (n, *shape)."""
+        return np.asarray(np.asarray(rows) * self.scale + self.shift)
+
+
+class Picked:
+    """Some rows of an array, standardised where they are read; those that are not read are not copied.
+
+    A whole copy is `numpy.asarray` of it.
+
+    Args:
+        array: shape (n, *shape), of any real type, in memory or mapped from a file.
+        picks: which of its rows, shape (m,).
+        standardizer: None for the rows as they are.
+    """
+
+    def __init__(self, array: Array, picks: NDArray[np.int64], standardizer: Standardizer | None = None) -> None:
+        self._array, self._picks, self._standardizer = array, picks, standardizer
+        self.shape = (len(picks), *array.shape[1:])
+        self.dtype = precision_of(array.dtype) if standardizer else array.dtype
+
+    def __len__(self) -> int:
+        """The number of rows, m."""
+        return len(self._picks)
+
+    def __getitem__(self, key: Any) -> Array:
+        """The rows of a slice, of positions or of a mask."""
+        rows = take(self._array, self._picks[key])
+        return self._standardizer.apply(rows) if self._standardizer else rows
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """All rows."""
+        return np.asarray(self[:], dtype)
+
+
+def moments(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and variance of every column, shapes (p,), in float64."""
+    mean = _sums(rows) / len(rows)
+    return mean, _sums(rows, lambda block: np.square(block - mean)) / len(rows)
+
+
+def _sums(rows: Rows, of: Callable[[Array], Array] = lambda block: block) -> NDArray[np.float64]:
+    """The sum over all rows of something of each, shape (p,).
+
+    Bit by bit what ``numpy.sum`` gives for all rows at once: that adds row to row, so each block begins with the sum
+    of those before it. Only a single column is added in pairs, and needs all rows.
+    """
+    p = math.prod(rows.shape[1:])
+    if p == 1:
+        return np.asarray(of(flat(rows[:]).astype(precision_of(rows.dtype), copy=False)).sum(axis=0, dtype=np.float64))
+    total = np.empty((0, p))
+    for _, block in blocks(rows):
+        total = np.concatenate([total, of(flat(block))], dtype=np.float64).sum(axis=0, keepdims=True)
+    return np.asarray(total[0])
+
+
+def _common_scale(rows: Rows, mean: NDArray[np.float64]) -> float:
+    """The scale ``global``, from rows and their mean as a vector."""
+    step = max(1, len(rows) // _ROWS_FOR_SCALE)
+    if len(rows.shape) > 2:
+        step = max(step, -(-math.prod(rows.shape) // _NUMBERS_FOR_SCALE))
+    centred = flat(rows[::step]).astype(np.float64)
+    centred -= mean
+    largest = max(centred.max(), -centred.min())
+    if not largest > 0:
+        return 1.0
+    centred /= largest  # squares of squares neither overflow nor vanish
+    with threadpool_limits(1):  # the last digit of a product depends on how many threads share it
+        gram = centred.T @ centred if len(mean) <= len(centred) else centred @ centred.T
+    return float(largest * np.sqrt(np.square(gram).sum() / np.trace(gram) / len(centred)))

@@ -1,17 +1,14 @@
 """A user's table: Parquet (file or folder), Arrow IPC or Feather, NPY, NPZ, CSV or TSV. Read, checked, as rows."""
 
-import hashlib
 import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from lwgan_dist.data.arrow_files import read_ipc, read_parquet
+from lwgan_dist.data.blocks import Array, Rows, digest
 from lwgan_dist.data.checks import check_rows
 from lwgan_dist.data.csv_files import read_csv
 from lwgan_dist.data.loading import Loaded
@@ -42,19 +39,21 @@ class Table:
     """Rows of numbers with names.
 
     Attributes:
-        rows: shape (n, p), float32 or float64, C-contiguous, finite.
-        columns: p names.
+        rows: shape (n, *shape of a row), of the type in the file, C-contiguous, finite; maybe mapped.
+        columns: names of the numbers of a row, in the order in which they are stored.
     """
 
-    rows: NDArray[Any]
+    rows: Array
     columns: tuple[str, ...]
 
 
 def read_table(path: str, *, columns: list[str] | None = None, array: str | None = None) -> Table:
     """The numeric table in a file or in a folder of Parquet files.
 
-    Integers, decimals and booleans become float64; float32 is kept if all columns are float32 or float16. A column of
-    fixed-shape tensors, and a NumPy array of more than two axes, is flattened row by row.
+    Rows keep the type of the file, and the shape: that of the tensors in a column, or that of the further axes of a
+    NumPy array. Columns of several types become float32 if all are float32 or float16, otherwise float64, as do
+    decimals. An NPY file, or an uncompressed Arrow file of a single batch of tensors, is not read but mapped if it has
+    at least `lwgan_dist.data.loading.MAPPED_BYTES`.
 
     Args:
         path: the file, whose suffix tells the format, or the folder.
@@ -106,6 +105,6 @@ def _status(path: str) -> os.stat_result:
         raise UnreadableError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
 
 
-def rows_digest(rows: NDArray[Any]) -> str:
-    """16 hexadecimal digits of the SHA-256 of an array."""
-    return hashlib.sha256(f"{rows.shape}{rows.dtype}".encode() + rows.tobytes()).hexdigest()[:16]
+def rows_digest(rows: Rows) -> str:
+    """The first 16 hexadecimal digits of `lwgan_dist.data.blocks.digest`."""
+    return digest(rows)[:16]

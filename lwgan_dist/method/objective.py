@@ -37,9 +37,10 @@ def mix(alpha: Tensor, x_reconstructed: Tensor, x_fake: Tensor) -> Tensor:
     """The points at which the gradient penalty is taken: alpha u + (1 - alpha) v for paired rows u, v.
 
     Args:
-        alpha: uniform on (0, 1), shape (rows, 1).
-        x_reconstructed, x_fake: independent rows of G(Q_r(x)) and of G(z_r), shape (rows, p).
+        alpha: uniform on (0, 1), one for each row, shape (rows, 1).
+        x_reconstructed, x_fake: independent rows of G(Q_r(x)) and of G(z_r), shape (rows, *shape).
     """
+    alpha = alpha.view(-1, *[1] * (x_fake.dim() - 1))
     return x_fake + alpha * (x_reconstructed - x_fake)
 
 

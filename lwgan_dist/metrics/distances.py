@@ -3,19 +3,16 @@
 A distance says little without its floor, the distance of two samples of one distribution of these sizes.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from lwgan_dist.data.blocks import Array, flat
 
 
 def sliced_wasserstein(x: Array, y: Array, rng: np.random.Generator, projections: int = 200) -> float:
     """Mean over random directions u of the Wasserstein distance W_1 of u.x and u.y, in the units of the columns.
 
     Args:
-        x, y: samples, shapes (n, p) and (m, p).
+        x, y: samples, shapes (n, *shape) and (m, *shape); rows are seen as vectors.
         rng: draws the directions, uniform on the sphere.
         projections: number of directions.
 
@@ -23,6 +20,7 @@ def sliced_wasserstein(x: Array, y: Array, rng: np.random.Generator, projections
     """
     from scipy.stats import wasserstein_distance
 
+    x, y = flat(x), flat(y)
     directions = rng.standard_normal((projections, x.shape[1]))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     pairs = zip(directions @ x.T, directions @ y.T, strict=True)
@@ -33,10 +31,12 @@ def energy_distance(x: Array, y: Array) -> float:
     """2 E||X - Y|| - E||X - X'|| - E||Y - Y'||, estimated without bias: it may be below 0. In the units of the columns.
 
     Args:
-        x, y: samples, shapes (n, p) and (m, p), n and m at least 2. Time and memory grow with n m.
+        x, y: samples, shapes (n, *shape) and (m, *shape), n and m at least 2; rows are seen as vectors. Time and memory
+            grow with n m.
 
     Source: Szekely and Rizzo 2013.
     """
     from scipy.spatial.distance import cdist, pdist
 
+    x, y = flat(x), flat(y)
     return float(2.0 * cdist(x, y).mean() - pdist(x).mean() - pdist(y).mean())

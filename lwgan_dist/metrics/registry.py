@@ -4,15 +4,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lwgan_dist.data.blocks import Array, flat
 from lwgan_dist.metrics.distances import energy_distance, sliced_wasserstein
 from lwgan_dist.seeding import generator
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -20,9 +17,9 @@ class Drawn:
     """What a metric is computed from, in the units in which is measured.
 
     Attributes:
-        held: held-out rows, shape (m, p).
-        generated: rows that the model generated, shape (n, p).
-        reconstructed: the held-out rows, encoded and decoded, shape (m, p).
+        held: held-out rows, shape (m, *shape).
+        generated: rows that the model generated, shape (n, *shape).
+        reconstructed: the held-out rows, encoded and decoded, shape (m, *shape).
         seed: for metrics that draw random numbers.
     """
 
@@ -70,7 +67,7 @@ METRICS: dict[str, Metric] = {
             "reconstruction",
             "reconstruction error",
             "mean reconstruction error of held-out rows, at the estimated rank",
-            lambda drawn: float(np.linalg.norm(drawn.held - drawn.reconstructed, axis=1).mean()),
+            lambda drawn: float(np.linalg.norm(flat(drawn.held - drawn.reconstructed), axis=1).mean()),
         ),
     )
 }

@@ -23,7 +23,7 @@ class FittedNetworks(Protocol):
 
     @property
     def encoder(self) -> nn.Module:
-        """Q_r(x) for x of shape (rows, p) and a rank of shape (); coordinates after the r-th are 0."""
+        """Q_r(x) for x of shape (rows, *shape) and a rank of shape (); coordinates after the r-th are 0."""
 
     @property
     def generator(self) -> nn.Module:

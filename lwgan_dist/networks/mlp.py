@@ -1,4 +1,4 @@
-"""Encoder, generator and critic as multilayer perceptrons, for tables and for the manifolds of the paper.
+"""Encoder, generator and critic as multilayer perceptrons, which see a row of any shape as a vector.
 
 With width unit s: encoder 8s, 4s, 2s, s; generator s, 2s, 4s, 8s with SiLU; critic 4s, 2s, s with ReLU (the toy
 networks of arXiv:2409.18374). The rank reaches every layer of encoder and critic; the generator does not see it.
@@ -7,6 +7,7 @@ With ``autocast``, matrix products are taken in bfloat16, thin layers excepted; 
 their precision, so that losses never see the difference in type.
 """
 
+import math
 from itertools import pairwise
 from typing import Literal
 
@@ -38,7 +39,7 @@ class _Perceptron(Network):
 
 
 class MlpEncoder(_Perceptron, Encoder):
-    """Q_r: R^p -> R^q at rank r; output coordinates after the r-th are 0."""
+    """Q_r: rows of p numbers -> R^q at rank r; output coordinates after the r-th are 0."""
 
     def __init__(
         self, ambient_dim: int, latent_dim: int, width: int, activation: Activation, generator: torch.Generator
@@ -48,38 +49,41 @@ class MlpEncoder(_Perceptron, Encoder):
         self.activation = _ACTIVATIONS[activation]
 
     def forward(self, x: Tensor, ranks: Tensor) -> Tensor:
-        """Codes of shape (rows, q), for x of shape (rows, p) and ranks of shape () or (rows,)."""
+        """Codes of shape (rows, q), for x of shape (rows, *shape) and ranks of shape () or (rows,)."""
         code, dtype = one_hot_code(ranks, self.latent_dim, x.dtype), x.dtype
+        x = x.flatten(1)
         for layer in self.hidden:
             x = self.activation(layer(x, code))
         return mask_to_rank(self.last(x, code).to(dtype), ranks)
 
 
 class MlpGenerator(_Perceptron, Generator):
-    """G: R^q -> R^p, one function for all ranks."""
+    """G: R^q -> rows of a shape, one function for all ranks."""
 
-    def __init__(self, latent_dim: int, ambient_dim: int, width: int, generator: torch.Generator) -> None:
-        super().__init__([latent_dim, width, 2 * width, 4 * width, 8 * width, ambient_dim], 0, generator)
+    def __init__(self, latent_dim: int, shape: Shape, width: int, generator: torch.Generator) -> None:
+        super().__init__([latent_dim, width, 2 * width, 4 * width, 8 * width, math.prod(shape)], 0, generator)
+        self.shape = shape
 
     def forward(self, z: Tensor) -> Tensor:
-        """Rows of shape (rows, p), for z of shape (rows, q)."""
+        """Rows of shape (rows, *shape), for z of shape (rows, q)."""
         dtype = z.dtype
         for layer in self.hidden:
             z = functional.silu(layer(z))
         x: Tensor = self.last(z).to(dtype)
-        return x
+        return x.view(-1, *self.shape)
 
 
 class MlpCritic(_Perceptron, Critic):
-    """D_r: R^p -> R at rank r, piecewise linear in x."""
+    """D_r: rows of p numbers -> R at rank r, piecewise linear in x."""
 
     def __init__(self, ambient_dim: int, latent_dim: int, width: int, generator: torch.Generator) -> None:
         super().__init__([ambient_dim, 4 * width, 2 * width, width, 1], latent_dim, generator)
         self.latent_dim = latent_dim
 
     def forward(self, x: Tensor, ranks: Tensor) -> Tensor:
-        """Values of shape (rows,), for x of shape (rows, p) and ranks of shape () or (rows,)."""
+        """Values of shape (rows,), for x of shape (rows, *shape) and ranks of shape () or (rows,)."""
         code, dtype = thermometer_code(ranks, self.latent_dim, x.dtype), x.dtype
+        x = x.flatten(1)
         for layer in self.hidden:
             x = functional.relu(layer(x, code))
         values: Tensor = self.last(x, code).squeeze(-1).to(dtype)
@@ -93,12 +97,13 @@ class MlpCritic(_Perceptron, Critic):
         double differentiation. Equal to automatic differentiation, on the kinks too (both take 0 there).
 
         Args:
-            x: shape (rows, p); ranks: shape () or (rows,).
+            x: shape (rows, *shape); ranks: shape () or (rows,).
 
         Returns:
-            Shape (rows, p).
+            The shape of x.
         """
         code, dtype, active = thermometer_code(ranks, self.latent_dim, x.dtype), x.dtype, []
+        shape, x = x.shape, x.flatten(1)
         with torch.no_grad():
             for layer in self.hidden:
                 x = functional.relu(layer(x, code))
@@ -106,27 +111,24 @@ class MlpCritic(_Perceptron, Critic):
         gradient: Tensor = self.last.weight
         for layer, mask in zip(reversed(self.hidden), reversed(active), strict=True):
             gradient = layer.pull_back(gradient * mask)  # type: ignore[operator]
-        return gradient.to(dtype)
+        return gradient.to(dtype).view(shape)
 
 
 class Mlp:
-    """The family of multilayer perceptrons, for rows of one dimension; see `lwgan_dist.networks.base.Family`."""
+    """The family of multilayer perceptrons; see `lwgan_dist.networks.base.Family`."""
 
     def encoder(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> MlpEncoder:
         """Of widths 8s, 4s, 2s, s."""
-        (columns,) = shape
         assert settings.latent_dim is not None  # resolved
         assert settings.encoder_activation is not None
-        return MlpEncoder(columns, settings.latent_dim, settings.width, settings.encoder_activation, rng)
+        return MlpEncoder(math.prod(shape), settings.latent_dim, settings.width, settings.encoder_activation, rng)
 
     def generator(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> MlpGenerator:
         """Of widths s, 2s, 4s, 8s."""
-        (columns,) = shape
         assert settings.latent_dim is not None
-        return MlpGenerator(settings.latent_dim, columns, settings.width, rng)
+        return MlpGenerator(settings.latent_dim, shape, settings.width, rng)
 
     def critic(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> MlpCritic:
         """Of widths 4s, 2s, s."""
-        (columns,) = shape
         assert settings.latent_dim is not None
-        return MlpCritic(columns, settings.latent_dim, settings.width, rng)
+        return MlpCritic(math.prod(shape), settings.latent_dim, settings.width, rng)

@@ -55,7 +55,7 @@ class Pilot:
 
     def _classical(self, group: Group, sample: Sample, seed: int) -> float:
         assert group.estimator
-        rows = np.concatenate([sample.train, sample.holdout])
+        rows = np.concatenate([sample.train, sample.holdout]).reshape(-1, sample.ambient_dim)
         return classical_estimate(group.estimator, rows, seed).cpu_seconds
 
     def _refit(self, config: RunConfig, sample: Sample) -> float:

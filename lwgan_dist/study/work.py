@@ -185,7 +185,7 @@ def _classical(run: ClassicalTask, _study: Folder, _execution: ExecutionConfig) 
     if isinstance(sample, RunRecord):
         return sample
     started = time.perf_counter()
-    rows = np.concatenate([sample.train, sample.holdout])
+    rows = np.concatenate([sample.train, sample.holdout]).reshape(-1, sample.ambient_dim)
     estimate = classical_estimate(run.estimator, rows, run.config.seed)
     return RunRecord(
         key=run.key,

@@ -1,10 +1,14 @@
-"""Peak resident memory and CPU time of ``lwgan-dist estimate`` on a Parquet file of 100,000 rows x 64 columns, float32.
+"""Peak resident memory and CPU time of ``lwgan-dist estimate`` on a Parquet file of 100,000 rows x 64 columns, float32;
+and what loading 20,000 images of 28 x 28 bytes, and preparing a run on them, takes beyond the imports, by format.
 
 ``python tests/benchmarks/bench_memory.py [--json FILE]``; under a minute on one core.
 
 The command runs in a process of its own with the defaults of the fast schedule (batch 128, largest rank 10) and every
 stage shortened, the optional joint stage included: see `SCHEDULE`. An iteration frees what it takes, so the length of
 the stages does not matter to the peak; ``--longer 4`` shows it. Fails if the peak reaches 2 GiB.
+
+Images are read in a process of its own for each format, after 200 images that bring in what is imported late. A file of
+512 MiB, mostly holes, shows what a mapped file takes. ``--images`` measures these alone.
 """
 
 import argparse
@@ -19,6 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 ROWS, COLUMNS = 100_000, 64
 LIMIT_MIB = 2048.0
@@ -31,6 +36,29 @@ SCHEDULE = {
 }
 EVALUATIONS = 5
 """Of the score."""
+
+IMAGES, SIDE = 20_000, 28
+HOLES_MIB = 512
+FORMATS = (".npy", ".npz", ".parquet", ".arrow", ".flat.npy")
+"""Of images; the last is a table of as many columns as an image has pixels."""
+
+READING = """
+import resource, sys
+from lwgan_dist.config import RunConfig
+from lwgan_dist.data.sample import load_sample
+from lwgan_dist.runs import Run
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+few, path, what = sys.argv[1:]
+configs = [RunConfig.model_validate({"data": {"source": "table", "path": p}}) for p in (few, path)]
+prepared = lambda config: load_sample(config.data) if what == "load" else Run(config)
+prepared(configs[0])
+before = peak()
+prepared(configs[1])
+print(peak() - before)
+"""
 
 
 def write_table(path: Path) -> None:
@@ -58,6 +86,62 @@ def run(command: list[str], folder: Path) -> dict[str, float]:
     return {"peak_mib": usage.ru_maxrss / unit, "cpu_seconds": usage.ru_utime + usage.ru_stime}
 
 
+def images(count: int) -> NDArray[np.uint8]:
+    """Blurred dots at random places, with noise in the last two bits, shape (count, SIDE, SIDE)."""
+    rng, pixels = np.random.default_rng(0), np.arange(float(SIDE))
+    centres = rng.uniform(6.0, SIDE - 6.0, (count, 2, 1)).astype(np.float32)
+    along = np.exp(-np.square(pixels.astype(np.float32) - centres) / 8)
+    dots = (255 * along[:, 0, :, None] * along[:, 1, None, :]).astype(np.uint8)
+    return dots ^ rng.integers(0, 4, dots.shape, dtype=np.uint8)
+
+
+def write_images(path: Path, rows: NDArray[np.uint8]) -> None:
+    """Write images in the format of the suffix."""
+    if path.suffix == ".npy":
+        np.save(path, rows.reshape(len(rows), -1) if ".flat" in path.suffixes else rows)
+    elif path.suffix == ".npz":
+        np.savez_compressed(path, rows)
+    else:
+        table = pa.table({"image": pa.FixedShapeTensorArray.from_numpy_ndarray(rows)})
+        if path.suffix == ".parquet":
+            pq.write_table(table, path)
+        else:
+            with pa.ipc.new_file(path, table.schema) as writer:
+                writer.write_table(table)
+
+
+def write_holes(path: Path, mib: int) -> None:
+    """An NPY file of images of which only the first and the last few are not black; it takes next to no disk."""
+    count = (mib << 20) // SIDE**2
+    few = images(200)
+    rows = np.lib.format.open_memmap(path, "w+", np.uint8, (count, SIDE, SIDE))
+    rows[:200], rows[-200:] = few, few
+    rows.flush()
+
+
+def mib_beyond_imports(few: Path, path: Path, what: str) -> float:
+    """Peak resident MiB of loading a file (``load``) or preparing a run on it (``run``) beyond those for few rows."""
+    child = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", READING, few, path, what], check=True, capture_output=True, text=True
+    )
+    return float(child.stdout) / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def measure_images() -> dict[str, dict[str, float]]:
+    """MiB by file and by what is done."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, rows = Path(temporary), images(IMAGES)
+        for suffix in FORMATS:
+            write_images(folder / f"few{suffix}", rows[:200])
+            write_images(folder / f"images{suffix}", rows)
+        write_holes(folder / "holes.npy", HOLES_MIB)
+        files = {f"images{suffix}": f"few{suffix}" for suffix in FORMATS} | {"holes.npy": "few.npy"}
+        return {
+            name: {what: mib_beyond_imports(folder / few, folder / name, what) for what in ("load", "run")}
+            for name, few in files.items()
+        }
+
+
 def measure(longer: int) -> dict[str, Any]:
     """The command as it is, and up to where it has read, checked and standardised the table (``--dry-run``)."""
     overrides = [f"{name}={longer * value}" for name, value in SCHEDULE.items()]
@@ -77,8 +161,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", metavar="FILE", help="write the numbers here too")
     parser.add_argument("--longer", type=int, default=1, help="factor of the iterations of every stage")
+    parser.add_argument("--images", action="store_true", help="images alone")
     arguments = parser.parse_args()
-    told = measure(arguments.longer)
+    of_images = measure_images()
+    print(f"MiB beyond the imports: {IMAGES} images of {SIDE} x {SIDE} bytes, {IMAGES * SIDE**2 / (1 << 20):.1f} MiB")
+    print(f"(holes.npy: {HOLES_MIB} MiB)")
+    for name, mib in of_images.items():
+        print(f"{name:<28}{mib['load']:>8.0f} to load{mib['run']:>8.0f} to prepare a run")
+    if arguments.images:
+        return
+    told = measure(arguments.longer) | {"images": of_images}
     print(f"{ROWS} rows x {COLUMNS} columns, float32, a Parquet file of {told['file_mib']:.0f} MiB")
     print(f"{', '.join(told['overrides'])}, score.evaluations={EVALUATIONS}")
     for name, label in (("reading", "reading and checking alone"), ("estimate", "lwgan-dist estimate")):

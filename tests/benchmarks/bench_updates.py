@@ -78,7 +78,7 @@ def literal_contenders(shape: Shape, sample: Sample) -> list[Contender]:
     encoder_generator = [*model.encoder.parameters(), *model.generator.parameters()]
     critic_adam = torch.optim.Adam(model.critic.parameters(), LEARNING_RATE, betas=(0.5, 0.999))
     encoder_generator_adam = torch.optim.Adam(encoder_generator, LEARNING_RATE, betas=(0.5, 0.999))
-    data = torch.from_numpy(sample.train).float()
+    data = torch.from_numpy(sample.train[:]).float()
 
     def draw() -> tuple[torch.Tensor, torch.Tensor]:
         return data[torch.randint(len(data), (BATCH_SIZE,))], torch.randn(BATCH_SIZE, shape.latent_dim)

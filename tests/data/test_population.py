@@ -99,7 +99,7 @@ def test_properties_of_a_member_say_nothing_about_each_other_or_about_the_next()
 def test_samples_of_different_members_are_independent_draws():
     """At the same seed of the sample, first columns of different members are not the same numbers, turned over."""
     told = {"dim": 1, "ambient_dim": 3, "bending": "linear", "density": "even", "n": 800, "topology": "chart"}
-    firsts = [load_sample(PopulationData(population=number, **told)).train[:, 0] for number in range(20)]
+    firsts = [load_sample(PopulationData(population=number, **told)).train[:][:, 0] for number in range(20)]
     assert np.abs(np.corrcoef(firsts) - np.eye(20)).max() < 6 / np.sqrt(800)
     told = PopulationData(population=3, n=50)
     assert load_sample(told).digest == load_sample(told).digest

@@ -1,9 +1,12 @@
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from threadpoolctl import threadpool_limits
 
 from lwgan_dist.config import ArrayData, ManifoldData, TableData
 from lwgan_dist.data.sample import load_sample
-from lwgan_dist.data.standardize import Standardizer
+from lwgan_dist.data.standardize import Picked, Standardizer
 from lwgan_dist.errors import DataError
 from lwgan_dist.seeding import generator
 
@@ -56,7 +59,84 @@ def test_integers_are_standardised_as_numbers():
 
 
 def test_float32_rows_stay_float32():
-    assert load_sample(ArrayData(), rows().astype(np.float32)).train.dtype == np.float32
+    train = load_sample(ArrayData(), rows().astype(np.float32)).train
+    assert train.dtype == train[:].dtype == np.float32
+
+
+def whole(x, how):
+    """Shift and scale from a copy of all rows, as NumPy computes them at once."""
+    x = x.reshape(len(x), -1).astype(np.float32 if x.dtype.kind == "f" and x.dtype.itemsize <= 4 else np.float64)
+    shift = x.mean(axis=0, dtype=np.float64)
+    if how == "per_column":
+        return x, shift, x.std(axis=0, dtype=np.float64)
+    centred = x.astype(np.float64) - shift
+    largest = np.abs(centred).max()
+    centred /= largest
+    with threadpool_limits(1):
+        gram = centred.T @ centred if x.shape[1] <= len(x) else centred @ centred.T
+    return x, shift, np.full(x.shape[1], largest * np.sqrt(np.square(gram).sum() / np.trace(gram) / len(x)))
+
+
+@pytest.mark.parametrize("how", ["global", "per_column"])
+@pytest.mark.parametrize("dtype", ["u1", "i4", "i8", "f2", "f4", "f8", ">f8"])
+@pytest.mark.parametrize("shape", [(300, 3), (20_000, 1), (20, 50), (60, 4, 5), (30, 2, 3, 4)])
+def test_blocks_give_the_numbers_that_a_copy_of_all_rows_gives(monkeypatch, how, dtype, shape):
+    """Bit by bit, whatever the type: the trajectory of a run depends on every one."""
+    monkeypatch.setattr("lwgan_dist.data.blocks.BLOCK_ELEMENTS", 64)
+    x = (np.random.default_rng(0).normal(size=shape) * 40 + 100).astype(dtype) * (2**45 if dtype == "i8" else 1)
+    table, shift, scale = whole(x, how)
+    standardizer = Standardizer.fit(x, how)
+    assert standardizer.shift.shape == standardizer.scale.shape == shape[1:]
+    np.testing.assert_array_equal(standardizer.shift.ravel(), shift)
+    np.testing.assert_array_equal(standardizer.scale.ravel(), scale)
+    expected = ((table - shift) / scale).astype(table.dtype)
+    applied = standardizer.apply(x)
+    assert applied.dtype == table.dtype
+    np.testing.assert_array_equal(applied, expected.reshape(shape))
+    picks = np.arange(1, len(x), 2)
+    read = Picked(x, picks, standardizer)
+    assert (read.shape, read.dtype) == ((len(picks), *shape[1:]), applied.dtype)
+    for key in (slice(2, 9), np.array([4, 0, 4]), np.arange(len(picks)) % 3 == 0):
+        np.testing.assert_array_equal(read[key], applied[picks][key])
+    np.testing.assert_array_equal(np.asarray(read), applied[picks])
+
+
+def test_the_scale_of_many_images_comes_from_fewer_of_them(monkeypatch):
+    x = np.random.default_rng(0).normal(size=(4_000, 4, 6)) * np.arange(1, 7)
+    every = Standardizer.fit(x, "global").scale
+    monkeypatch.setattr("lwgan_dist.data.standardize._NUMBERS_FOR_SCALE", x.size // 4)
+    np.testing.assert_allclose(Standardizer.fit(x, "global").scale, every, rtol=0.03)
+    assert not np.array_equal(Standardizer.fit(x, "global").scale, every)
+    np.testing.assert_array_equal(Standardizer.fit(x.reshape(4_000, 24), "global").scale, every.ravel())
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".parquet"])
+def test_images_keep_type_and_shape_and_are_standardised_where_they_are_read(tmp_path, suffix):
+    images = np.random.default_rng(0).integers(0, 255, (50, 3, 4), dtype=np.uint8)
+    path = tmp_path / f"t{suffix}"
+    if suffix == ".npy":
+        np.save(path, images)
+    else:
+        pq.write_table(pa.table({"image": pa.FixedShapeTensorArray.from_numpy_ndarray(images)}), path)
+    sample = load_sample(TableData(path=str(path), holdout_fraction=0.2))
+    assert (sample.shape, sample.ambient_dim, sample.rows) == ((3, 4), 12, 50)
+    assert (sample.train.shape, sample.holdout.shape) == ((40, 3, 4), (10, 3, 4))
+    drawn = sample.draw(generator(0, "test"), 70)
+    assert (drawn.shape, drawn.dtype) == ((70, 3, 4), np.float64)
+    read = np.concatenate([sample.train, sample.holdout])
+    back = np.rint(sample.standardizer.undo(read)).astype(np.uint8)
+    assert {image.tobytes() for image in back} == {image.tobytes() for image in images}
+    table = load_sample(ArrayData(holdout_fraction=0.2), images.reshape(50, 12).astype(np.float64))
+    assert table.digest == sample.digest
+    np.testing.assert_array_equal(table.train, sample.train[:].reshape(40, 12))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, object])
+def test_arrays_in_memory_of_other_types_become_float64(dtype):
+    x = rows().astype(np.float16).astype(dtype)
+    sample = load_sample(ArrayData(), x)
+    assert sample.train.dtype == np.float64
+    assert sample.digest == load_sample(ArrayData(), x.astype(np.float64)).digest
 
 
 def test_split_is_disjoint_complete_and_a_function_of_the_seed():
@@ -74,8 +154,8 @@ def test_split_is_disjoint_complete_and_a_function_of_the_seed():
 def test_standardisation_is_fitted_on_the_training_rows_only():
     x = rows(100, 2)
     sample = load_sample(ArrayData(holdout_fraction=0.3), x)
-    assert np.abs(sample.train.mean(axis=0)).max() < 1e-12
-    assert np.abs(sample.holdout.mean(axis=0)).max() > 1e-3
+    assert np.abs(sample.train[:].mean(axis=0)).max() < 1e-12
+    assert np.abs(sample.holdout[:].mean(axis=0)).max() > 1e-3
 
 
 def test_a_draw_from_a_fixed_sample_takes_every_row_as_often_as_it_can():

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import logging
+import mmap
 import os
 import random
 import zipfile
@@ -19,9 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lwgan_dist.data import csv_files
+from lwgan_dist.data import arrow_files, csv_files, numpy_files
 from lwgan_dist.data.checks import check_rows
-from lwgan_dist.data.tables import READERS, Table, read_table
+from lwgan_dist.data.tables import READERS, Table, read_table, rows_digest
 from lwgan_dist.errors import DataError
 from lwgan_dist.retries import StorageError
 
@@ -83,7 +84,7 @@ ARROW: dict[str, Callable[[pa.Table], bytes]] = {
 }
 FORMATS = sorted(CONTENT)
 NUMPY = (".npy", ".npz")
-KEEPS_FLOAT32 = [suffix for suffix in FORMATS if "sv" not in suffix]
+KEEPS_TYPE = [suffix for suffix in FORMATS if "sv" not in suffix]
 
 
 def written(folder: Path, name: str, content: bytes) -> str:
@@ -116,20 +117,12 @@ def test_case_of_the_suffix_does_not_matter(tmp_path: Path, suffix: str) -> None
     assert np.array_equal(read_table(written(tmp_path, f"T{suffix.upper()}", CONTENT[suffix](ROWS))).rows, ROWS)
 
 
-@pytest.mark.parametrize("suffix", KEEPS_FLOAT32)
-@pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_narrow_floats_become_float32(tmp_path: Path, suffix: str, dtype: type[np.floating[Any]]) -> None:
-    rows = ROWS.astype(dtype)
+@pytest.mark.parametrize("suffix", KEEPS_TYPE)
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8, np.uint64, np.int64, bool])
+def test_rows_keep_the_type_of_the_file(tmp_path: Path, suffix: str, dtype: type[np.generic]) -> None:
+    rows = (ROWS > 0 if dtype in (np.uint64, bool) else 100 * ROWS).astype(dtype)
     table = read_table(written(tmp_path, f"t{suffix}", CONTENT[suffix](rows)))
-    assert same(table, rows.astype(np.float32), table.columns)
-
-
-@pytest.mark.parametrize("suffix", KEEPS_FLOAT32)
-@pytest.mark.parametrize("dtype", [np.int8, np.uint64, np.int64, bool])
-def test_integers_and_booleans_become_float64(tmp_path: Path, suffix: str, dtype: type[np.generic]) -> None:
-    rows = (ROWS > 0).astype(dtype)
-    table = read_table(written(tmp_path, f"t{suffix}", CONTENT[suffix](rows)))
-    assert same(table, rows.astype(np.float64), table.columns)
+    assert same(table, rows, table.columns)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -162,30 +155,107 @@ def test_float32_beside_integers_becomes_float64(tmp_path: Path) -> None:
     assert same(read_table(written(tmp_path, "t.pq", parquet(table))), np.array([[1.0, 3.0], [2.0, 5.0]]), ("a", "b"))
 
 
-@pytest.mark.parametrize("suffix", ARROW)
-@pytest.mark.parametrize("kind", ["tensor", "list"])
-def test_a_tensor_column_is_flattened(tmp_path: Path, suffix: str, kind: str) -> None:
-    rows = ROWS[:, :2].astype(np.float32).reshape(20, 2, 2)
-    tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(rows)
-    column = tensors if kind == "tensor" else tensors.storage
-    table = pa.table({"label": ["x"] * 20, "image": column})
-    names = tuple(f"image_{i}" for i in range(4))
-    path = written(tmp_path, f"t{suffix}", ARROW[suffix](table))
-    assert same(read_table(path, columns=["image"]), rows.reshape(20, 4), names)
+def test_narrow_floats_of_several_types_become_float32(tmp_path: Path) -> None:
+    table = pa.table({"a": np.float16([1, 2]), "b": np.float32([3, 5])})
+    assert same(read_table(written(tmp_path, "t.pq", parquet(table))), np.float32([[1, 3], [2, 5]]), ("a", "b"))
 
 
-def test_arrays_of_more_axes_are_flattened_row_by_row(tmp_path: Path) -> None:
-    images = np.asfortranarray(np.random.default_rng(0).normal(size=(5, 2, 3)))
-    table = read_table(written(tmp_path, "t.npy", npy(images)))
-    assert same(table, images.reshape(5, 6), tuple(f"x{i}" for i in range(1, 7)))
+IMAGES = np.random.default_rng(3).integers(0, 255, (20, 2, 3), dtype=np.uint8)
+
+
+def column_of(images: np.ndarray, kind: str) -> pa.Array:
+    """Images as tensors, as flat lists of a fixed size, or as lists of lists."""
+    tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(images))
+    if kind != "nested":
+        return tensors if kind == "tensor" else tensors.storage
+    rows = pa.FixedSizeListArray.from_arrays(pa.array(images.ravel()), images.shape[2])
+    return pa.FixedSizeListArray.from_arrays(rows, images.shape[1])
+
+
+@pytest.mark.parametrize("suffix", [*ARROW, "one batch"])
+@pytest.mark.parametrize("kind", ["tensor", "list", "nested"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_column_of_tensors_gives_rows_of_their_shape(
+    tmp_path: Path, suffix: str, kind: str, dtype: type[np.generic]
+) -> None:
+    images = IMAGES.astype(dtype)
+    table = pa.table({"label": ["x"] * 20, "image": column_of(images, kind)})
+    if suffix == "one batch":
+        sink = io.BytesIO()
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        path = written(tmp_path, "t.arrow", sink.getvalue())
+    else:
+        path = written(tmp_path, f"t{suffix}", ARROW[suffix](table))
+    expected = images.reshape(20, 6) if kind == "list" else images
+    assert same(read_table(path, columns=["image"]), expected, tuple(f"image_{i}" for i in range(6)))
+
+
+def test_images_in_a_folder_of_parquet_files_follow_each_other(tmp_path: Path) -> None:
+    for name, part in [("a.parquet", IMAGES[:13]), ("b.parquet", IMAGES[13:])]:
+        written(tmp_path, f"t/{name}", parquet(pa.table({"image": column_of(part, "tensor")})))
+    assert np.array_equal(read_table(str(tmp_path / "t")).rows, IMAGES)
+
+
+@pytest.mark.parametrize("suffix", NUMPY)
+@pytest.mark.parametrize("shape", [(20, 2, 3), (10, 2, 2, 3)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_more_axes_keep_the_shape_of_a_row(
+    tmp_path: Path, suffix: str, shape: tuple[int, ...], order: Any
+) -> None:
+    images = np.asarray(IMAGES.reshape(shape), order=order)
+    path = written(tmp_path, f"t{suffix}", CONTENT[suffix](images))
+    assert same(read_table(path), images, tuple(f"x{i + 1}" for i in range(120 // shape[0])))
+    assert same(read_table(path, columns=["x6", "x2"]), images.reshape(shape[0], -1)[:, [5, 1]], ("x6", "x2"))
+
+
+@pytest.mark.parametrize("array", [
+    ROWS, np.asfortranarray(ROWS), ROWS.astype(">f4"), IMAGES, np.asfortranarray(IMAGES), np.arange(5)[:, None],
+], ids=["rows", "by column", "byte order", "images", "images by column", "one column"])  # fmt: skip
+def test_a_large_npy_file_is_mapped_and_gives_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, array: np.ndarray
+) -> None:
+    path = written(tmp_path, "t.npy", npy(array))
+    assert not is_mapped(read_table(path).rows)
+    monkeypatch.setattr(numpy_files, "MAPPED_BYTES", 1)
+    table = read_table(path)
+    assert same(table, array, table.columns)
+    assert is_mapped(table.rows) == array.flags.c_contiguous
+    with pytest.raises(DataError, match="not a readable NPY file"):
+        read_table(written(tmp_path, "u.npy", npy(array)[:-1]))
+
+
+def is_mapped(rows: Any) -> bool:
+    while isinstance(rows, np.ndarray):
+        rows = rows.base
+    return isinstance(rows, mmap.mmap)
+
+
+@pytest.mark.parametrize("compression", [None, "lz4"])
+def test_a_large_arrow_file_of_one_batch_of_tensors_is_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str | None
+) -> None:
+    images = np.random.default_rng(3).integers(0, 255, (2_000, 10, 10), dtype=np.uint8)
+    table, sink = pa.table({"image": column_of(images, "tensor")}), io.BytesIO()
+    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+        writer.write_table(table)
+    path = written(tmp_path, "t.arrow", sink.getvalue())
+    monkeypatch.setattr(arrow_files, "MAPPED_BYTES", 1)
+    before = pa.total_allocated_bytes()
+    rows = read_table(path).rows
+    assert np.array_equal(rows, images)
+    assert not rows.flags.owndata
+    assert (pa.total_allocated_bytes() - before < images.nbytes) == (compression is None)
 
 
 def test_an_array_of_one_axis_is_one_column(tmp_path: Path) -> None:
-    assert same(read_table(written(tmp_path, "t.npy", npy(np.arange(4)))), np.arange(4.0)[:, None], ("x1",))
+    assert same(read_table(written(tmp_path, "t.npy", npy(np.arange(4)))), np.arange(4)[:, None], ("x1",))
 
 
 def test_byte_order_does_not_matter(tmp_path: Path) -> None:
-    assert same(read_table(written(tmp_path, "t.npy", npy(ROWS.astype(">f4")))), ROWS.astype("f4"), ("x1", "x2", "x3"))
+    table = read_table(written(tmp_path, "t.npy", npy(ROWS.astype(">f4"))))
+    assert same(table, ROWS.astype(">f4"), ("x1", "x2", "x3"))
+    assert rows_digest(table.rows) == rows_digest(ROWS.astype("f4"))
 
 
 def test_an_array_of_an_npz_is_chosen_by_name(tmp_path: Path) -> None:
@@ -305,6 +375,7 @@ def test_numbers_that_are_not_finite_are_named(tmp_path: Path, suffix: str, valu
 
 TWO_TENSORS = pa.FixedShapeTensorArray.from_numpy_ndarray(np.arange(12.0).reshape(3, 2, 2))
 NULL_IN_LIST = pa.array([[1.0, 2.0], [3.0, None]], pa.list_(pa.float32(), 2))
+NULL_IN_LISTS = pa.array([[[1.0], [2.0]], [None, [3.0]], [[4.0], [None]]], pa.list_(pa.list_(pa.float32(), 1), 2))
 NULL_TENSOR = pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2))
 NAMED = arrow_table().append_column("name", pa.array(["7", "Ann"] * 20))
 NO_TABLE = pa.table({"name": ["a", "b"], "when": pa.array([1, 2], pa.timestamp("us"))})
@@ -343,6 +414,12 @@ BAD: dict[str, tuple[str, bytes, dict[str, Any], list[str]]] = {
     "blank field": ("t.csv", b"a,b\n1,2\n3,  \n", {}, ["column 'b', row 2 (line 3): missing value"]),
     "null tensor": ("t.arrow", ipc(pa.table({"v": NULL_TENSOR})), {}, ["column 'v', row 2: missing value"]),
     "null in tensor": ("t.arrow", ipc(pa.table({"v": NULL_IN_LIST})), {}, ["column 'v_1', row 2: missing value"]),
+    "null in nested list": ("t.arrow", ipc(pa.table({"v": NULL_IN_LISTS})), {}, ["column 'v_0', row 2: missing value"]),
+    "null in list in nested list": ("t.arrow", ipc(pa.table({"v": NULL_IN_LISTS.take([0, 2])})), {},
+                                    ["column 'v_1', row 2: missing value"]),
+    "null in tensor of parquet": ("t.pq", parquet(pa.table({"v": NULL_IN_LIST})), {}, ["'v_1', row 2: missing value"]),
+    "nan in images": ("t.npy", npy(np.where(np.arange(12).reshape(3, 2, 2) == 6, np.nan, 1.0)), {},
+                      ["column 'x3', row 2: not a finite number"]),
     "nan in tensor": ("t.arrow", ipc(pa.table({"v": pa.array([[1, 2], [3, np.nan]], pa.list_(pa.float32(), 2))})), {},
                       ["column 'v_1', row 2: not a finite number"]),
     "two tensors": ("t.pq", parquet(pa.table({"u": TWO_TENSORS, "v": TWO_TENSORS})), {}, ["'u' holds tensors"]),
@@ -619,6 +696,8 @@ def test_a_zip_that_is_no_npz_is_rejected(tmp_path: Path) -> None:
     (ROWS[:1], r"X: at least 2 rows are needed \(got 1\)"),
     (ROWS[:, :0], "X: no columns"),
     (ROWS * 1j, "X: complex numbers"),
+    (np.ones((5, 3, 0)), "X: no columns"),
+    (np.where(np.arange(12).reshape(4, 1, 3) == 8, np.nan, ROWS[0]), r"X: column 'c', row 3: not a finite number"),
     (OBJECTS, r"X: not numbers \(dtype object\)"),
     (np.array([["a"], ["b"]]), "X: not numbers"),
     (np.ones((5, 3)), "X: every column is constant"),

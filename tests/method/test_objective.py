@@ -30,6 +30,14 @@ def test_mixed_points_lie_on_the_segment():
     assert mix(torch.tensor([[0.25]]), u, v).tolist() == [[4.0, 0.5]]
 
 
+def test_mixed_images_lie_on_the_segment_of_their_own_row():
+    u, v = torch.rand(3, 2, 4, 5), torch.rand(3, 2, 4, 5)
+    alpha = torch.tensor([[0.0], [1.0], [0.25]])
+    mixed = mix(alpha, u, v)
+    torch.testing.assert_close(mixed, torch.stack([v[0], u[1], 0.25 * u[2] + 0.75 * v[2]]))
+    torch.testing.assert_close(mixed.flatten(1), mix(alpha, u.flatten(1), v.flatten(1)), rtol=0, atol=0)
+
+
 @pytest.fixture
 def critic():
     return mlp_networks(3, 4, 3, "silu", seed=1, precision="float64").critic

@@ -45,3 +45,12 @@ def test_units_are_those_of_the_columns():
     x, y = rows(30, 3), rows(30, 3, 1) + 1.0
     for distance in (energy_distance, lambda a, b: sliced_wasserstein(a, b, np.random.default_rng(0), 10)):
         assert distance(10.0 * x, 10.0 * y) == pytest.approx(10.0 * distance(x, y))
+
+
+def test_rows_of_any_shape_are_seen_as_vectors():
+    x, y = rows(20, 12).reshape(20, 3, 4), rows(30, 12, 1).reshape(30, 3, 4)
+    assert energy_distance(x, y) == energy_distance(x.reshape(20, 12), y.reshape(30, 12))
+    values = [
+        sliced_wasserstein(*of, np.random.default_rng(0)) for of in ((x, y), (x.reshape(20, 12), y.reshape(30, 12)))
+    ]
+    assert values[0] == values[1]

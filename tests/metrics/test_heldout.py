@@ -25,7 +25,7 @@ def one(tmp_path_factory):
 def test_it_is_of_the_hold_out_rows_in_standardised_units_at_the_estimated_rank(one):
     run, model = one
     metrics = held_out_metrics(model, run.sample)
-    x = run.sample.holdout
+    x = run.sample.holdout[:]
     codes = model.encode(run.sample.standardizer.undo(x))
     assert codes.shape == (len(x), model.dimension)
     reconstructed = run.sample.standardizer.apply(model.decode(codes))
@@ -47,12 +47,13 @@ def test_units_scale_all_of_it(one):
 
 def test_training_rows_do_not_enter(one):
     run, model = one
-    object.__setattr__(run.sample, "train", run.sample.train + 100.0)
+    before = run.sample.train
+    object.__setattr__(run.sample, "train", before[:] + 100.0)
     try:
         assert held_out_metrics(model, run.sample) == held_out_metrics(model, run.sample)
         moved = held_out_metrics(model, run.sample)
     finally:
-        object.__setattr__(run.sample, "train", run.sample.train - 100.0)
+        object.__setattr__(run.sample, "train", before)
     assert moved == held_out_metrics(model, run.sample)
 
 

@@ -58,10 +58,10 @@ def make_trainer(told: dict, world: World | None = None) -> Trainer:
     return trainer_of(config.resolved(train_rows=rows, ambient_dim=sample.ambient_dim), sample, world)
 
 
-def mlp_networks(columns, latent_dim, width, activation, seed=0, precision="float32"):
-    """Perceptrons of these sizes."""
+def mlp_networks(shape, latent_dim, width, activation, seed=0, precision="float32"):
+    """Perceptrons of these sizes, for rows of so many columns or of a shape."""
     settings = NetworksConfig(latent_dim=latent_dim, width=width, encoder_activation=activation)
-    return build_networks((columns,), settings, seed, precision)
+    return build_networks(shape if isinstance(shape, tuple) else (shape,), settings, seed, precision)
 
 
 def trajectory(trainer: Trainer, iterations: int = 40) -> dict:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lwgan_dist.config import Split
+from lwgan_dist.data.blocks import Rows
 from lwgan_dist.data.sample import Sample, pick_rows
 from lwgan_dist.method.latent import mask_to_rank
 from lwgan_dist.method.objective import mix
@@ -138,7 +139,7 @@ class Batches:
             embedding = self.embedding
             assert embedding is not None
             draw = self._draw(stage, step, "guided", embedding.rows, embedding.at_tear)
-            x = self._tensor(draw(embedding.rows)[share])
+            x = self._tensor(draw(embedding.rows)[share]).view(-1, *self.sample.shape)  # they are flat
             guide = mask_to_rank(self._tensor(draw(embedding.codes)[share]), local_ranks)
             guide_weights = self._tensor(embedding.weights)
         elif self.sample.stream is None:
@@ -162,8 +163,8 @@ class Batches:
         )
 
     def _draw(
-        self, stage: LwganStage, step: Step, name: str, rows: NDArray[Any], fixed: NDArray[np.bool_] | None = None
-    ) -> Callable[[NDArray[Any]], NDArray[Any]]:
+        self, stage: LwganStage, step: Step, name: str, rows: Rows, fixed: NDArray[np.bool_] | None = None
+    ) -> Callable[[Rows], NDArray[Any]]:
         """What takes the rows of an encoder-generator batch out of a table: some of them or, if the stage interpolates
         and the sample is small, points between them and their neighbours.
 
@@ -228,8 +229,8 @@ class Batches:
         return self.world.tensor(values, self.dtype)
 
     def _rows(self, stage: LwganStage, purpose: str, step: Step, batches: int) -> Tensor:
-        rng = self._rng(stage, purpose, step)
-        return self._tensor(self.sample.draw(rng, batches * stage.batch_size)).view(batches, stage.batch_size, -1)
+        rng, shape = self._rng(stage, purpose, step), self.sample.shape
+        return self._tensor(self.sample.draw(rng, batches * stage.batch_size)).view(batches, stage.batch_size, *shape)
 
     def _normal(self, stage: LwganStage, purpose: str, step: Step, batches: int) -> Tensor:
         shape = (batches, stage.batch_size, self.latent_dim)

@@ -28,7 +28,7 @@ def score_components(
     Args:
         networks: evaluated as they are.
         x: rows for critic difference and reconstruction, and independent rows for penalty and code matching; each
-            (rows, p).
+            (rows, *shape).
         z: standard normal draws for the same two purposes, each (rows, q).
         alpha: uniform on (0, 1), shape (rows, 1).
         world: the processes that train together.

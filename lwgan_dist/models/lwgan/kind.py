@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from lwgan_dist.config import Precision, RunConfig
+from lwgan_dist.data.blocks import flat
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import ConfigError, DataError
@@ -52,9 +53,9 @@ def dimensions_by_part(codec: Codec, config: RunConfig, sample: Sample, parts: N
         if len(x) >= LEAST_PART_ROWS:
             rows = sample.standardizer.undo(x)
             decoded = (sample.standardizer.apply(codec.decode(codec.encode(rows, rank))) for rank in ranks)
-            errors = np.column_stack([np.linalg.norm(x - y, axis=1) for y in decoded])
+            errors = np.column_stack([np.linalg.norm(flat(x - y), axis=1) for y in decoded])
             order = generator(config.seed, "parts", part).permutation(len(x))
-            errors /= Standardizer.fit(x, "global").scale[0]
+            errors /= Standardizer.fit(x, "global").scale.flat[0]
             table = np.stack([errors[group].mean(axis=0) for group in np.array_split(order, PART_EVALUATIONS)])
             rule = ResolvedRanks(table, table, score.penalty_exponent, score.penalty_constant)
             dimension = rule.dimension(score.resolution)
@@ -172,7 +173,7 @@ def _unfitted(judgement: Judgement, config: RunConfig, sample: Sample) -> list[s
     """A rank at which principal components reconstruct the rows better than the networks has not been fitted."""
     if sample.stream is not None or config.schedule.name != "fast" or config.score.score_on != "train":
         return []
-    rows = sample.train[:: -(-len(sample.train) // COMPARED_ROWS)].astype(np.float64)  # maybe sorted
+    rows = flat(sample.train[:: -(-len(sample.train) // COMPARED_ROWS)]).astype(np.float64)  # maybe sorted
     centred = rows - rows.mean(axis=0)
     with threadpool_limits(1):
         axes = np.linalg.svd(centred, full_matrices=False)[2]

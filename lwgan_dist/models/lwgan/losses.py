@@ -14,7 +14,7 @@ from lwgan_dist.training.phase import Terms
 
 @dataclass(frozen=True)
 class CriticBatch:
-    """One critic update; rows are this worker's, shape (local rows, p), and carry no gradient.
+    """One critic update; rows are this worker's, shape (local rows, *shape), and carry no gradient.
 
     Attributes:
         size: rows of the batch over all workers.
@@ -37,7 +37,7 @@ class EncoderGeneratorBatch:
     Attributes:
         size: rows of the batch over all workers.
         ranks: rank of this worker's rows, shape () or (local rows,).
-        x: this worker's rows of data, shape (local rows, p).
+        x: this worker's rows of data, shape (local rows, *shape).
         z: this worker's latent draws at the ranks of the rows, shape (local rows, q).
         x_match: this worker's rows for the code matching; None to match the codes of ``x``.
         z_match: latent draws of the code matching for *all* rows of the batch, shape (size, q).

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lwgan_dist.config import FastSchedule, RunConfig, Split
+from lwgan_dist.data.blocks import flat
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.errors import NonFiniteLossError
 from lwgan_dist.method.objective import reconstruction_errors
@@ -214,7 +215,7 @@ class Lwgan:
         count = schedule.embedding_rows
         if self.sample.stream is None:
             count = min(count, len(self.sample.train))
-        return distinct(self.sample.draw(generator(self.config.seed, "embedding/rows"), count))
+        return distinct(flat(self.sample.draw(generator(self.config.seed, "embedding/rows"), count)))
 
     # state ------------------------------------------------------------------------------------------------------------
 

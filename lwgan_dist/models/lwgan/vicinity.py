@@ -10,13 +10,11 @@ and Kegelmeyer 2002). As n grows, x' - x goes to 0 and with it what this changes
 are.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-Array = NDArray[Any]
+from lwgan_dist.data.blocks import Array, Rows, flat
 
 MOST_ROWS = 1_000
 """Training rows, at most, of a sample that is learned between its rows: more lie so close that nothing was gained."""
@@ -26,18 +24,19 @@ class Vicinity:
     """The segments between the rows of a sample and their neighbours.
 
     Args:
-        rows: shape (m, p).
+        rows: shape (m, *shape).
         neighbours: k, at most m - 1 are used.
         fixed: rows from and to which no segment leads, shape (m,); by default none.
     """
 
-    def __init__(self, rows: Array, neighbours: int, fixed: NDArray[np.bool_] | None = None) -> None:
+    def __init__(self, rows: Rows, neighbours: int, fixed: NDArray[np.bool_] | None = None) -> None:
         k = min(neighbours, len(rows) - 1)
         own = np.arange(len(rows))[:, None]
         if k == 0:
             self._nearest: NDArray[np.int64] = own
             return
-        _, nearest = cKDTree(rows).query(rows, k + 1)
+        points = flat(rows[:])
+        _, nearest = cKDTree(points).query(points, k + 1)
         # a row is its own nearest one, but not always the first where rows are equal
         order = np.argsort(nearest == own, axis=1, kind="stable")
         self._nearest = np.take_along_axis(nearest, order, axis=1)[:, :k]
@@ -51,7 +50,8 @@ class Vicinity:
         return self._nearest[picks, neighbour], rng.random(len(picks))
 
 
-def between(values: Array, picks: NDArray[np.int64], ends: NDArray[np.int64], t: NDArray[np.float64]) -> Array:
-    """The points at t on the segments from the picked rows of a table to others, shape (picks, columns)."""
+def between(values: Rows, picks: NDArray[np.int64], ends: NDArray[np.int64], t: NDArray[np.float64]) -> Array:
+    """The points at t on the segments from the picked rows of a table to others, shape (picks, *shape)."""
     start = values[picks]
-    return np.asarray(start + t[:, None].astype(values.dtype) * (values[ends] - start))
+    t = t.reshape(-1, *[1] * (start.ndim - 1)).astype(values.dtype)
+    return np.asarray(start + t * (values[ends] - start))

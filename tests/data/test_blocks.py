@@ -1,0 +1,62 @@
+"""Rows read block by block are the rows, and have the identity of the table that they were copied to before."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from lwgan_dist.data import blocks as module
+from lwgan_dist.data.blocks import blocks, digest, flat, precision_of, take
+
+IMAGES = np.random.default_rng(0).integers(0, 255, (23, 3, 4), dtype=np.uint8)
+
+
+@pytest.fixture(params=[7, 12, 100, 1 << 20])
+def elements(request, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK_ELEMENTS", request.param)
+    return request.param
+
+
+def test_blocks_are_all_rows_in_their_order_and_bounded(elements):
+    parts = list(blocks(IMAGES))
+    np.testing.assert_array_equal(np.concatenate([block for _, block in parts]), IMAGES)
+    assert [start for start, _ in parts] == np.cumsum([0, *(len(block) for _, block in parts)])[:-1].tolist()
+    assert all(block.size <= elements or len(block) == 1 for _, block in parts)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i8", "?", "f2", "f4", ">f4", "f8", ">i2"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_digest_is_that_of_the_flat_table_in_the_precision_of_the_statistics(elements, dtype, order):
+    rows = np.asarray(IMAGES, dtype, order)
+    wide = np.float32 if dtype in ("f2", "f4", ">f4") else np.float64
+    table = np.ascontiguousarray(flat(rows), wide)
+    expected = hashlib.sha256(f"{table.shape}{table.dtype}".encode() + table.tobytes()).hexdigest()
+    assert digest(rows) == digest(flat(rows)) == expected
+    assert precision_of(rows.dtype) == wide
+    changed = rows.copy()
+    changed[-1, -1, -1] = not rows[-1, -1, -1]
+    assert digest(changed) != expected
+
+
+def test_no_rows_have_no_blocks_and_are_flat_of_the_same_width():
+    assert list(blocks(IMAGES[:0])) == []
+    assert flat(IMAGES[:0]).shape == (0, 12)
+
+
+def test_rows_of_a_mapped_file_are_taken_a_few_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MAPPED_ROWS", 4)
+    np.save(tmp_path / "t.npy", IMAGES)
+    mapped = np.asarray(np.load(tmp_path / "t.npy", mmap_mode="r"))
+    picks = np.array([22, 3, 3, 0, 7, 1, 21])
+    for some in (picks, picks[:4], picks[:0]):
+        np.testing.assert_array_equal(take(mapped, some), IMAGES[some])
+        np.testing.assert_array_equal(take(IMAGES, some), IMAGES[some])
+
+
+def test_what_was_written_into_a_private_mapping_is_kept(tmp_path):
+    np.save(tmp_path / "t.npy", IMAGES)
+    mapped = np.load(tmp_path / "t.npy", mmap_mode="c")
+    mapped[5] = 7
+    for _ in blocks(mapped):
+        pass
+    assert (mapped[5] == 7).all()

@@ -1,0 +1,28 @@
+"""What rows take in memory: never a whole copy in float64, and of a mapped file only what is at hand."""
+
+import pytest
+from bench_memory import images, mib_beyond_imports, write_holes, write_images
+
+COUNT = 20_000
+WHOLE_MIB = COUNT * 28 * 28 * 8 / (1 << 20)
+"""A copy of all images in float64: 120 MiB. They are 15 MiB themselves."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder, rows = tmp_path_factory.mktemp("images"), images(COUNT)
+    for suffix in (".npy", ".parquet"):
+        write_images(folder / f"few{suffix}", rows[:200])
+        write_images(folder / f"images{suffix}", rows)
+    return folder
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".parquet"])
+def test_a_run_on_images_is_prepared_without_a_copy_of_all_in_float64(folder, suffix):
+    assert mib_beyond_imports(folder / f"few{suffix}", folder / f"images{suffix}", "run") < 0.9 * WHOLE_MIB
+
+
+def test_a_mapped_file_takes_less_memory_than_it_is_large(folder):
+    """The file has 384 MiB, 3 GiB in float64; every row of it is checked."""
+    write_holes(folder / "holes.npy", 384)
+    assert mib_beyond_imports(folder / "few.npy", folder / "holes.npy", "run") < 0.9 * WHOLE_MIB
