@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 from safetensors.torch import load_file
 from tiny import FAST
@@ -38,10 +39,7 @@ def insert(path, before, text):
 
 
 def command(package, *arguments):
-    told = subprocess.run(
-        [sys.executable, "-m", "lwgan_dist", *map(str, arguments)], capture_output=True, text=True, check=False,
-        cwd=package.parent, env={**os.environ, "PYTHONPATH": str(package.parent)},
-    )  # fmt: skip
+    told = forked.run(forked.lwgan_dist, *arguments, path=package.parent)
     assert told.returncode == 0, told.stderr
     return told.stdout
 

@@ -3,11 +3,11 @@
 import json
 import logging
 import os
-import subprocess
 import sys
 import threading
 from datetime import UTC, datetime
 
+import forked
 import numpy as np
 import pytest
 import tiny_study
@@ -227,12 +227,7 @@ def test_a_program_keeps_its_own_logging(written):
 
 
 def command(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "lwgan_dist", *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
+    return forked.run(forked.lwgan_dist, *arguments, env=environment)
 
 
 def test_a_command_tells_programs_and_leaves_standard_output_alone(tmp_path):

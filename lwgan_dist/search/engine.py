@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig
+from lwgan_dist.errors import interrupts_pass
 from lwgan_dist.launch.metrics import Ended, Meter
 from lwgan_dist.launch.source import Listed, Source
 from lwgan_dist.search.work import carry_out
@@ -104,7 +105,8 @@ def _carry_out_here(index: int, task: Told, source: Source) -> None:
     work = carry_out(task)
     while True:
         try:
-            told = next(work)
+            with interrupts_pass():
+                told = next(work)
         except StopIteration as end:
             source.done(index, end.value)
             return

@@ -15,7 +15,7 @@ import numpy as np
 from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig, RunConfig, TableData
 from lwgan_dist.data.sample import Sample, load_sample
-from lwgan_dist.errors import ClusterError, DataError
+from lwgan_dist.errors import ClusterError, DataError, interrupts_pass
 from lwgan_dist.model import FittedModel
 from lwgan_dist.results import ScoreTables, scores_from_parquet
 from lwgan_dist.runs import ENVIRONMENT_FILE, SCORES_FILE, Fit, Run
@@ -64,7 +64,7 @@ def _carry_out(run: dict[str, Any], study: Folder, ledger: Ledger, execution: Ex
         return _KINDS[run["kind"]](run, study, execution)
 
     try:
-        with quiet():
+        with quiet(), interrupts_pass():
             record = patiently(work)
         if record is None:
             done["runs"] += 1
