@@ -21,6 +21,8 @@ from lwgan_dist.config import RunConfig
 from lwgan_dist.runs import Run
 from lwgan_dist.study.work import carry_out
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 LOG = logging.getLogger("lwgan_dist")
 NASTY = "a\nERROR: forged\r\x1b[2K\u2028b\u202ec\x85d\x00\ud800"
 

@@ -30,6 +30,8 @@ from lwgan_dist.search.searchers import Proposal
 from lwgan_dist.search.trials import TrialLedger, TrialRecord
 from lwgan_dist.storage import Folder
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):

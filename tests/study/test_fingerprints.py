@@ -12,6 +12,8 @@ from lwgan_dist.cli import main
 from lwgan_dist.config import override
 from lwgan_dist.configfile import to_yaml
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 FREE = {**TINY["run"], "networks": {"width": 2}, "precision": "auto"}
 FREE["schedule"] = {name: value for name, value in FREE["schedule"].items() if name != "batch_size"}
 """Latent size, size of a batch and precision follow from data and machine."""

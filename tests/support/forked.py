@@ -6,6 +6,7 @@ itself. What it calls lies in a module that it can import: one of the package, o
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,10 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
     def end(self, seconds: float = 500) -> "subprocess.CompletedProcess[str]":
         """Wait for its end; as of `subprocess.run`."""
         self._process.join(seconds)
@@ -76,6 +81,7 @@ def _child(
 ) -> None:  # fmt: skip
     for number, file in enumerate(files, start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
