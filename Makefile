@@ -3,8 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 KILLS ?= 10
 FAULTS ?= 5
+PROCESSES ?= 2
 
-.PHONY: help setup run test test-faults test-cluster gpu check format bench bench-scale estimates population clean
+.PHONY: help setup run test mutants test-faults test-cluster gpu check format bench bench-scale estimates population clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -20,15 +21,19 @@ setup: .venv/.ready  ## make .venv with lwgan-dist in it
 run: setup  ## the main job: a small consistency study, table and figure of P(correct) against n; some minutes on 2 cores
 	$(BIN)/lwgan-dist study tune_configs/study/quickstart.yaml
 
-# Tests that start a local Ray wait most of the time: they run beside the others, and their output comes at the end.
-test: setup  ## the tests; 10 to 17 minutes on 2 cores, by the processor
+# Tests that start a local Ray wait much of the time: they run beside the others, and their output comes at the end.
+# The others share out their files among processes of about 1 GiB each.
+test: setup  ## the tests, for two cores; PROCESSES=4 for more
 	@told=$$(mktemp); \
 	$(BIN)/python -m pytest -m 'ray and not faults and not cluster' >"$$told" 2>&1 & \
 	ray=$$!; trap 'kill -TERM $$ray; rm -f "$$told"; exit 130' INT TERM; \
-	others=0; $(BIN)/python -m pytest -m 'not ray and not faults and not cluster' || others=$$?; \
+	others=0; $(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadfile -m 'not ray and not faults and not cluster' || others=$$?; \
 	echo 'waiting for the tests that start a local Ray'; \
 	local_ray=0; wait $$ray || local_ray=$$?; cat "$$told"; rm -f "$$told"; \
 	exit $$((others > local_ray ? others : local_ray))
+
+mutants: setup  ## deliberate faults, each of which its tests have to notice; some minutes
+	$(BIN)/python tests/mutants.py
 
 test-faults: setup  ## studies and searches killed ten times, nodes too; KILLS=50 for more
 	KILLS=$(KILLS) $(BIN)/python -m pytest -s -m 'faults or not faults' \

@@ -4,6 +4,9 @@ A ``UserError`` is something the person at the keyboard can mend; the command li
 traceback and exits with its code. Anything else is a defect of the program and keeps its traceback.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """Base of the errors that are reported as one message. ``exit_code`` is the status of the process."""
@@ -43,6 +46,23 @@ class ClusterError(UserError):
     """The Ray cluster cannot be reached, or refuses or lacks what was asked of it (exit code 5)."""
 
     exit_code = 5
+
+
+@contextmanager
+def interrupts_pass() -> Iterator[None]:
+    """Ctrl-C in the block leaves it as a KeyboardInterrupt, also where an error of the clean-up has taken its place.
+
+    `shutil.rmtree`, for one, closes a folder twice if it is interrupted as it closes it, and the second time fails.
+    """
+    try:
+        yield
+    except Exception as error:
+        before = error.__context__
+        while before is not None and not isinstance(before, KeyboardInterrupt):
+            before = before.__context__
+        if before is not None:
+            raise before from None
+        raise
 
 
 def refuse_client_address(address: str) -> None:

@@ -17,7 +17,6 @@ import json
 import logging
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -49,7 +48,7 @@ from lwgan_dist.networks.bfloat16 import bfloat16_pays
 from lwgan_dist.reporting.live import LiveLosses
 from lwgan_dist.results import RunResult, ScoreTables, scores_to_parquet
 from lwgan_dist.seeding import generator
-from lwgan_dist.storage import Folder, exclusive
+from lwgan_dist.storage import Folder, exclusive, remove_tree
 from lwgan_dist.training.checkpoint import Checkpoints
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.loop import train_worker
@@ -478,7 +477,7 @@ class Run:
         with tempfile.TemporaryDirectory() as temporary:
             write_run(Path(temporary), self.config, result, losses, figures)
             if folder.local is not None:
-                shutil.rmtree(folder.local / "tb", ignore_errors=True)
+                remove_tree(folder.local / "tb", ignore_errors=True)
             for path in sorted(Path(temporary).rglob("*")):
                 if path.is_file():
                     folder.sub("tb").write(path.name, path.read_bytes())

@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from pyarrow import fs
 
-from lwgan_dist.errors import ConfigError, InUseError
+from lwgan_dist.errors import ConfigError, InUseError, interrupts_pass
 from lwgan_dist.logs import SECRET_IN_URI
 from lwgan_dist.retries import StorageError, retried
 
@@ -168,7 +168,7 @@ class Folder:
         try:
             retried(f"removing {inside(self.location, name)}", lambda: _move_away(local / name, temporary))
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            remove_tree(temporary, ignore_errors=True)
 
     def remove_file(self, name: str) -> None:
         """Remove the file of that name, if it is there."""
@@ -185,7 +185,7 @@ class Folder:
 
         def attempt(path: Path) -> None:
             with suppress(FileNotFoundError):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                remove_tree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
         for name in self.names():
             if name.startswith(TEMPORARY):
@@ -201,15 +201,14 @@ class Folder:
                 _write_through(temporary / file, content)
             _flush_folder(temporary)
 
-        tried = moved = False
+        tried = False
 
         def place() -> None:
-            nonlocal tried, moved
+            nonlocal tried
             if tried and _is_set(local / name, files):  # it has happened, and the answer was lost
                 return
             tried = True
             _move_away(local / name, old)
-            moved = True
             try:
                 os.rename(temporary, local / name)
             except FileNotFoundError:
@@ -221,12 +220,11 @@ class Folder:
             retried(what, place)
             retried(what, lambda: _flush_folder(local))
         finally:
-            if moved:
-                with suppress(OSError):
-                    if not (local / name).exists():  # the new one did not find its place
-                        os.rename(old, local / name)
-            shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+            with suppress(OSError):
+                if not (local / name).exists():  # the new one did not find its place
+                    os.rename(old, local / name)
+            remove_tree(temporary, ignore_errors=True)
+            remove_tree(old, ignore_errors=True)
 
     def _type(self, name: str) -> Any:
         return retried(
@@ -262,6 +260,12 @@ def inside(location: str, name: str) -> str:
     """The location of what is called ``name`` in a folder; a query stays at the end of a URI."""
     path, mark, query = location.partition("?") if "://" in location else (location, "", "")
     return f"{path}/{name}{mark}{query}"
+
+
+def remove_tree(path: Path, *, ignore_errors: bool = False) -> None:
+    """Remove a local folder and what is in it, see `shutil.rmtree`; Ctrl-C on the way is always a KeyboardInterrupt."""
+    with interrupts_pass():
+        shutil.rmtree(path, ignore_errors=ignore_errors)
 
 
 @contextmanager

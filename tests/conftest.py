@@ -10,6 +10,14 @@ import pytest
 import torch
 
 
+@pytest.fixture(scope="module")
+def blank_figures():
+    """Figures are made but not drawn, which takes longer than a tiny run: for tests that look at none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure.draw", lambda _figure, _renderer: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _one_thread():
     torch.set_num_threads(1)

@@ -15,6 +15,8 @@ from lwgan_dist.runs import Run
 from lwgan_dist.seeding import generator
 from lwgan_dist.storage import Folder
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 TINY = {
     "networks.width": 2,
     "schedule.embedding_iterations": 2,

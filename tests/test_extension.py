@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
@@ -40,10 +41,7 @@ def insert(path, before, text):
 
 
 def command(package, *arguments):
-    told = subprocess.run(
-        [sys.executable, "-m", "lwgan_dist", *map(str, arguments)], capture_output=True, text=True, check=False,
-        cwd=package.parent, env={**os.environ, "PYTHONPATH": str(package.parent)},
-    )  # fmt: skip
+    told = forked.run(forked.lwgan_dist, *arguments, path=package.parent)
     assert told.returncode == 0, told.stderr
     return told.stdout
 

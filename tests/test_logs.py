@@ -3,12 +3,12 @@
 import json
 import logging
 import os
-import subprocess
 import sys
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import forked
 import numpy as np
 import pytest
 import tiny_study
@@ -21,6 +21,8 @@ from lwgan_dist.cli import main
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.runs import Run
 from lwgan_dist.study.work import Pack, carry_out
+
+pytestmark = pytest.mark.usefixtures("blank_figures")
 
 LOG = logging.getLogger("lwgan_dist")
 NASTY = "a\nERROR: forged\r\x1b[2K\u2028b\u202ec\x85d\x00\ud800"
@@ -228,12 +230,7 @@ def test_a_program_keeps_its_own_logging(written):
 
 
 def command(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "lwgan_dist", *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
+    return forked.run(forked.lwgan_dist, *arguments, env=environment)
 
 
 def test_a_command_tells_programs_and_leaves_standard_output_alone(tmp_path):

@@ -20,6 +20,8 @@ from lwgan_dist.runs import Run, read_result
 from lwgan_dist.storage import Folder
 from lwgan_dist.training.trainer import TrainingState
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 HERE = ExecutionConfig(workers=0, checkpoint_seconds=0)
 FILES = {
     ".lock", "checkpoints", "config.yaml", "env.json", "model", "progress.json", "rank_scores.png", "result.json",

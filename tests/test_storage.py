@@ -24,6 +24,8 @@ from lwgan_dist.retries import PATIENCE_VARIABLE, StorageError
 from lwgan_dist.storage import TEMPORARY, Folder, exclusive, inside
 from lwgan_dist.training.checkpoint import Checkpoints
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 @pytest.fixture(params=["local", "object store"])
 def folder(request, tmp_path):

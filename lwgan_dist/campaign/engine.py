@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig
+from lwgan_dist.errors import interrupts_pass
 from lwgan_dist.launch.metrics import Ended, Meter
 from lwgan_dist.launch.source import Listed, Source
 from lwgan_dist.storage import Folder
@@ -143,7 +144,8 @@ def _steps(work: Work, task: Any) -> Generator[Any, None, Any]:
 def _compute_here(steps: Generator[Any, None, Any], index: int, source: Source) -> None:
     while True:
         try:
-            report = next(steps)
+            with interrupts_pass():
+                report = next(steps)
         except StopIteration as end:
             source.done(index, end.value)
             return

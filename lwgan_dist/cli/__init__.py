@@ -1,7 +1,11 @@
 """The command line. Heavy imports (torch, Ray, matplotlib) happen inside the commands, so that ``--help`` is quick."""
 
+import sys
+from typing import Any
+
 import click
 
+from lwgan_dist.cli.common import INTERRUPTED
 from lwgan_dist.cli.doctor import doctor
 from lwgan_dist.cli.inspection import show, validate
 from lwgan_dist.cli.jobs import job, submit
@@ -12,7 +16,18 @@ from lwgan_dist.cli.studies import study
 __all__ = ["main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """A group whose commands end with 130 on Ctrl-C, also before they begin and while a first Ctrl-C is answered."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Click alone would end with 1."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="lwgan-dist")
 def main() -> None:
     """Learn the intrinsic dimension of data with latent Wasserstein GANs.

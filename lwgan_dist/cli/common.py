@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lwgan_dist import logs
-from lwgan_dist.errors import ConfigError, RunFailedError, UserError, refuse_client_address
+from lwgan_dist.errors import ConfigError, RunFailedError, UserError, interrupts_pass, refuse_client_address
 
 if TYPE_CHECKING:
     from lwgan_dist.config import ExecutionConfig, RunConfig, TrainConfig
@@ -36,8 +36,9 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
-            logs.configure(logs.chosen_format())
-            command(*args, **kwargs)
+            with interrupts_pass():
+                logs.configure(logs.chosen_format())
+                command(*args, **kwargs)
         except UserError as error:
             report(str(error))
             sys.exit(error.exit_code)

@@ -28,7 +28,7 @@ from lwgan_dist.campaign.worker import (
 )
 from lwgan_dist.config import ExecutionConfig, RunConfig, ScoreConfig, TableData
 from lwgan_dist.data.sample import Sample, load_sample
-from lwgan_dist.errors import DataError
+from lwgan_dist.errors import DataError, interrupts_pass
 from lwgan_dist.model import FittedModel
 from lwgan_dist.results import scores_from_parquet
 from lwgan_dist.runs import SCORES_FILE, Run
@@ -132,7 +132,7 @@ def _carry_out(run: RunTask, study: Folder, ledger: Ledger[RunRecord], execution
         return ledger.has_row(run.key) and not lacks_model
 
     try:
-        with quiet():
+        with quiet(), interrupts_pass():
             record = patiently(lambda: _KINDS[run.kind](run, study, execution), is_recorded)
         ledger.write(record)
     except RecordedError:

@@ -1,12 +1,12 @@
 """A metric is registered once, and is everywhere."""
 
 import json
-import subprocess
-import sys
 
+import forked
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from spread import with_spread
 from tiny import FAST
 from tiny_search import TINY
 
@@ -17,24 +17,9 @@ from lwgan_dist.results import RunResult
 from lwgan_dist.search.config import SearchConfig
 from lwgan_dist.search.objective import weighted
 
-REGISTERED = """
-import numpy as np
-from lwgan_dist.metrics.registry import METRICS, Metric
-
-METRICS["spread"] = Metric(
-    "spread", "ratio of spreads", "standard deviation of generated rows over that of held-out rows",
-    lambda drawn: float(np.std(drawn.generated) / np.std(drawn.held)), larger_is_better=True,
-)
-from lwgan_dist.cli import main
-import sys
-main(sys.argv[1:])
-"""
-
 
 def command(*arguments):
-    told = subprocess.run(
-        [sys.executable, "-c", REGISTERED, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+    told = forked.run(with_spread, *map(str, arguments))
     assert told.returncode == 0, told.stderr
     return told.stdout
 

@@ -1,6 +1,7 @@
 """``lwgan-dist tune`` as typed: what is shown, what is left, how it ends."""
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from tiny_search import ASHA, command, config
+from forked import Child, lwgan_dist
+from tiny_search import ASHA, config
 
 from lwgan_dist.cli import main
 from lwgan_dist.configfile import read_config, to_yaml
@@ -123,16 +125,16 @@ def test_a_search_is_no_run_and_no_study(file, tmp_path):
 def test_ctrl_c_leaves_what_has_ended(tmp_path):
     file = tmp_path / "search.yaml"
     file.write_text(to_yaml(config(scheduler=ASHA, budget={"trials": 300}, confirm_seeds=0)))
-    process = command(file, tmp_path)
+    process = Child(lwgan_dist, "tune", file, "--storage", tmp_path)
     ends = time.monotonic() + 120
     while len(list(tmp_path.glob("search/ledger/rows/*.json"))) < 3:
-        assert process.poll() is None, process.communicate()[0]
+        assert process.is_alive, process.end()
         assert time.monotonic() < ends
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    told = process.communicate(timeout=60)[0]
-    assert process.returncode == 130, told
-    assert "finished trials are kept, the same command goes on" in told
+    os.kill(process.pid, signal.SIGINT)
+    ended = process.end(60)
+    assert ended.returncode == 130, ended
+    assert "finished trials are kept, the same command goes on" in ended.stderr
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -34,6 +34,8 @@ from lwgan_dist.search.trials import TrialRecord
 from lwgan_dist.search.work import Report
 from lwgan_dist.storage import Folder
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):

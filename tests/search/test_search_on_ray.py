@@ -23,7 +23,7 @@ from lwgan_dist.storage import Folder
 
 pytestmark = pytest.mark.ray
 
-KILLS = int(os.environ.get("KILLS", "2"))
+KILLS = int(os.environ.get("KILLS", "1"))
 SEED = int(os.environ.get("KILL_SEED", "0"))
 TRIALS = max(14, 6 * KILLS)
 NESTED = 8

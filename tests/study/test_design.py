@@ -106,6 +106,14 @@ def test_what_changes_a_number_changes_the_name(changes, told):
     assert all(before[run] != after[run] for run in before if "LWGAN" in run)
 
 
+def test_the_name_depends_on_both_seeds_and_on_no_rank_rule():
+    plan = design({"lwgan.initialisations": 2}, sizes=[40])
+    names = [run.key for run in all_runs(plan)]
+    assert len(set(names)) == len(names)
+    judged = design({"lwgan.initialisations": 2, "run.score.penalty": "rate", "run.score.resolution": 0.2}, sizes=[40])
+    assert [run.key for run in all_runs(judged)] == names
+
+
 def test_precision_is_part_of_the_name_only_where_it_is_free():
     free = {name: value for name, value in TINY["run"].items() if name != "precision"}
     assert keys(design(run=free, precision="float32")) == keys(design())

@@ -8,6 +8,8 @@ from lwgan_dist.data.manifolds import s_curve, swissroll_curve
 from lwgan_dist.study.classical import classical_estimate
 from lwgan_dist.study.scales import GRIDE_SCALE, abide, gride, isomap_residual, principal_components
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 def rng(seed):
     return np.random.Generator(np.random.PCG64(seed))

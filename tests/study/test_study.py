@@ -26,6 +26,8 @@ from lwgan_dist.study.publish import publish
 from lwgan_dist.study.tables import CELLS, RUNS
 from lwgan_dist.training.trainer import Trainer
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 NO_TIME = ["cpu_seconds", "wall_seconds"]
 
 

@@ -21,7 +21,7 @@ from lwgan_dist.study.record import RunRecord
 
 pytestmark = pytest.mark.ray
 
-KILLS = int(os.environ.get("KILLS", "2"))
+KILLS = int(os.environ.get("KILLS", "1"))
 SEED = int(os.environ.get("KILL_SEED", "0"))
 REPLICATES = max(10, 6 * KILLS)
 MANY = {"lwgan": {"replicates": REPLICATES}, "classical": {"estimators": ["TwoNN", "MLE"], "replicates": 15}}

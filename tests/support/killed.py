@@ -1,10 +1,10 @@
-"""The command line in a process that kills itself (SIGKILL) after a number of iterations: ``killed.py N ARGS...``."""
+"""The command line in a process that kills itself (SIGKILL) after a number of iterations."""
 
 import os
 import signal
-import sys
 
-from lwgan_dist.cli import main
+from forked import lwgan_dist
+
 from lwgan_dist.training import trainer
 
 
@@ -22,6 +22,7 @@ def kill_after(iterations: int) -> None:
     trainer.Trainer._iterate = counted
 
 
-if __name__ == "__main__":
-    kill_after(int(sys.argv[1]))
-    main(sys.argv[2:])
+def killed(iterations: int, *arguments: str) -> None:
+    """``lwgan-dist`` with these arguments, up to then."""
+    kill_after(iterations)
+    lwgan_dist(*arguments)

@@ -3,20 +3,16 @@
 import json
 import os
 import sys
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from tiny import make_trainer
 
 from lwgan_dist.models.lwgan import stages
 from lwgan_dist.training.distributed import World, replicas_differ
 
 
-def main() -> None:
-    index, meeting, interval, told = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
-    sys.path.insert(0, str(Path(__file__).parent))
-    from tiny import make_trainer
-
+def plateau_worker(index: int, meeting: str, interval: int, told: dict) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=index, world_size=2)
     stages.PLATEAU_INTERVAL = interval
@@ -27,7 +23,3 @@ def main() -> None:
     sys.stdout.flush()
     dist.barrier()
     os._exit(0)  # as in gloo.py
-
-
-if __name__ == "__main__":
-    main()

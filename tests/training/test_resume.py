@@ -3,15 +3,13 @@
 import json
 import secrets
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
+from killed import killed
 from safetensors.numpy import load_file
 
-SUPPORT = Path(__file__).parents[1] / "support"
 SETTINGS = [
     "data.n=200", "networks.width=4", "score.evaluations=4", "schedule.batch_size=30",
     "schedule.embedding_iterations=20", "schedule.embedding_rounds=1",
@@ -23,11 +21,11 @@ POINTS = 5
 
 
 def estimate(out, *, killed_after=None, seed=0):
-    command = [sys.executable]
-    command += ["-m", "lwgan_dist"] if killed_after is None else [str(SUPPORT / "killed.py"), str(killed_after)]
-    command += ["estimate", "s_curve", *SETTINGS, "execution.checkpoint_seconds=0", "--seed", str(seed)]
-    command += ["--out", str(out), "--json"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    command = ["estimate", "s_curve", *SETTINGS, "execution.checkpoint_seconds=0", "--seed", seed]
+    command += ["--out", out, "--json"]
+    if killed_after is None:
+        return forked.run(forked.lwgan_dist, *command)
+    return forked.run(killed, killed_after, *command)
 
 
 def final_tensors(out):
@@ -58,8 +56,7 @@ def test_killed_and_resumed_is_bit_equal_to_straight(straight, tmp_path, attempt
     point = 1 + secrets.randbelow(ITERATIONS - 1)
     print(f"killed after {point} of {ITERATIONS} iterations")
     out = tmp_path / "run"
-    killed = estimate(out, killed_after=point)
-    assert killed.returncode == -signal.SIGKILL
+    assert estimate(out, killed_after=point).returncode == -signal.SIGKILL
     assert not (out / "result.json").exists()
     assert json.loads((out / "progress.json").read_text())["iteration"] == point
     resumed = estimate(out)

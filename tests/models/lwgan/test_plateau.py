@@ -1,13 +1,11 @@
 """The first stage ends when the reconstruction errors have reached a plateau, and nothing else changes."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from forked import Child
+from plateau_worker import plateau_worker
 from tiny import FAST, PAPER, make_trainer
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
@@ -16,7 +14,6 @@ from lwgan_dist.models.lwgan import model as model_module
 from lwgan_dist.runs import Run
 from lwgan_dist.storage import Folder
 
-WORKER = Path(__file__).parents[2] / "support" / "plateau_worker.py"
 INTERVAL, ENDS = 4, 12
 """Iterations between two checks, instead of 250; the first check at which a plateau can show is the third."""
 
@@ -242,14 +239,8 @@ def test_a_run_that_is_halted_where_iterations_are_left_out_ends_alike(tmp_path)
 
 def test_two_workers_decide_alike_and_as_one_does(tmp_path):
     alone, seen = finished(EARLY)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(WORKER), str(index), str(tmp_path / "meeting"), str(INTERVAL), json.dumps(EARLY)],
-            stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        for index in range(2)
-    ]  # fmt: skip
-    told = [json.loads(process.communicate(timeout=300)[0].splitlines()[-1]) for process in processes]
+    children = [Child(plateau_worker, index, str(tmp_path / "meeting"), INTERVAL, EARLY) for index in range(2)]
+    told = [json.loads(child.end().stdout.splitlines()[-1]) for child in children]
     assert told[0] == told[1]
     assert told[0]["differing"] == []
     assert told[0]["lengths"] == CARRIED_OUT

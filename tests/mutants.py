@@ -1,0 +1,267 @@
+"""Deliberate faults, each of which the tests that are named beside it have to notice: ``make mutants``.
+
+A fault replaces a text, which is in its file exactly once, in a copy of the sources; the tests, which pass without it
+(``make test``), then have to fail there. ``python tests/mutants.py WORD...`` tries those whose names hold one of the
+words. The exit status is 1 if a fault goes unnoticed, or if a text is not in its file exactly once.
+"""
+
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("lwgan_dist", "tests", "tune_configs", "docs", "pyproject.toml", "CONTRIBUTING.md", "README.md")
+FAILED = 1
+"""What pytest ends with if tests fail; anything else, such as nothing found to run, notices no fault."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One fault: what it breaks, where, and who notices."""
+
+    name: str
+    file: str
+    text: str
+    replacement: str
+    tests: str
+
+
+MUTANTS = [
+    Mutant(
+        "the split does not depend on the seed", "data/sample.py",
+        'generator(config.seed, "split").permutation(n)', "np.arange(n)",
+        "data/test_sample.py",
+    ),
+    Mutant(
+        "a study forgets the hold-out rows in a fingerprint", "study/rows.py",
+        "min(round(run.config.data.holdout_fraction * record.rows), record.rows - 2)", "0",
+        "study/test_fingerprints.py",
+    ),
+    Mutant(
+        "a study forgets the rank rule in a fingerprint", "study/rows.py",
+        'config = run.config.model_copy(update={"score": rule})', "config = run.config",
+        "study/test_fingerprints.py",
+    ),
+    Mutant(
+        "the rank rule takes the smallest excess, not the first rank without one", "method/rank_selection.py",
+        "int(np.flatnonzero(self.excess(resolution, factor) <= 0)[0])",
+        "int(self.excess(resolution, factor).argmin())",
+        "method/test_resolution.py",
+    ),
+    Mutant(
+        "the resolution is allowed to the error, not to its square", "method/rank_selection.py",
+        "np.hypot(errors, noise) - errors", "noise",
+        "method/test_resolution.py",
+    ),
+    Mutant(
+        "the penalty of the resolution rule has exponent 1", "method/rank_selection.py",
+        "errors**self.exponent", "errors",
+        "method/test_resolution.py",
+    ),
+    Mutant(
+        "the penalty of the reference rule has exponent 1", "method/rank_selection.py",
+        "float(standard_error[mean.argmin()]) ** exponent", "float(standard_error[mean.argmin()])",
+        "method/test_rank_selection.py",
+    ),
+    Mutant(
+        "the penalty of the rate rule shrinks as fast as the error", "method/rank_selection.py",
+        "RATE_EXPONENT = 0.4", "RATE_EXPONENT = 0.5",
+        "method/test_rank_selection.py",
+    ),
+    Mutant(
+        "C has the wrong sign in the score", "method/rank_selection.py",
+        "return critic + reconstruction", "return -critic + reconstruction",
+        "method/test_rank_selection.py",
+    ),
+    Mutant(
+        "C has the wrong sign in the loss of the critic", "models/lwgan/losses.py",
+        "return -difference + self._weight", "return difference + self._weight",
+        "method/test_literal.py -k critic_loss",
+    ),
+    Mutant(
+        "the gradient penalty draws norms to 0", "method/objective.py",
+        "(norms - 1.0).square()", "norms.square()",
+        "method/test_objective.py",
+    ),
+    Mutant(
+        "kernels of the MMD have half their bandwidth", "method/mmd.py",
+        "constant = 2.0 * latent_dim * scale", "constant = latent_dim * scale",
+        "method/test_golden.py",
+    ),
+    Mutant(
+        "the MMD divides by n^2", "method/mmd.py",
+        "return within / (n * (n - 1))", "return within / (n * n)",
+        "method/test_mmd.py",
+    ),
+    Mutant(
+        "workers with a larger share overlap", "training/distributed.py",
+        " + min(self.worker_index, rest)", "",
+        "training/test_workers.py -k shares",
+    ),
+    Mutant(
+        "the seed of a run is not in its key", "study/design.py",
+        '"data": {**told["data"], "seed": data_seed}, "seed": seed}', '"data": {**told["data"], "seed": data_seed}}',
+        "study/test_design.py",
+    ),
+    Mutant(
+        "rank rules are in the key of a run", "study/design.py",
+        'del told["score"][name]', "pass",
+        "study/test_design.py",
+    ),
+    Mutant(
+        "Wilson's interval is too wide", "study/statistics.py",
+        "half = z * np.sqrt(k * (1 - k / np.maximum(n, 1)) + z**2 / 4)",
+        "half = z * np.sqrt(k * (1 - k / np.maximum(n, 1)) + z**2)",
+        "study/test_statistics.py -k wilson",
+    ),
+    Mutant(
+        "the exact interval is one-sided above", "study/statistics.py",
+        "np.maximum(n - k, 1), 1 - alpha / 2)", "np.maximum(n - k, 1), 1 - alpha)",
+        "study/test_statistics.py -k clopper",
+    ),
+    Mutant(
+        "names of random streams run into each other", "seeding.py",
+        '"\\x1f".join', '"".join',
+        "test_seeding.py",
+    ),
+    Mutant(
+        "the first moment of an optimizer is lost in a resume", "training/trainer.py",
+        "{k: v.to(parameter.device, copy=True) for", '{k: v * (k != "exp_avg") for',
+        "training/test_checkpoint.py -k every_break_point",
+    ),
+    Mutant(
+        "the checks of a plateau are lost in a resume", "models/lwgan/model.py",
+        'self._checks = [list(errors) for errors in meta["checks"]]', "self._checks = []",
+        "models/lwgan/test_plateau.py -k resumed_anywhere",
+    ),
+    Mutant(
+        "a plateau does not end its stage", "training/trainer.py",
+        " or self.model.has_ended(stage, iteration)", "",
+        "models/lwgan/test_plateau.py -k ends_the_first_stage",
+    ),
+    Mutant(
+        "a damaged checkpoint is taken", "training/checkpoint.py",
+        "if _entry(content[file]) != entry:", "if False:",
+        "training/test_checkpoint.py -k damaged_newest",
+    ),
+    Mutant(
+        "whatever has a gap is torn", "models/lwgan/embedding.py",
+        "if gap <= resolution**2 or", "if gap <= 0 or",
+        "models/lwgan/test_tears.py -k gap_below",
+    ),
+    Mutant(
+        "two clumps are torn like a closed manifold", "models/lwgan/embedding.py",
+        " or known.min() < min(NEARLY * known[rank - 1], known[rank - 1] - 4.0 * resolution**2):", ":",
+        "models/lwgan/test_tears.py -k two_clumps",
+    ),
+    Mutant(
+        "the start needs half the resolution's square", "models/lwgan/embedding.py",
+        "<= 2.0 * resolution**2)[0])", "<= resolution**2)[0])",
+        "models/lwgan/test_factors.py -k needed",
+    ),
+    Mutant(
+        "points between rows are rows", "models/lwgan/vicinity.py",
+        "rng.random(len(picks))", "0 * rng.random(len(picks))",
+        "models/lwgan/test_vicinity.py -k nearest",
+    ),
+    Mutant(
+        "a fingerprint does not depend on the data", "config.py",
+        "json.dumps([SCHEMA_VERSION, told, data_digest],", "json.dumps([SCHEMA_VERSION, told],",
+        "test_config.py -k fingerprint",
+    ),
+    Mutant(
+        "a fingerprint depends on where a table lies", "config.py",
+        'del told["data"]["path"]', "pass",
+        "test_config.py -k fingerprint",
+    ),
+    Mutant(
+        "a result of an earlier version loses its metrics", "results.py",
+        '"quality" in told', '"xquality" in told',
+        "metrics/test_registry.py -k earlier_version",
+    ),
+    Mutant(
+        "the waves are flat", "data/manifolds.py",
+        "x = np.cos(x @ self._waves[0] + self._waves[1])", "x = x @ self._waves[0]",
+        "data/test_manifolds.py -k wave",
+    ),
+    Mutant(
+        "an interrupt is lost in the removal of a folder", "storage.py",
+        "    with interrupts_pass():\n        shutil.rmtree", "    if True:\n        shutil.rmtree",
+        "test_interrupts.py -k rmtree",
+    ),
+    Mutant(
+        "what fails because of an interrupt is a failed run", "study/work.py",
+        "with quiet(), interrupts_pass():", "with quiet():",
+        "test_interrupts.py -k what_fails",
+    ),
+    Mutant(
+        "an interrupt ends with 1", "cli/common.py",
+        "INTERRUPTED = 130", "INTERRUPTED = 1",
+        "test_cli.py -k every_way_to_end",
+    ),
+]  # fmt: skip
+
+
+def tested(copy: Path, tests: str) -> tuple[int, str]:
+    """Exit status of pytest on a copy of the sources, and the last line that it writes."""
+    import forked
+
+    files, _, word = tests.partition(" -k ")
+    arguments = ["-x", "-q", "-p", "no:cacheprovider", str(copy / "tests" / files), *(["-k", word] if word else [])]
+    ended = forked.run(run_pytest, arguments, cwd=copy, path=copy)
+    lines = [line for line in ended.stdout.splitlines() if line.strip()]
+    return ended.returncode, next((line for line in lines if line.startswith(("FAILED", "ERROR"))), lines[-1])
+
+
+def run_pytest(arguments: list[str]) -> None:
+    """In a child."""
+    import pytest
+
+    sys.exit(int(pytest.main(arguments)))
+
+
+def tried(mutant: Mutant, copy: Path) -> tuple[bool, str]:
+    """Whether a fault is noticed, and by what."""
+    path = copy / "lwgan_dist" / mutant.file
+    sound = path.read_text()
+    if (count := sound.count(mutant.text)) != 1:
+        return False, f"its text is {count} times in {mutant.file}"
+    path.write_text(sound.replace(mutant.text, mutant.replacement))
+    try:
+        status, line = tested(copy, mutant.tests)
+    finally:
+        path.write_text(sound)
+    return status == FAILED, line
+
+
+def main(words: list[str]) -> int:
+    """Try them one after the other and print a table."""
+    chosen = [mutant for mutant in MUTANTS if not words or any(word in mutant.name for word in words)]
+    unnoticed = []
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copy = Path(folder)
+        for name in COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, copy / name)
+        for mutant in chosen:
+            began = time.monotonic()
+            noticed, line = tried(mutant, copy)
+            unnoticed += [] if noticed else [mutant.name]
+            verdict = "noticed" if noticed else "UNNOTICED"
+            print(f"{verdict:9}  {time.monotonic() - began:5.1f} s  {mutant.name:72}  {line[:110]}", flush=True)
+    print(f"{len(chosen) - len(unnoticed)} of {len(chosen)} faults are noticed")
+    return 1 if unnoticed or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
+    sys.path.insert(0, str(ROOT / "tests"))
+    from mutants import main as importable  # children have to find what they call
+
+    sys.exit(importable(sys.argv[1:]))

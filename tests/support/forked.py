@@ -1,0 +1,90 @@
+"""Child processes without the seconds that their imports take: forks of a server that has imported the libraries.
+
+A child has a memory, a working folder, an environment and signals of its own, may be killed, and imports this package
+itself. What it calls lies in a module that it can import: one of the package, or one beside this file.
+"""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload([
+    "torch._dynamo", "torch.utils.tensorboard", "pyarrow.dataset", "matplotlib.backends.backend_agg", "scipy.stats",
+    "sklearn.ensemble", "sklearn.isotonic", "sklearn.neighbors", "pydantic.json_schema", "ruamel.yaml", "rich.table",
+    "safetensors.torch",
+])  # fmt: skip
+
+
+class Child:
+    """``function(*arguments)`` in a process of its own.
+
+    Args:
+        function, arguments: what it does.
+        cwd: its working folder.
+        env: variables beside those of this process.
+        path: where it looks first for what it imports.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], *arguments: Any,
+        cwd: Path | None = None, env: Mapping[str, str] | None = None, path: Path | None = None,
+    ) -> None:  # fmt: skip
+        self._folder = tempfile.TemporaryDirectory(prefix="child-")
+        self._files = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
+        state = (list(map(str, self._files)), str(cwd or Path.cwd()), {**os.environ, **(env or {})}, path)
+        self._process = _SERVER.Process(target=_child, args=(*state, function, arguments), daemon=True)
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def end(self, seconds: float = 500) -> "subprocess.CompletedProcess[str]":
+        """Wait for its end; as of `subprocess.run`."""
+        self._process.join(seconds)
+        code = self._process.exitcode
+        if code is None:
+            self._process.kill()
+            self._folder.cleanup()
+            raise subprocess.TimeoutExpired("child", seconds)
+        stdout, stderr = (path.read_text() if path.exists() else "" for path in self._files)
+        self._folder.cleanup()
+        return subprocess.CompletedProcess("child", code, stdout, stderr)
+
+
+def run(function: Callable[..., Any], *arguments: Any, **options: Any) -> "subprocess.CompletedProcess[str]":
+    """The end of a child."""
+    return Child(function, *arguments, **options).end()
+
+
+def lwgan_dist(*arguments: Any) -> None:
+    """The command line, with arguments as typed."""
+    from lwgan_dist.cli import main
+
+    main([str(argument) for argument in arguments], prog_name="lwgan-dist")
+
+
+def _child(
+    files: list[str], cwd: str, env: dict[str, str], path: Path | None,
+    function: Callable[..., Any], arguments: tuple[Any, ...],
+) -> None:  # fmt: skip
+    for number, file in enumerate(files, start=1):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    if path:
+        sys.path.insert(0, str(path))
+    function(*arguments)

@@ -1,0 +1,213 @@
+"""Ctrl-C in the middle of any command ends it with 130, and the same command goes on to the same result.
+
+The signal comes within a call of the operating system, one that a draw decides on: Python raises the interrupt as soon
+as the call returns, wherever that is, in the clean-up too.
+"""
+
+import json
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tiny_search
+import tiny_study
+from click.testing import CliRunner, Result
+from safetensors.numpy import load_file
+
+from lwgan_dist.cli import main
+from lwgan_dist.configfile import to_yaml
+from lwgan_dist.storage import Folder, remove_tree
+from lwgan_dist.training.trainer import Trainer
+
+# What is interrupted as it is opened is closed by the collector, which warns of it.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
+SYSTEM_CALLS = (
+    "close", "fsync", "fstat", "listdir", "lstat", "mkdir", "open", "rename", "replace", "rmdir", "scandir", "stat",
+    "unlink",
+)  # fmt: skip
+
+
+class Signals:
+    """Counts what the main thread calls, and sends SIGINT within the call of number ``at``."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.calls, self.at, self.within = 0, -1, ""
+        for name in SYSTEM_CALLS:
+            patch.setattr(os, name, self._counted(name, getattr(os, name)))
+        patch.setattr(Trainer, "_iterate", self._counted("iterate", Trainer._iterate))
+
+    @contextmanager
+    def sent(self, at: int) -> Iterator[None]:
+        """In the block, and afterwards no more."""
+        self.calls, self.at, self.within = 0, at, ""
+        try:
+            yield
+        finally:
+            self.at = -1
+
+    def _counted(self, name, call):
+        def counted(*args, **options):
+            result = call(*args, **options)
+            if threading.current_thread() is threading.main_thread():
+                self.calls += 1
+                if self.calls == self.at:
+                    self.within = f"{name}{args[:1]}"
+                    signal.raise_signal(signal.SIGINT)
+            return result
+
+        return counted
+
+
+@pytest.fixture
+def signals(monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+    yield Signals(monkeypatch)
+    signal.signal(signal.SIGINT, before)
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def result_of_run(folder: Path):
+    said = json.loads((folder / "result.json").read_text())
+    newest = max((folder / "checkpoints").iterdir())
+    tensors = {name: tensor.tolist() for name, tensor in load_file(newest / "tensors.safetensors").items()}
+    return {name: value for name, value in said.items() if name not in (*tiny_study.NO_TIME, "run_dir")}, tensors
+
+
+def tables_of(*names: str):
+    def tables(folder: Path):
+        return [tiny_search.numbers(pq.read_table(folder / f"{name}.parquet")).to_pydict() for name in names]
+
+    return tables
+
+
+RUN = {"data": {"source": "manifold", "name": "s_curve", "n": 60}, **tiny_study.TINY["run"]}
+STUDY = {
+    "data": tiny_study.TINY["data"][:1], "sizes": [40], "lwgan": {"replicates": 1},
+    "classical": {"estimators": ["MLE"], "replicates": 1}, "bootstrap": {"resamples": 1},
+}  # fmt: skip
+SEARCH = {"budget": {"trials": 2}, "confirm_seeds": 1, "initial": ["default"]}
+COMMANDS = {
+    "train": (lambda: json.dumps(RUN), ["--workers", "0", "execution.checkpoint_seconds=0"], result_of_run),
+    "study": (lambda: to_yaml(tiny_study.config(**STUDY)), [], tables_of("runs", "cells")),
+    "tune": (lambda: to_yaml(tiny_search.config(**SEARCH)), [], tables_of("trials", "runs")),
+}
+INTERRUPTS = int(os.environ.get("INTERRUPTS", "10"))
+"""Of each command."""
+
+
+@pytest.fixture
+def _no_figures(monkeypatch):
+    """Nothing is drawn, which would take most of the time."""
+    monkeypatch.setattr("lwgan_dist.study.publish.study_figures", lambda *_args, **_options: {})
+    monkeypatch.setattr("lwgan_dist.search.publish.search_figures", lambda *_args, **_options: {})
+    monkeypatch.setattr("lwgan_dist.reporting.figures.png", lambda _figure: b"")
+
+
+@pytest.mark.usefixtures("_no_figures")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_ctrl_c_at_any_moment_ends_with_130_and_the_same_command_ends_the_same(tmp_path, monkeypatch, signals, command):
+    monkeypatch.chdir(tmp_path)
+    content, more, outcome = COMMANDS[command]
+    Path("c.yaml").write_text(content())
+    told = [command, "c.yaml", *more, "--storage", "."]
+    assert call(*told, "--name", "warm").exit_code == 0  # imports are done
+    with signals.sent(-1):
+        assert call(*told, "--name", "straight").exit_code == 0
+    calls, draw, folder, done = signals.calls, np.random.default_rng(0), 0, False
+    for _ in range(INTERRUPTS):
+        at = int(draw.integers(1, calls + 1))
+        with signals.sent(at):
+            ended = call(*told, "--name", f"run{folder}")
+        done = signals.within == ""
+        if done:
+            assert ended.exit_code == 0, ended.output
+            assert outcome(Path(f"run{folder}")) == outcome(Path("straight"))
+            folder += 1
+            continue
+        assert ended.exit_code == 130, (at, signals.within, ended.output, ended.exception)
+        assert "Traceback" not in ended.output
+        assert [line for line in ended.stderr.splitlines() if line.startswith("interrupted")], signals.within
+    if not done:
+        assert call(*told, "--name", f"run{folder}").exit_code == 0
+        assert outcome(Path(f"run{folder}")) == outcome(Path("straight"))
+
+
+def test_ctrl_c_within_any_call_of_a_removal_is_an_interrupt_and_leaves_nothing_valid(tmp_path, signals):
+    """Between the close of a folder and the note that it is closed, `shutil.rmtree` would close it again and fail."""
+    within = set()
+    for at in range(1, 1000):
+        for path in ("set/inner/file", "set/inner/deep/file", "set/file"):
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).touch()
+        try:
+            with signals.sent(at):
+                Folder.at(str(tmp_path)).remove("set")
+        except KeyboardInterrupt:
+            within.add(signals.within.partition("(")[0])
+        else:
+            break
+        Folder.at(str(tmp_path)).remove_temporary()
+        assert {path.name for path in tmp_path.iterdir()} <= {"set"}
+    assert signals.within == "", "every call was interrupted"
+    assert {"rename", "open", "close", "unlink", "rmdir"} <= within
+
+
+def ends_of(remove, folder: Path, signals) -> list[str]:
+    """How a removal ends that is interrupted at each of its calls."""
+    ends = []
+    for at in range(1, 100):
+        (folder / "a" / "b").mkdir(parents=True, exist_ok=True)
+        try:
+            with signals.sent(at):
+                remove(folder / "a")
+        except (KeyboardInterrupt, OSError) as error:
+            ends.append(type(error).__name__)
+        else:
+            return ends
+    raise AssertionError("it has no end")
+
+
+def test_an_interrupt_that_rmtree_would_lose_is_not_lost(tmp_path, signals):
+    assert set(ends_of(shutil.rmtree, tmp_path, signals)) == {"KeyboardInterrupt", "OSError"}  # control
+    assert set(ends_of(remove_tree, tmp_path, signals)) == {"KeyboardInterrupt"}
+
+
+@pytest.mark.parametrize("command", ["estimate", "train", "study", "tune"])
+def test_what_fails_because_of_an_interrupt_is_the_interrupt(tmp_path, monkeypatch, command):
+    """Whatever error a clean-up makes of it."""
+
+    def interrupted(*_args, **_options):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            os.close(10**6)
+
+    for name in ("lwgan_dist.runs.Run.train", "lwgan_dist.runs.Run.fit"):
+        monkeypatch.setattr(name, interrupted)
+    monkeypatch.chdir(tmp_path)
+    if command != "estimate":
+        Path("c.yaml").write_text(COMMANDS[command][0]())
+    ended = call(command, "s_curve" if command == "estimate" else "c.yaml")
+    assert (ended.exit_code, ended.stdout) == (130, "")
+    assert ended.stderr.splitlines()[-1].startswith("interrupted")
+
+
+def test_a_second_ctrl_c_while_the_first_is_answered_ends_with_130_too(monkeypatch):
+    def interrupted(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lwgan_dist.cli.runs.check_name", interrupted)
+    monkeypatch.setattr("lwgan_dist.cli.common.click.echo", interrupted)
+    ended = call("train", "c.yaml")
+    assert (ended.exit_code, ended.output) == (130, "")
