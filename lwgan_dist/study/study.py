@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 
 from lwgan_dist.errors import ConfigError, DataError
 from lwgan_dist.holding import claim, read_environment
-from lwgan_dist.reporting.study_page import StudyTables
 from lwgan_dist.runs import Run
 from lwgan_dist.storage import Folder, exclusive
 from lwgan_dist.study import aggregate
@@ -31,7 +30,7 @@ from lwgan_dist.study.engine import Engine, Progress, RunTask
 from lwgan_dist.study.ledger import Ledger
 from lwgan_dist.study.refits import Refit, bootstrap_rows, refits_of
 from lwgan_dist.study.rows import runs_table
-from lwgan_dist.study.tables import BOOTSTRAP
+from lwgan_dist.study.tables import BOOTSTRAP, StudyTables
 from lwgan_dist.study.work import LEDGER, SCRATCH, has_model
 
 
