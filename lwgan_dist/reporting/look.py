@@ -7,7 +7,7 @@ names come from data, and ``$`` in them is a letter.
 import io
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,14 @@ BLUE, ORANGE, GREEN = COLOURS[:3]
 GREY = "#8a8a8a"
 MOST_COLUMNS = 5
 """Panels in a row."""
+_DPI = 130  # of the layout and of the file: the width of letters depends on it
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)))
 
 
 def figure(width: float, height: float, **layout: Any) -> Figure:
     """An empty figure, in inches; ``layout`` as in matplotlib, by default constrained."""
-    made = Figure(figsize=(width, height), **{"layout": "constrained"} | layout)
+    made = Figure(figsize=(width, height), dpi=_DPI, **{"layout": "constrained"} | layout)
     FigureCanvasAgg(made)
     return made
 
@@ -68,10 +69,10 @@ def settled(made: Figure, title: str = "") -> Figure:
     if title:
         made.suptitle(title, fontsize=9.5)
     for text in made.findobj(Text):
-        text.set_parse_math(False)  # type: ignore[attr-defined]
+        text.set_parse_math(False)
     engine = made.get_layout_engine()
     if engine is not None:
-        engine.set(w_pad=0.08, h_pad=0.05)  # type: ignore[call-arg]  # letters are wider in a file than in the layout
+        engine.set(w_pad=0.08, h_pad=0.05)  # type: ignore[call-arg]
         engine.execute(made)
         made.set_layout_engine("none")
     return made
@@ -80,7 +81,7 @@ def settled(made: Figure, title: str = "") -> Figure:
 def png(made: Figure) -> bytes:
     """The figure as a PNG file."""
     sink = io.BytesIO()
-    made.savefig(sink, format="png", dpi=130)
+    made.savefig(sink, format="png", dpi=_DPI)
     return sink.getvalue()
 
 
@@ -164,9 +165,10 @@ def share_axis(axes: Axes, top: float = 1.04) -> None:
     axes.yaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
 
 
-def thinned(ranks: Sequence[int], most: int = 16) -> Sequence[int]:
+def thinned(ranks: Iterable[int], most: int = 16) -> list[int]:
     """Every rank, or of more than ``most`` every second, every third and so on."""
-    return ranks if len(ranks) <= most else ranks[:: len(ranks) // most + 1]
+    everything = list(ranks)
+    return everything if len(everything) <= most else everything[:: len(everything) // most + 1]
 
 
 def label_below(axes: Sequence[Axes], text: str) -> None:

@@ -353,7 +353,10 @@ def goal_of(trial: Row, place: int) -> float | None:
 def _finished(trials: pa.Table) -> list[Row]:
     """Finished trials in the order of their numbers; of those with one key the first."""
     rows = sorted(trials.filter(pc.field("state") == "finished").to_pylist(), key=lambda row: row["number"])
-    return list({row["key"]: row for row in reversed(rows)}.values())[::-1]
+    once: dict[str, Row] = {}
+    for row in rows:
+        once.setdefault(row["key"], row)
+    return list(once.values())
 
 
 def _trial_runs(trials: pa.Table, runs: pa.Table) -> list[Row]:
@@ -366,10 +369,11 @@ def _trial_runs(trials: pa.Table, runs: pa.Table) -> list[Row]:
     number = {row["number"]: first[row["key"]] for row in done if row["state"] == "finished"}
     told = runs.select(["number", "role", "index", "dimension"]).to_pylist()
     mine = [run for run in told if run["role"] == "trial" and run["number"] in number]
-    once = {}
-    for run in sorted(mine, key=lambda run: (run["number"], run["index"]), reverse=True):
-        once[number[run["number"]], run["index"]] = run | {"number": number[run["number"]]}
-    return [once[key] for key in sorted(once)]
+    once: dict[tuple[int, int], Row] = {}
+    for run in sorted(mine, key=lambda run: (run["number"], run["index"])):
+        trial = number[run["number"]]
+        once.setdefault((trial, run["index"]), run | {"number": trial})
+    return [once[place] for place in sorted(once)]
 
 
 def _feature(column: Sequence[Any]) -> Floats:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
@@ -105,7 +105,7 @@ def history_figure(trials: pa.Table, objectives: Sequence[str]) -> Figure | None
 
 
 def _draw_history(axes: Axes, done: Sequence[Row], place: int, last: int) -> None:
-    x, y = _numbers((row["number"], goal_of(row, place)) for row in done)
+    x, y = np.array([row["number"] for row in done], float), _goals(done, place)
     marks = _marks(BLUE, len(done))
     axes.plot(x, y, label="finished trial", **marks)
     for origin, marker in _LARGER.items():
@@ -117,8 +117,8 @@ def _draw_history(axes: Axes, done: Sequence[Row], place: int, last: int) -> Non
     axes.step([*x, last + 0.5], [*best, *best[-1:]], **steps)
     default = default_trial(done)
     if default is not None:
-        axes.axhline(goal_of(default, place), color="black", linewidth=0.9, linestyle="--", zorder=1)
-        axes.plot(default["number"], goal_of(default, place), **_DEFAULT)
+        axes.axhline(default["objectives"][place], color="black", linewidth=0.9, linestyle="--", zorder=1)
+        axes.plot(default["number"], default["objectives"][place], **_DEFAULT)
     _objective_axis(axes.yaxis, y)
 
 
@@ -137,7 +137,7 @@ def slice_figure(
     if not done or not parameters:
         return None
     one = len(objectives) == 1
-    (goals,) = _numbers((goal_of(row, place),) for row in done)
+    goals = _goals(done, place)
     best = np.array([bool(row["best"]) for row in done])
     labels = ("finished trial", "best trial" if one else "Pareto front")
     figure, panels = _panels(parameters, done, done, goals, best, labels, star=one, default=default_trial(done))
@@ -238,15 +238,17 @@ def parallel_figure(trials: pa.Table, parameters: Sequence[ParameterAxis], objec
     colours = ScalarMappable(Normalize(0, max(1, len(done) - 1)), "cividis")
     shades, x = colours.to_rgba(np.arange(len(done))[::-1]), np.arange(len(columns))
     alpha = 0.85 if len(done) <= 60 else 0.5 if len(done) <= 400 else 0.2
-    lines = LineCollection([np.column_stack([x, line]) for line in heights], colors=shades, alpha=alpha, zorder=2)
+    lines = LineCollection(
+        [np.column_stack([x, line]) for line in heights], colors=shades, linewidths=1.1, alpha=alpha, zorder=2
+    )
     axes.add_collection(lines, autolim=False)
     points: Row = {"s": 5, "alpha": alpha, "linewidths": 0, "zorder": 2}  # show also a value between two gaps
     axes.scatter(np.tile(x, len(done)), heights.ravel(), c=np.repeat(shades, len(x), axis=0), **points)
     first = next((row for row in done if row["place"] == 1), None)
-    for name, row, look_ in (("default", default_trial(done), "k--o"), ("best trial", first, "-o")):
+    for name, row, marks in (("default", default_trial(done), "--o"), ("best trial", first, "-o")):
         if row is not None:
-            colour = {} if name == "default" else {"color": ORANGE}
-            axes.plot(heights[done.index(row)], look_, zorder=4, label=name, linewidth=2.0, markersize=3, **colour)
+            colour = "black" if name == "default" else ORANGE
+            axes.plot(heights[done.index(row)], marks, color=colour, zorder=4, label=name, linewidth=2.0, markersize=3)
     _name_columns(axes, [folded(axis.path, 26) for axis, _ in columns])
     if len(done) > 1:
         bar = figure.colorbar(colours, ax=axes, shrink=0.7, aspect=25, pad=0.01)
@@ -355,7 +357,7 @@ def pareto_figure(trials: pa.Table, objectives: Sequence[str]) -> Figure | None:
         return None
     figure = look.figure(6.4, 4.6)
     axes = figure.subplots()
-    x, y = _numbers((goal_of(row, 0), goal_of(row, 1)) for row in done)
+    x, y = _goals(done, 0), _goals(done, 1)
     best = np.array([bool(row["best"]) for row in done])
     axes.plot(x[~best], y[~best], label="finished trial", **_marks(BLUE, len(done)))
     if len(objectives) == 2:  # of more, the front is no line in two of them
@@ -363,7 +365,7 @@ def pareto_figure(trials: pa.Table, objectives: Sequence[str]) -> Figure | None:
     axes.plot(x[best], y[best], label="Pareto front, with numbers of trials", **_marks(ORANGE, 1) | {"markersize": 6})
     default = default_trial(done)
     if default is not None:
-        axes.plot(goal_of(default, 0), goal_of(default, 1), **_DEFAULT)
+        axes.plot(*default["objectives"][:2], **_DEFAULT)
     _objective_axis(axes.yaxis, y)
     _objective_axis(axes.xaxis, x)
     front = [row for row in done if row["best"]]
@@ -460,9 +462,8 @@ def _finished(trials: pa.Table) -> list[Row]:
     return [row for row in trials.select(names).to_pylist() if row["state"] == "finished"]
 
 
-def _numbers(rows: Iterable[Sequence[Any]]) -> Array:
-    """Columns of numbers, null as nan."""
-    return np.array(list(rows), float).T
+def _goals(rows: Sequence[Row], place: int) -> Array:
+    return np.array([goal_of(row, place) for row in rows], float)
 
 
 def _wide(values: Iterable[Any]) -> bool:
@@ -471,11 +472,11 @@ def _wide(values: Iterable[Any]) -> bool:
     return bool(given) and min(given) > 0 and max(given) > 30 * min(given)
 
 
-def _objective_axis(axis: Axis, values: Array) -> None:
+def _objective_axis(axis: XAxis | YAxis, values: Array) -> None:
     """Make the axis logarithmic where the values ask for it."""
     if not _wide(values):
         return
-    getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
+    (axis.axes.set_xscale if isinstance(axis, XAxis) else axis.axes.set_yscale)("log")
     axis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0) if max(values) < 300 * min(values) else (1.0,), numticks=8))
     axis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_minor_formatter(NullFormatter())

@@ -45,12 +45,13 @@ def search_page(
     further = [default] if best and default in order and default not in best else []
     failed = [row for row in trials if row["state"] == "failed"]
     importances = tables.importances.to_pylist()
+    slices = [f"slices_{place}" for place in range(2, len(facts.objectives) + 1)]
     content = {
         "notes": notes,
         "files": files or {},
         "facts": facts,
         "single": single,
-        "slices": ["slices", *(f"slices_{place}" for place in range(2, len(facts.objectives) + 1))],
+        "slices": ["slices", *slices],
         "best": _best(next((row for row in trials if row["number"] == facts.best_number), None), default, paths, facts),
         "front_size": sum(bool(row["best"]) for row in trials),
         "comparison": comparison_sentence(facts),
@@ -77,8 +78,8 @@ def search_page(
         ),
         "failures_left": len(failed) - MOST_FAILURES,
     }
-    further_slices = {name: f"Objective {name[7:]} against each parameter" for name in content["slices"][1:]}
-    return Page("search/templates/search.jinja", title, created, content, _CAPTIONS | further_slices)
+    captions = {name: f"Objective {name.removeprefix('slices_')} against each parameter" for name in slices}
+    return Page("search/templates/search.jinja", title, created, content, _CAPTIONS | captions)
 
 
 def comparison_sentence(facts: Facts) -> str:

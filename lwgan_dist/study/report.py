@@ -198,12 +198,13 @@ def _ends(shares: Mapping[tuple[float, float], float]) -> list[str]:
 def _coverage(rows: Sequence[Row]) -> Grid | None:
     lines = [
         [row["data"], str(row["n"]), row["method"], row["kind"],
-         f"{row['covers']}/{row['runs']} {interval_text(row['exact_low'], row['exact_high'])}",
+         "-" if row["covers"] is None
+         else f"{row['covers']}/{row['runs']} {interval_text(row['exact_low'], row['exact_high'])}",
          f"{row['mean_set_size']:.2f}" if finite(row["mean_set_size"]) else "-", short(row["p_mode_correct"])]
         for row in rows
     ]  # fmt: skip
     header = ["data", "n", "method", "kind", "coverage", "ranks in the set", "mode correct"]
-    return Grid(header, lines, left=4) if lines else None
+    return Grid(header, lines, left=4) if any(row["covers"] is not None for row in rows) else None
 
 
 def _bootstrap(rows: Sequence[Row]) -> dict[str, Any] | None:

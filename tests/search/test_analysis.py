@@ -271,7 +271,7 @@ def test_the_one_parameter_that_matters_explains_nearly_all(seed):
 
 
 def test_the_importance_of_a_sum_is_in_proportion_to_the_variances():
-    """Of a + b / 2 with a and b alike, a explains 4/5 and b 1/5 by themselves, and of a product of signs neither does."""
+    """Of a + b / 2, with a and b alike, a explains 4/5 and b 1/5 by itself; of a product of signs neither does."""
     generator = np.random.default_rng(9)
     a, b = generator.random((2, 300))
     rows = importance_rows(made_up(a + b / 2, [[int(x)] for x in 2 + np.sign((a - 0.5) * (b - 0.5))], a=a, b=b), "ab")

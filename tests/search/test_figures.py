@@ -138,7 +138,7 @@ def test_names_from_data_are_no_mathematics(name):
 
 
 def test_many_trials_can_be_drawn():
-    made = search_tables.search(trials=2000, parameters=search_tables.space()[:2])
+    made = search_tables.search(trials=1000, parameters=search_tables.space()[:2])
     for figure in search_figures(made.tables(), made.axes, made.objectives).values():
         assert png(figure)
 
@@ -233,7 +233,8 @@ def test_without_truth_there_is_no_line_and_with_several_objectives_the_front_st
 def test_parallel_coordinates_break_where_a_parameter_is_not_there(made):
     axes = parallel_figure(made.trials, made.axes, ONE).axes[0]
     done = sorted(_finished(made), key=lambda row: -row["objective"])
-    lines = next(each for each in axes.collections if isinstance(each, LineCollection)).get_segments()
+    paths = next(each for each in axes.collections if isinstance(each, LineCollection)).get_paths()
+    lines = [path.vertices for path in paths]
     assert len(lines) == len(done)
     gaps = [row["parameters.schedule.generator_ema"] is None for row in done]
     assert True in gaps
@@ -338,6 +339,9 @@ def test_an_infinite_objective_is_left_out(made):
     assert png(history_figure(trials, ONE))
     assert len(_line(slice_figure(trials, made.axes, ONE).axes[0], "o").get_xdata()) == len(_finished(made)) - 2
     assert png(parallel_figure(trials, made.axes, ONE))
+    none = search_tables.changed(made.trials, "objectives", [goal and [math.inf] for goal in goals])
+    assert png(history_figure(none, ONE))
+    assert slice_figure(none, made.axes, ONE) is None
 
 
 def test_texts_are_categorical_whatever_the_axis_says():

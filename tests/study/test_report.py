@@ -206,6 +206,8 @@ def test_coverage_and_sensitivity(made, markdown):
         f"| {cover['covers']}/{cover['runs']} [{short(cover['exact_low'])}, {short(cover['exact_high'])}] "
         f"| {cover['mean_set_size']:.2f} | {short(cover['p_mode_correct'])} |" in markdown
     )
+    table = table_of(markdown_tables(markdown), ["data", "n", "method", "kind"])
+    assert {row[4] for row in table if row[0] == "a table"} == {"-"}
     rows = [r for r in made.sensitivity.to_pylist() if r["correct"] is not None]
     rows = [r for r in rows if (r["exponent"], r["constant"]) == (0.8, 1.0)]
     share = sum(r["correct"] for r in rows) / sum(r["runs"] for r in rows)

@@ -43,10 +43,8 @@ def test_unknown_truth_shows_the_modal_estimate(capsys):
 def test_green_from_the_level(monkeypatch):
     made = study_tables.study({"x": 2}, methods=("LWGAN",), failing=0)
     sink = io.StringIO()
-    monkeypatch.setattr(
-        study_terminal, "Console", lambda **told: Console(**told, file=sink, force_terminal=True, color_system="standard",
-                                                    width=100),
-    )  # fmt: skip
+    terminal_of_100 = {"file": sink, "force_terminal": True, "color_system": "standard", "width": 100}
+    monkeypatch.setattr(study_terminal, "Console", lambda **settings: Console(**settings, **terminal_of_100))
     print_study(made.cells, {}, level=0.8)
     for cell in made.cells.to_pylist():
         green = f"\x1b[32m{cell['correct']}/8 {short(cell['exact_low'])}" in sink.getvalue()
