@@ -27,8 +27,8 @@ def write_run(
         losses: as recorded by the trainer.
         figures: by tag.
     """
-    write_figures(folder, figures, result.iterations)
     with SummaryWriter(str(folder)) as writer:
+        write_figures(writer, figures, result.iterations)
         for record in losses:
             write_losses(writer, {k: v for k, v in record.items() if k != "iteration"}, int(record["iteration"]))
         for row in result.rank_scores:
@@ -45,11 +45,10 @@ def write_run(
         writer.add_hparams(_flat(config.model_dump(mode="json")), metrics, run_name=".")
 
 
-def write_figures(folder: Path, figures: Mapping[str, Figure], step: int = 0) -> None:
+def write_figures(writer: SummaryWriter, figures: Mapping[str, Figure], step: int = 0) -> None:
     """The figures, by tag."""
-    with SummaryWriter(str(folder)) as writer:
-        for tag, figure in figures.items():
-            writer.add_figure(tag, figure, step, close=False)
+    for tag, figure in figures.items():
+        writer.add_figure(tag, figure, step, close=False)
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

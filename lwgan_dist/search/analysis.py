@@ -141,9 +141,9 @@ def dimensions(trials: pa.Table, runs: pa.Table) -> pa.Table:
     Returns:
         Schema DIMENSIONS: all before best_decile, dimensions ascending. The shares of either sum to 1.
     """
-    told, best = _trial_runs(trials, runs), best_trials(trials)
+    every_run, best = _trial_runs(trials, runs), best_trials(trials)
     rows = []
-    for name, mine in (("all", told), ("best_decile", [run for run in told if run["number"] in best])):
+    for name, mine in (("all", every_run), ("best_decile", [run for run in every_run if run["number"] in best])):
         counts = Counter(run["dimension"] for run in mine)
         rows += [
             {"trials": name, "dimension": dimension, "runs": counts[dimension], "share": counts[dimension] / len(mine)}
@@ -179,10 +179,10 @@ def agreement(trials: pa.Table, runs: pa.Table, *, between: bool = True) -> floa
     Returns:
         In [0, 1]; None without such a pair.
     """
-    told = _trial_runs(trials, runs)
-    equal, pairs = _pairs(told, "number", "dimension"), _pairs(told, "number")
+    rows = _trial_runs(trials, runs)
+    equal, pairs = _pairs(rows, "number", "dimension"), _pairs(rows, "number")
     if between:
-        equal, pairs = _pairs(told, "dimension") - equal, _pairs(told) - pairs
+        equal, pairs = _pairs(rows, "dimension") - equal, _pairs(rows) - pairs
     return equal / pairs if pairs else None
 
 
@@ -367,8 +367,8 @@ def _trial_runs(trials: pa.Table, runs: pa.Table) -> list[Row]:
     first = {row["key"]: row["number"] for row in _finished(trials)}
     done = trials.select(["number", "key", "state"]).to_pylist()
     number = {row["number"]: first[row["key"]] for row in done if row["state"] == "finished"}
-    told = runs.select(["number", "role", "index", "dimension"]).to_pylist()
-    mine = [run for run in told if run["role"] == "trial" and run["number"] in number]
+    table = runs.select(["number", "role", "index", "dimension"]).to_pylist()
+    mine = [run for run in table if run["role"] == "trial" and run["number"] in number]
     once: dict[tuple[int, int], Row] = {}
     for run in sorted(mine, key=lambda run: (run["number"], run["index"])):
         trial = number[run["number"]]

@@ -30,13 +30,13 @@ def write_search(folder: Path, trials: pa.Table, figures: Mapping[str, Figure], 
         figures: by tag.
         parameters: paths of the searched fields.
     """
-    write_figures(folder, figures)
     order = ranked(trials.to_pylist())
     default, kept = default_trial(order), order[:_MOST_TRIALS]
     if default is not None and default not in kept:
         kept[-1] = default
     measured = {row["number"]: _measured(row) for row in kept}
     with SummaryWriter(str(folder)) as writer:
+        write_figures(writer, figures)
         # TensorBoard believes the first description of the table that it reads, so there is only this one: add_hparams
         # would write one for each trial, without the columns that this trial does not have, and booleans as numbers.
         names = dict.fromkeys(name for measures in measured.values() for name in measures)

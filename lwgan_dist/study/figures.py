@@ -114,7 +114,7 @@ def outcome_figure(cells: pa.Table) -> Figure | None:
     sizes = {data: sorted({row["n"] for row in rows if row["data"] == data}) for data in distinct(rows, "data")}
     same = len(set(map(tuple, sizes.values()))) == 1
     bars = len(methods) * max(map(len, sizes.values()))
-    titles = [folded(data) + ("" if same else f"\nn = {listed(found)}") for data, found in sizes.items()]
+    titles = [folded(data) + ("" if same else f"\nn = {listed(each)}") for data, each in sizes.items()]
     figure, panels = look.panels(titles, width=min(max(2.5, 0.6 + 0.11 * bars), 12.0), below=0.5, sharey=True)
     for data, axes in zip(sizes, panels, strict=True):
         here, width = [row for row in rows if row["data"] == data], 0.8 / len(sizes[data])

@@ -24,7 +24,8 @@ def write_study(folder: Path, cells: pa.Table, figures: Mapping[str, Figure]) ->
         cells: the table of the study.
         figures: by tag.
     """
-    write_figures(folder, figures)
+    with SummaryWriter(str(folder)) as writer:
+        write_figures(writer, figures)
     names, lines = RunNames(), dict[tuple[str, str], list[Row]]()
     for row in sorted(cells.to_pylist(), key=lambda row: row["n"]):
         lines.setdefault((row["data"], row["method"]), []).append(row)

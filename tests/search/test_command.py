@@ -146,7 +146,7 @@ def test_what_is_published_follows_from_its_runs(folder):
     today = read_config(SearchConfig, str(ROOT / "tune_configs" / "search" / f"{folder.name}.yaml"))
     importances = analysis.importances(trials, list(today.space), today.seed).to_pylist()
     for row, published in zip(importances, told.tables.importances.to_pylist(), strict=True):
-        assert row == pytest.approx(published, rel=1e-6, nan_ok=False)
+        assert row == pytest.approx(published)
     tables = SearchTables(trials, runs, told.tables.confirmation, told.tables.dimensions, told.tables.importances)
     again = analysis.facts(tables, told.facts.objectives, told.facts.cpu_seconds)
     assert again.difference == told.facts.difference
