@@ -105,6 +105,8 @@ def history_figure(trials: pa.Table, objectives: Sequence[str]) -> Figure | None
 
 
 def _draw_history(axes: Axes, done: Sequence[Row], place: int, last: int) -> None:
+    if not done:  # no objective is finite
+        return
     x, y = np.array([row["number"] for row in done], float), _goals(done, place)
     marks = _marks(BLUE, len(done))
     axes.plot(x, y, label="finished trial", **marks)
@@ -114,7 +116,7 @@ def _draw_history(axes: Axes, done: Sequence[Row], place: int, last: int) -> Non
             axes.plot(x[mine], y[mine], label=origin, **marks | {"marker": marker, "markersize": 6.5})
     best = np.minimum.accumulate(y)
     steps: Row = {"where": "post", "color": ORANGE, "linewidth": 1.5, "zorder": 1.5, "label": "best so far"}
-    axes.step([*x, last + 0.5], [*best, *best[-1:]], **steps)
+    axes.step([*x, last + 0.5], [*best, best[-1]], **steps)
     default = default_trial(done)
     if default is not None:
         axes.axhline(default["objectives"][place], color="black", linewidth=0.9, linestyle="--", zorder=1)
