@@ -396,7 +396,8 @@ class Run:
 
     def _finish(self, folder: Folder) -> RunResult:
         """Write everything that is drawn from the final state; ``result.json`` comes last."""
-        from lwgan_dist.reporting.figures import png, rank_score_figure  # here: a worker draws nothing
+        from lwgan_dist.reporting.figures import rank_score_figure  # here: a worker draws nothing
+        from lwgan_dist.reporting.look import png
 
         state = self._final_state(folder)
         tables = _components(state)

@@ -65,8 +65,8 @@ def _show_study(folder: "Folder", as_json: bool) -> None:
 
     import pyarrow.parquet as pq
 
-    from lwgan_dist.reporting.terminal import print_study
     from lwgan_dist.study.publish import study_files
+    from lwgan_dist.study.terminal import print_study
 
     cells, files = pq.read_table(io.BytesIO(folder.read("cells.parquet"))), study_files(folder)
     if as_json:
@@ -76,8 +76,8 @@ def _show_study(folder: "Folder", as_json: bool) -> None:
 
 
 def _show_search(folder: "Folder", as_json: bool) -> None:
-    from lwgan_dist.reporting.terminal import print_search
     from lwgan_dist.search.publish import read_published
+    from lwgan_dist.search.terminal import print_search
 
     published = read_published(folder)
     if as_json:

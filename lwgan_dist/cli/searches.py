@@ -73,7 +73,7 @@ def tune(
 
 def _show_search_plan(prepared: "Search", as_json: bool) -> None:
     from lwgan_dist.models.pilot import fit_seconds
-    from lwgan_dist.reporting.terminal import print_search_plan
+    from lwgan_dist.search.terminal import print_search_plan
 
     config = prepared.config
     seconds = fit_seconds(prepared.default, prepared.sample)
@@ -125,8 +125,9 @@ class _Shown:
 
 
 def _carry_out_search(prepared: "Search", label: str, as_json: bool, verbose: bool) -> None:
-    from lwgan_dist.reporting.terminal import SearchProgress, print_search
+    from lwgan_dist.reporting.terminal import SearchProgress
     from lwgan_dist.search.publish import publish, search_caveats
+    from lwgan_dist.search.terminal import print_search
 
     if changed := prepared.changed:
         click.echo(

@@ -67,8 +67,8 @@ def study(
 def _show_plan(prepared: "Study", as_json: bool) -> None:
     from dataclasses import asdict
 
-    from lwgan_dist.reporting.terminal import print_plan
     from lwgan_dist.study.pilot import plan
+    from lwgan_dist.study.terminal import print_plan
 
     lines = plan(prepared)
     seconds = sum(line.cpu_seconds_missing for line in lines)
@@ -102,8 +102,9 @@ class _Shown:
 
 
 def _carry_out_study(prepared: "Study", label: str, as_json: bool, verbose: bool) -> None:
-    from lwgan_dist.reporting.terminal import StudyProgress, print_study
+    from lwgan_dist.reporting.terminal import StudyProgress
     from lwgan_dist.study.publish import publish, study_caveats, study_files
+    from lwgan_dist.study.terminal import print_study
 
     with StudyProgress(label) as line:
 

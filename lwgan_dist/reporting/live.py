@@ -40,11 +40,11 @@ class LiveLosses:
             except OSError as error:
                 self._give_up(error)
 
-    def __call__(self, told: dict[str, Any]) -> None:
+    def __call__(self, record: dict[str, Any]) -> None:
         """Write the losses of a progress record."""
         if self._writer:
             try:
-                write_losses(self._writer, told["losses"], told["iteration"])
+                write_losses(self._writer, record["losses"], record["iteration"])
             except OSError as error:
                 self._give_up(error)
 

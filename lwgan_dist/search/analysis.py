@@ -3,12 +3,14 @@
 Pure functions of Arrow tables of the schemas in `lwgan_dist.search.tables`. The order of the rows of a table does not
 change a bit of what comes out: trials are taken in the order of their numbers.
 
-Only finished trials have a dimension. Trials with one key are one configuration that was carried out once, so they
-count once, as the trial with the smallest number.
+Only finished trials have a dimension. Trials with one key are one configuration, which was run once, so they count
+once, as the trial with the smallest number.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,12 +23,10 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold
 
 from lwgan_dist import seeding
-from lwgan_dist.reporting.search_page import Facts, SearchTables
-from lwgan_dist.search.tables import DIMENSIONS, IMPORTANCES, PARAMETER
-from lwgan_dist.study.statistics import group_codes
+from lwgan_dist.reporting.values import Row
+from lwgan_dist.search.tables import DIMENSIONS, IMPORTANCES, PARAMETER, SearchTables
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 DECILE_TRIALS = 3
@@ -34,10 +34,45 @@ DECILE_TRIALS = 3
 IMPORTANCE_TRIALS = 10
 """Least number of trials for importances: with fewer, a fold would hold a single one."""
 FOLDS = 5
-TREES = 100
-LEAF = 2
-"""Least number of trials in a leaf of a tree: a single one would be followed with its noise."""
-PERMUTATIONS = 10
+TREES, DEPTH = 32, 8
+"""Of each forest; fANOVA takes time in proportion to the trees, and to the square of their leaves."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a search says, in numbers; None where there is no such number."""
+
+    finished: int
+    stopped: int
+    failed: int
+    agreement: float | None
+    """Share of the pairs of runs from different finished trials with equal estimates."""
+    modal_dimension: int | None
+    modal_share: float | None
+    """Most frequent estimate over the runs of all finished trials, and its share."""
+    best_modal_dimension: int | None
+    best_modal_share: float | None
+    """The same over the best decile of the trials."""
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
+    """Mean difference of the objective, best trial - default, on fresh seeds, and its 95 % t interval."""
+    better: int
+    worse: int
+    pairs: int
+    """Fresh seeds on which the best trial is better, worse, and those on which neither failed."""
+    best_failures: int
+    default_failures: int
+    """Fresh seeds on which either failed."""
+    best_number: int | None
+    """Of the best trial; None with several objectives or if none has finished."""
+    default_objective: float | None
+    best_objective: float | None
+    """Of these trials in the search."""
+    cpu_seconds: float
+    objectives: tuple[str, ...]
+    """Labels of what is minimised."""
+    intrinsic_dim: int | None
 
 
 def pareto_front(objectives: ArrayLike) -> Flags:
@@ -70,10 +105,7 @@ def pareto_front(objectives: ArrayLike) -> Flags:
 
 def places(objectives: ArrayLike) -> list[int]:
     """Places 1..n in ascending order of the objective, shape (n,); of equal ones the earlier has the better place."""
-    values = np.asarray(objectives, dtype=np.float64)
-    ranks = np.empty(len(values), dtype=np.int64)
-    ranks[np.argsort(values, kind="stable")] = np.arange(1, len(values) + 1)
-    return [int(rank) for rank in ranks]
+    return [int(place) for place in stats.rankdata(objectives, method="ordinal")]
 
 
 def paired_interval(differences: ArrayLike) -> tuple[float, float, float]:
@@ -100,10 +132,7 @@ def paired_interval(differences: ArrayLike) -> tuple[float, float, float]:
 
 
 def dimensions(trials: pa.Table, runs: pa.Table) -> pa.Table:
-    """How often each dimension is estimated: over all finished trials, and over the best of them.
-
-    The best are the tenth with the smallest objectives, rounded up, at least `DECILE_TRIALS` or all if there are fewer;
-    of equal objectives that of the smaller number. With several objectives they are the Pareto front.
+    """How often each dimension is estimated: over all finished trials, and over the best of them (`best_trials`).
 
     Args:
         trials: of schema TRIALS.
@@ -112,60 +141,71 @@ def dimensions(trials: pa.Table, runs: pa.Table) -> pa.Table:
     Returns:
         Schema DIMENSIONS: all before best_decile, dimensions ascending. The shares of either sum to 1.
     """
-    finished = _finished(trials)
-    trial, dimension, _ = _trial_runs(trials, runs)
+    every_run, best = _trial_runs(trials, runs), best_trials(trials)
     rows = []
-    for name, chosen in (("all", np.ones(len(finished), dtype=np.bool_)), ("best_decile", _best_decile(finished))):
-        values, counts = np.unique(dimension[chosen[trial]], return_counts=True)
-        total = int(counts.sum())
+    for name, mine in (("all", every_run), ("best_decile", [run for run in every_run if run["number"] in best])):
+        counts = Counter(run["dimension"] for run in mine)
         rows += [
-            {"trials": name, "dimension": value, "runs": count, "share": count / total}
-            for value, count in zip(values.tolist(), counts.tolist(), strict=True)
+            {"trials": name, "dimension": dimension, "runs": counts[dimension], "share": counts[dimension] / len(mine)}
+            for dimension in sorted(counts)
         ]
     return pa.Table.from_pylist(rows, schema=DIMENSIONS)
 
 
-def agreement(trials: pa.Table, runs: pa.Table) -> float | None:
-    """Stability of the estimate: share of the pairs of runs of two different trials that estimate the same dimension.
+def best_trials(trials: pa.Table) -> set[int]:
+    """Numbers of the best finished trials: the tenth with the smallest objectives, rounded up, at least `DECILE_TRIALS`
+    or all if there are fewer; of equal objectives that of the smaller number. With several objectives the Pareto front.
+    """
+    finished = _finished(trials)
+    if any(row["objective"] is None for row in finished):
+        return {row["number"] for row in finished if row["best"]}
+    size = max(DECILE_TRIALS, -(-len(finished) // 10))
+    placed = zip(finished, places([row["objective"] for row in finished]), strict=True)
+    return {row["number"] for row, place in placed if place <= size}
 
-    With C_d runs of dimension d, of them c_td of trial t, and N and n_t the runs in all and of trial t, that is
-    sum_d (C_d^2 - sum_t c_td^2) / (N^2 - sum_t n_t^2): 1 if the estimate does not depend on the configuration. Pairs
-    of runs of one trial, which differ by the seed only, do not count.
+
+def agreement(trials: pa.Table, runs: pa.Table, *, between: bool = True) -> float | None:
+    """Share of the pairs of runs that estimate the same dimension: the stability of the estimate.
+
+    With C_d runs of dimension d, of them c_td of trial t, and N and n_t the runs in all and of trial t, it is of pairs
+    of different trials sum_d (C_d^2 - sum_t c_td^2) / (N^2 - sum_t n_t^2): 1 if the estimate does not depend on the
+    configuration. Pairs of runs of one trial differ by the seed only.
 
     Args:
         trials: of schema TRIALS.
         runs: of schema RUNS; only runs of role trial count.
+        between: pairs of runs of two different trials, else of one trial.
 
     Returns:
-        In [0, 1]; None with fewer than two finished trials.
+        In [0, 1]; None without such a pair.
     """
-    trial, dimension, _ = _trial_runs(trials, runs)
+    rows = _trial_runs(trials, runs)
+    equal, pairs = _pairs(rows, "number", "dimension"), _pairs(rows, "number")
+    if between:
+        equal, pairs = _pairs(rows, "dimension") - equal, _pairs(rows) - pairs
+    return equal / pairs if pairs else None
 
-    def squares(*keys: Ints) -> int:
-        return int((np.bincount(group_codes(*keys)[0]) ** 2).sum())
 
-    pairs = len(trial) ** 2 - squares(trial)
-    return (squares(dimension) - squares(trial, dimension)) / pairs if pairs else None
+def _pairs(rows: Sequence[Row], *columns: str) -> int:
+    """Number of pairs of rows that agree in all these columns."""
+    counts = Counter(tuple(row[name] for name in columns) for row in rows)
+    return sum(count * (count - 1) // 2 for count in counts.values())
 
 
 def importances(trials: pa.Table, parameters: Sequence[str], seed: int) -> pa.Table:
-    """How much the objective and the estimated dimension depend on each parameter, by a random forest.
+    """How much the objective and the estimated dimension depend on each parameter: fANOVA of random forests.
 
-    The trials are split into `FOLDS` folds, and each fold is predicted by a forest that was trained on the others. With
-    y the targets of all trials, z these predictions and z' those after the values of a parameter were permuted over
-    all trials, the importance is::
+    The importance is the share of the variance of a forest's predictions, over the trials' distribution of the
+    parameters, that the parameter explains by itself, without interactions; it is computed by Optuna. A forest is
+    fitted to the trials without a fifth of them, five times: the importance is the mean over these fits,
+    ``importance_sd`` their standard deviation (n - 1). ``forest_r2`` is R^2 of the predictions of the trials that a
+    forest has not seen, at most 1, and below 0 where the forests predict worse than the mean does: then the importances
+    are those of noise, which a forest follows as well. Parameters that vary together (one that is searched only where
+    another has some value) share their importance.
 
-        R^2(y, z) - R^2(y, z'),   R^2(y, z) = 1 - sum (y - z)^2 / sum (y - mean(y))^2
-
-    averaged over `PERMUTATIONS` permutations, with their standard deviation (n - 1). It is 0 for a parameter that no
-    forest uses, and may be below 0 by chance. R^2(y, z) is ``forest_r2``, at most 1, and below 0 where the forests
-    predict worse than the mean does: then the importances say nothing. Parameters that vary together (one that is
-    searched only where another has some value) share their importance. Where nothing matters, importances vary about 0
-    with a standard deviation of about 0.1 with 30 to 60 trials and 0.04 with 200 (4 parameters, by simulation).
-
-    Numbers enter as they are (a forest is indifferent to a logarithm), booleans as 0 and 1, texts as their number in
-    the sorted values, so that permuting the one column permutes the parameter as a whole; null is missing, which a
-    split of a tree sends to one side. ``spearman`` is over the trials that have a value.
+    A parameter enters by the ranks of its values over the trials, so that trials have equal weight whatever its scale;
+    booleans are 0 and 1, texts their number in the sorted values, and null comes below all values. ``spearman`` is over
+    the trials that have a value.
 
     A target that does not vary depends on nothing: importances 0, ``forest_r2`` and ``spearman`` null.
 
@@ -178,162 +218,169 @@ def importances(trials: pa.Table, parameters: Sequence[str], seed: int) -> pa.Ta
         Schema IMPORTANCES, for each target the parameters in their order. No rows for the target objective with
         several objectives, and none at all with fewer than `IMPORTANCE_TRIALS` finished trials.
 
-    Source: Breiman 2001, Machine Learning 45(1), 5-32, section 10, with folds in place of out-of-bag trials.
+    Source: Hutter, Hoos, Leyton-Brown 2014, ICML, PMLR 32, 754-762.
     """
     finished = _finished(trials)
     if len(finished) < IMPORTANCE_TRIALS or not parameters:
         return IMPORTANCES.empty_table()
-    columns = [finished.column(PARAMETER + parameter) for parameter in parameters]
+    columns = [[row[PARAMETER + path] for row in finished] for path in parameters]
     features = np.stack([_feature(column) for column in columns], axis=1)
-    targets = {"dimension": np.array([np.mean(values) for values in finished.column("dimensions").to_pylist()])}
-    if not finished.column("objective").null_count:
-        targets = {"objective": _floats(finished.column("objective"))} | targets
+    ranks = stats.rankdata(np.where(np.isnan(features), -np.inf, features), axis=0)
+    targets = {"dimension": np.array([np.mean(row["dimensions"]) for row in finished])}
+    if all(row["objective"] is not None for row in finished):
+        targets = {"objective": np.array([row["objective"] for row in finished], float)} | targets
     rows = []
     for name, target in targets.items():
-        r2, losses = _permutation_losses(features, target, seed)
-        rows += [
-            {
+        r2, shares = _explained(ranks, target, seeding.derive(seed, "search/importances") % 2**32)
+        for place, path in enumerate(parameters):
+            text = any(isinstance(value, str) for value in columns[place])
+            rows.append({
                 "target": name,
-                "parameter": parameter,
-                "importance": float(losses[index].mean()),
-                "importance_sd": float(losses[index].std(ddof=1)),
-                "spearman": None if _is_text(columns[index]) else _spearman(features[:, index], target),
+                "parameter": path,
+                "importance": float(shares[:, place].mean()),
+                "importance_sd": float(shares[:, place].std(ddof=1)),
+                "spearman": None if text else _spearman(features[:, place], target),
                 "forest_r2": r2,
                 "trials": len(finished),
-            }
-            for index, parameter in enumerate(parameters)
-        ]
+            })  # fmt: skip
     return pa.Table.from_pylist(rows, schema=IMPORTANCES)
 
 
-def facts(tables: SearchTables, objectives: Sequence[str]) -> Facts:
+def _explained(ranks: Floats, target: Floats, seed: int) -> tuple[float | None, Floats]:
+    """R^2 of the forests on held-out trials, and the shares of the parameters, shape (folds, parameters)."""
+    shares, predicted = np.zeros((FOLDS, ranks.shape[1])), np.empty(len(target))
+    if (target == target[0]).all():
+        return None, shares
+    for fold, (train, rest) in enumerate(KFold(FOLDS, shuffle=True, random_state=seed).split(ranks)):
+        forest = RandomForestRegressor(TREES, max_depth=DEPTH, random_state=seed).fit(ranks[train], target[train])
+        predicted[rest] = forest.predict(ranks[rest])
+        if np.ptp(forest.predict(ranks)) > 0:  # else no tree has a split, and Optuna refuses
+            shares[fold] = _fanova(ranks[train], target[train], len(ranks), seed)
+    return float(r2_score(target, predicted)), shares
+
+
+def _fanova(ranks: Floats, target: Floats, number: int, seed: int) -> list[float]:
+    """The share of each parameter, whose values are ranks from 1 to ``number``, in a forest as in `_explained`."""
+    import optuna  # takes a second, and this is needed once, at the end of a search
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    names = [f"{place:06}" for place in range(ranks.shape[1])]  # Optuna sorts by name
+    space = dict.fromkeys(names, optuna.distributions.FloatDistribution(0.5, number + 0.5))
+    try:
+        study = optuna.create_study()
+        for row, value in zip(ranks.tolist(), target.tolist(), strict=True):
+            parameters = dict(zip(names, row, strict=True))
+            study.add_trial(optuna.create_trial(params=parameters, distributions=space, value=value))
+        forest = optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, max_depth=DEPTH, seed=seed)
+        shares = forest.evaluate(study, names)
+    finally:
+        optuna.logging.set_verbosity(before)
+    return [shares[name] for name in names]
+
+
+def facts(tables: SearchTables, objectives: Sequence[str], cpu_seconds: float) -> Facts:
     """The numbers that the page of a search is about.
 
     Trials are counted by number, so one that repeats another counts in ``finished``; everything on dimensions counts
-    it once, and so does ``cpu_seconds``, which is of all runs in the table of runs. With several objectives there is
-    no single best trial: ``best_number`` and ``best_objective`` are None. A difference is best - default; a pair
-    without one is left out of its mean. Of a pair in which only one failed, the other is better.
+    it once. With several objectives there is no single best trial: ``best_number`` and ``best_objective`` are None. A
+    difference is best - default; a pair without one is left out of its mean. Of a pair in which only one failed, the
+    other is better.
 
     Args:
         tables: the tables of a search.
         objectives: a label for each objective.
+        cpu_seconds: processor time of everything that the search has run.
     """
-    states = tables.trials.column("state").to_pylist()
-    modal = {name: _mode(tables.dimensions, name) for name in ("all", "best_decile")}
-    differences = _floats(tables.confirmation.sort_by("index").column("difference").drop_null())
-    failed = {
-        role: np.asarray(tables.confirmation.column(f"{role}_failure").is_valid()) for role in ("best", "default")
-    }
-    mean, low, high = paired_interval(differences) if len(differences) else (None, None, None)
-    best = None if len(objectives) > 1 else _first(tables.trials, pc.field("best"))
-    default = _first(tables.trials, pc.field("origin") == "default")
-    truths = set(tables.trials.column("intrinsic_dim").drop_null().to_pylist())
-    others = _floats(tables.runs.filter(pc.field("role") != "trial").column("cpu_seconds"))
-    seconds = np.concatenate([_trial_runs(tables.trials, tables.runs)[2], others])
+    trials = sorted(tables.trials.to_pylist(), key=lambda row: row["number"])
+    states = Counter(row["state"] for row in trials)
+    modal, best_modal = (_mode(tables.dimensions, name) for name in ("all", "best_decile"))
+    pairs = sorted(tables.confirmation.to_pylist(), key=lambda row: row["index"])
+    differences = [row["difference"] for row in pairs if row["difference"] is not None]
+    failed = [(row["best_failure"] is not None, row["default_failure"] is not None) for row in pairs]
+    mean, low, high = paired_interval(differences)
+    best = None if len(objectives) > 1 else next((row for row in trials if row["best"]), None)
+    default = default_trial(trials)
+    truths = {row["intrinsic_dim"] for row in trials} - {None}
     return Facts(
-        finished=states.count("finished"),
-        stopped=states.count("stopped"),
-        failed=states.count("failed"),
+        finished=states["finished"],
+        stopped=states["stopped"],
+        failed=states["failed"],
         agreement=agreement(tables.trials, tables.runs),
-        modal_dimension=modal["all"][0],
-        modal_share=modal["all"][1],
-        best_modal_dimension=modal["best_decile"][0],
-        best_modal_share=modal["best_decile"][1],
-        difference=mean,
-        difference_low=low if low is not None and math.isfinite(low) else None,
-        difference_high=high if high is not None and math.isfinite(high) else None,
-        better=int((differences < 0).sum()) + int((failed["default"] & ~failed["best"]).sum()),
-        worse=int((differences > 0).sum()) + int((failed["best"] & ~failed["default"]).sum()),
-        best_failures=int(failed["best"].sum()),
-        default_failures=int(failed["default"].sum()),
+        modal_dimension=modal[0],
+        modal_share=modal[1],
+        best_modal_dimension=best_modal[0],
+        best_modal_share=best_modal[1],
+        difference=mean if differences else None,
+        difference_low=low if math.isfinite(low) else None,
+        difference_high=high if math.isfinite(high) else None,
+        better=sum(value < 0 for value in differences) + failed.count((False, True)),
+        worse=sum(value > 0 for value in differences) + failed.count((True, False)),
+        best_failures=sum(one for one, _ in failed),
+        default_failures=sum(other for _, other in failed),
         pairs=len(differences),
         best_number=best["number"] if best else None,
         default_objective=default["objective"] if default else None,
         best_objective=best["objective"] if best else None,
-        # An exact sum does not depend on the order of the rows.
-        cpu_seconds=math.fsum(seconds[~np.isnan(seconds)]),
+        cpu_seconds=cpu_seconds,
         objectives=tuple(objectives),
         intrinsic_dim=truths.pop() if len(truths) == 1 else None,
     )
 
 
-def _floats(column: Any) -> Floats:
-    """A numeric or boolean column, null as nan."""
-    return np.asarray(column.cast(pa.float64()).to_numpy())
+def default_trial(trials: Sequence[Row]) -> Row | None:
+    """The trial of the default configuration, if it was tried."""
+    return next((row for row in trials if row["origin"] == "default"), None)
 
 
-def _finished(trials: pa.Table) -> pa.Table:
+def ranked(trials: Sequence[Row]) -> list[Row]:
+    """Finished trials, the best first; of several objectives, the front first, then by the first objective."""
+
+    def first(row: Row) -> float:
+        goal = goal_of(row, 0)
+        return goal if goal is not None and math.isfinite(goal) else math.inf
+
+    done = [row for row in trials if row["state"] == "finished"]
+    return sorted(done, key=lambda row: (row["place"] or 0, not row["best"], first(row), row["number"]))
+
+
+def goal_of(trial: Row, place: int) -> float | None:
+    """The objective of this place, None if there is none."""
+    goals = trial["objectives"]
+    return goals[place] if goals and place < len(goals) else None
+
+
+def _finished(trials: pa.Table) -> list[Row]:
     """Finished trials in the order of their numbers; of those with one key the first."""
-    rows = trials.filter(pc.field("state") == "finished").sort_by("number")
-    _, first = group_codes(np.array(rows.column("key").to_pylist(), dtype=np.str_))
-    return rows.take(pa.array(np.sort(first)))
+    rows = sorted(trials.filter(pc.field("state") == "finished").to_pylist(), key=lambda row: row["number"])
+    once: dict[str, Row] = {}
+    for row in rows:
+        once.setdefault(row["key"], row)
+    return list(once.values())
 
 
-def _trial_runs(trials: pa.Table, runs: pa.Table) -> tuple[Ints, Ints, Floats]:
-    """Runs of finished trials: trial (its row in `_finished`), dimension and processor time (nan if unknown).
+def _trial_runs(trials: pa.Table, runs: pa.Table) -> list[Row]:
+    """Runs of finished trials, each with the number of its trial in `_finished`.
 
     A trial that repeats another may have its runs in the table again; of runs with one key and seed the first counts.
     """
-    row_of_key = {key: row for row, key in enumerate(_finished(trials).column("key").to_pylist())}
-    done = trials.filter(pc.field("state") == "finished")
-    row_of_number = {
-        number: row_of_key[key]
-        for number, key in zip(done.column("number").to_pylist(), done.column("key").to_pylist(), strict=True)
-    }
-    of_trials = runs.filter(
-        (pc.field("role") == "trial") & pc.field("number").isin(pa.array(list(row_of_number), pa.int64()))
-    )
-    of_trials = of_trials.sort_by([("number", "ascending"), ("index", "ascending")])
-    trial = np.array([row_of_number[number] for number in of_trials.column("number").to_pylist()], dtype=np.int64)
-    _, first = group_codes(trial, np.asarray(of_trials.column("index").to_numpy()))
-    dimension = np.asarray(of_trials.column("dimension").to_numpy())
-    return trial[first], dimension[first], _floats(of_trials.column("cpu_seconds"))[first]
+    first = {row["key"]: row["number"] for row in _finished(trials)}
+    done = trials.select(["number", "key", "state"]).to_pylist()
+    number = {row["number"]: first[row["key"]] for row in done if row["state"] == "finished"}
+    table = runs.select(["number", "role", "index", "dimension"]).to_pylist()
+    mine = [run for run in table if run["role"] == "trial" and run["number"] in number]
+    once: dict[tuple[int, int], Row] = {}
+    for run in sorted(mine, key=lambda run: (run["number"], run["index"])):
+        trial = number[run["number"]]
+        once.setdefault((trial, run["index"]), run | {"number": trial})
+    return [once[place] for place in sorted(once)]
 
 
-def _best_decile(finished: pa.Table) -> Flags:
-    """Which rows of `_finished` are the best, see `dimensions`."""
-    if finished.column("objective").null_count:
-        return np.asarray(_floats(finished.column("best")) == 1)
-    size = max(DECILE_TRIALS, -(-len(finished) // 10))
-    return np.array(places(_floats(finished.column("objective"))), dtype=np.int64) <= size
-
-
-def _is_text(column: Any) -> bool:
-    return bool(pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
-
-
-def _feature(column: Any) -> Floats:
+def _feature(column: Sequence[Any]) -> Floats:
     """Values of a parameter as numbers, see `importances`; null as nan."""
-    if not _is_text(column):
-        return _floats(column)
-    values = column.to_pylist()
-    codes = {text: float(code) for code, text in enumerate(sorted(set(values) - {None}))}
-    return np.array([codes.get(value, math.nan) for value in values])
-
-
-def _permutation_losses(features: Floats, target: Floats, seed: int) -> tuple[float | None, Floats]:
-    """R^2 of the forests on held-out trials, and its losses, shape (parameters, permutations); see `importances`."""
-    rows, parameters = features.shape
-    if (target == target[0]).all():
-        return None, np.zeros((parameters, PERMUTATIONS))
-    state = seeding.derive(seed, "search/importances") % 2**32
-    generator = seeding.generator(seed, "search/importances/permutations")
-    orders = np.stack([generator.permutation(rows) for _ in range(PERMUTATIONS)])
-    predicted = np.empty(rows)
-    permuted = np.empty((parameters, PERMUTATIONS, rows))
-    for train, held in KFold(FOLDS, shuffle=True, random_state=state).split(features):
-        forest = RandomForestRegressor(TREES, min_samples_leaf=LEAF, random_state=state)
-        forest.fit(features[train], target[train])
-        predicted[held] = forest.predict(features[held])
-        # All permutations in one call: a call costs more than the rows of a small search.
-        asked = np.tile(features[held].astype(np.float32), (parameters, PERMUTATIONS, 1, 1))
-        for index in range(parameters):
-            asked[index, :, :, index] = features[orders[:, held], index]
-        answers = forest.predict(asked.reshape(-1, parameters))
-        permuted[:, :, held] = answers.reshape(parameters, PERMUTATIONS, len(held))
-    r2 = float(r2_score(target, predicted))
-    spread = ((target - target.mean()) ** 2).sum()
-    return r2, r2 - (1 - ((target - permuted) ** 2).sum(axis=2) / spread)
+    values = set(column) - {None}
+    codes = {text: code for code, text in enumerate(sorted(values))} if any(isinstance(v, str) for v in values) else {}
+    return np.array([math.nan if value is None else codes.get(value, value) for value in column], float)
 
 
 def _spearman(values: Floats, target: Floats) -> float | None:
@@ -347,11 +394,6 @@ def _spearman(values: Floats, target: Floats) -> float | None:
 
 def _mode(table: pa.Table, name: str) -> tuple[int | None, float | None]:
     """The most frequent dimension over trials ``name`` of a table of schema DIMENSIONS, of ties the smallest; share."""
-    rows = table.filter(pc.field("trials") == name).sort_by([("runs", "descending"), ("dimension", "ascending")])
-    return (rows["dimension"][0].as_py(), rows["share"][0].as_py()) if len(rows) else (None, None)
-
-
-def _first(trials: pa.Table, condition: Any) -> dict[str, Any] | None:
-    """The trial of the smallest number for which the condition holds."""
-    rows = trials.filter(condition).sort_by("number").slice(0, 1).to_pylist()
-    return rows[0] if rows else None
+    rows = [row for row in table.to_pylist() if row["trials"] == name]
+    best = min(rows, key=lambda row: (-row["runs"], row["dimension"]), default={"dimension": None, "share": None})
+    return best["dimension"], best["share"]

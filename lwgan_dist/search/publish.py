@@ -3,38 +3,36 @@ page, all drawn from the ledger, so the next command may replace them.
 """
 
 import io
-import tempfile
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from matplotlib.figure import Figure
 from pydantic import TypeAdapter, ValidationError
 
 from lwgan_dist.config import ExecutionConfig, TrainConfig
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.metrics.registry import METRICS
-from lwgan_dist.reporting.figures import png
-from lwgan_dist.reporting.files import replace_folder, to_parquet
-from lwgan_dist.reporting.search_figures import ParameterAxis, search_figures
-from lwgan_dist.reporting.search_page import Facts, SearchTables, search_html, search_markdown
-from lwgan_dist.reporting.tensorboard import write_search
+from lwgan_dist.reporting import files
 from lwgan_dist.search import analysis
-from lwgan_dist.search.config import AshaScheduler, OptunaSearcher
+from lwgan_dist.search.analysis import Facts
+from lwgan_dist.search.config import AshaScheduler, OptunaSearcher, SearchConfig
+from lwgan_dist.search.figures import ParameterAxis, search_figures
 from lwgan_dist.search.objective import label_of
 from lwgan_dist.search.queue import Ended
+from lwgan_dist.search.report import search_page
 from lwgan_dist.search.rows import search_tables, spent
 from lwgan_dist.search.search import Outcome, Search
-from lwgan_dist.search.tables import CONFIRMATION, DIMENSIONS, IMPORTANCES, RUNS, TRIALS
+from lwgan_dist.search.tables import CONFIRMATION, DIMENSIONS, IMPORTANCES, RUNS, TRIALS, SearchTables
+from lwgan_dist.search.tensorboard import write_search
 from lwgan_dist.storage import Folder
 
 BEST, FRONT, FACTS = "best.yaml", "front", "facts.json"
 _FACTS = TypeAdapter(Facts)
-FIGURES, SUMMARY, PAGE, TENSORBOARD = "figures", "summary.md", "report.html", "tb"
+_SCHEMAS = {
+    "trials": TRIALS, "runs": RUNS, "confirmation": CONFIRMATION, "dimensions": DIMENSIONS, "importances": IMPORTANCES,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,23 +46,19 @@ class Published:
 
 def publish(search: Search, outcome: Outcome, title: str) -> Published:
     """Write everything into the folder of the search."""
-    folder, tables = search.folder, search_tables(search, outcome)
-    objectives = [label_of(weights) for weights in search.config.objectives]
-    facts = replace(analysis.facts(tables, objectives), cpu_seconds=spent(outcome))
-    _write_tables(search, outcome, tables)
+    folder, tables, config = search.folder, search_tables(search, outcome), search.config
+    facts = analysis.facts(tables, [label_of(weights) for weights in config.objectives], spent(outcome))
+    files.write_tables(folder, vars(tables), always=("trials", "runs"))
     _write_best(search, outcome, tables)
-    figures = search_figures(
-        tables.trials, tables.runs, tables.confirmation, tables.dimensions, tables.importances,
-        parameters=_axes(search), objectives=objectives,
+    figures = search_figures(tables, search_axes(config), facts.objectives)
+    files.write_figures(folder, figures)
+    page = search_page(
+        tables, facts, created=datetime.now(UTC).date(), title=f"Search: {title}",
+        notes=search_notes(search, outcome), files=files.relative(folder, search_files(folder)),
     )  # fmt: skip
-    folder.remove(FIGURES)
-    for name, figure in figures.items():
-        folder.sub(FIGURES).write(f"{name}.png", png(figure))
-    _write_pages(search, outcome, tables, facts, figures, title)
-    with tempfile.TemporaryDirectory() as temporary:
-        write_search(Path(temporary), tables.trials, figures, list(search.config.space))
-        replace_folder(folder, TENSORBOARD, Path(temporary))
-    folder.write(FACTS, _FACTS.dump_json(facts, indent=1))  # last: the rest is there
+    files.write_page(folder, page, figures)
+    files.write_tensorboard(folder, lambda path: write_search(path, tables.trials, figures, list(config.space)))
+    folder.write(FACTS, _FACTS.dump_json(facts, indent=1))  # last: then everything else has been written
     return Published(tables, facts, search_files(folder))
 
 
@@ -81,22 +75,11 @@ def read_published(folder: Folder) -> Published:
 
 
 def _read(folder: Folder) -> Published:
-    found = {}
-    for name, schema in (("trials", TRIALS), ("runs", RUNS), ("confirmation", CONFIRMATION),
-                         ("dimensions", DIMENSIONS), ("importances", IMPORTANCES)):  # fmt: skip
+    tables = {}
+    for name, schema in _SCHEMAS.items():
         file = f"{name}.parquet"
-        found[name] = pq.read_table(io.BytesIO(folder.read(file))) if folder.has(file) else schema.empty_table()
-    tables = SearchTables(**found)
-    return Published(tables, _FACTS.validate_json(folder.read(FACTS)), search_files(folder))
-
-
-def _write_tables(search: Search, outcome: Outcome, tables: SearchTables) -> None:
-    found: dict[str, Any] = {field.name: getattr(tables, field.name) for field in fields(tables)}
-    for name, table in found.items():
-        if table.num_rows or name in ("trials", "runs"):
-            search.folder.write(f"{name}.parquet", to_parquet(table))
-        else:
-            search.folder.remove_file(f"{name}.parquet")  # of an earlier configuration
+        tables[name] = pq.read_table(io.BytesIO(folder.read(file))) if folder.has(file) else schema.empty_table()
+    return Published(SearchTables(**tables), _FACTS.validate_json(folder.read(FACTS)), search_files(folder))
 
 
 def _write_best(search: Search, outcome: Outcome, tables: SearchTables) -> None:
@@ -136,37 +119,22 @@ def run_file(search: Search, ended: Ended) -> str:
     return "\n".join(lines) + f"\n\n{content}"
 
 
-def _axes(search: Search) -> list[ParameterAxis]:
+def search_axes(config: SearchConfig) -> list[ParameterAxis]:
+    """How figures lay out the searched fields."""
     return [
         ParameterAxis(path, parameter.kind == "loguniform" or parameter.log, parameter.kind == "choice")
-        for path, parameter in search.config.space.items()
+        for path, parameter in config.space.items()
     ]
-
-
-def _write_pages(
-    search: Search, outcome: Outcome, tables: SearchTables, facts: Facts, figures: dict[str, Figure], title: str
-) -> None:
-    folder, notes = search.folder, search_notes(search, outcome)
-    created, heading = datetime.now(UTC).date(), f"Search: {title}"
-    names = {what: path.removeprefix(f"{folder.location}/") for what, path in search_files(folder).items()}
-    pictures = {name: f"{FIGURES}/{name}.png" for name in figures}
-    summary = search_markdown(tables, facts, created=created, title=heading, notes=notes, files=names, figures=pictures)
-    page = search_html(tables, facts, created=created, title=heading, notes=notes, files=names, figures=figures)
-    folder.write(SUMMARY, summary.encode())
-    folder.write(PAGE, page.encode())
 
 
 def search_files(folder: Folder) -> dict[str, str]:
     """What a reader of a search may want to open, by what it is."""
     names = {
-        "page": PAGE, "summary": SUMMARY, "best run": BEST, "front": FRONT, "figure": f"{FIGURES}/dimension.png",
-        "trials": "trials.parquet", "runs": "runs.parquet", "comparison": "confirmation.parquet",
-        "dimensions": "dimensions.parquet", "importances": "importances.parquet",
-        "TensorBoard": TENSORBOARD,
+        "best run": BEST, "front": FRONT, "figure": f"{files.FIGURES}/dimension.png", "trials": "trials.parquet",
+        "runs": "runs.parquet", "comparison": "confirmation.parquet", "dimensions": "dimensions.parquet",
+        "importances": "importances.parquet",
     }  # fmt: skip
-    there = {*folder.names(), *(f"{FIGURES}/{name}" for name in folder.sub(FIGURES).names())}
-    written = there | {SUMMARY, PAGE, TENSORBOARD}
-    return {what: f"{folder.location}/{name}" for what, name in names.items() if name in written}
+    return files.readers_files(folder, names)
 
 
 def search_notes(search: Search, outcome: Outcome) -> list[str]:

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lwgan_dist.reporting.search_page import SearchTables
 from lwgan_dist.search import analysis
 from lwgan_dist.search.objective import mean_objective
 from lwgan_dist.search.queue import Ended
 from lwgan_dist.search.search import Outcome, Pair, Search
-from lwgan_dist.search.tables import CONFIRMATION, MEASURES, PARAMETER, RUNS, TRIALS
+from lwgan_dist.search.tables import CONFIRMATION, MEASURES, PARAMETER, RUNS, TRIALS, SearchTables
 
 Row = dict[str, Any]
 

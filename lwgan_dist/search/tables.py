@@ -3,6 +3,8 @@
 A *trial* is a configuration that was tried, with its number; it has one run for each seed.
 """
 
+from dataclasses import dataclass
+
 import pyarrow as pa
 
 from lwgan_dist.metrics.registry import METRICS
@@ -23,7 +25,7 @@ MEASURES = {
 
 TRIALS = described(
     number=(_int, "of the trial, in the order of the proposals"),
-    key=(_text, "name of the trial in the ledger; equal configurations have one name and are carried out once"),
+    key=(_text, "name of the trial in the ledger; equal configurations have one name and are run once"),
     origin=(_text, "default, paper, given (an initial point), or proposed"),
     state=(_text, "finished, stopped (by the scheduler) or failed"),
     failure=(_text, "why a failed trial has no objective; null else"),
@@ -75,10 +77,21 @@ DIMENSIONS = described(
 IMPORTANCES = described(
     target=(_text, "objective or dimension"),
     parameter=(_text, "path of the searched field"),
-    importance=(_float, "loss of R^2 of a random forest when the values of the parameter are permuted"),
-    importance_sd=(_float, "standard deviation over the permutations"),
+    importance=(_float, "share of the variance of a forest's predictions that it explains by itself (fANOVA)"),
+    importance_sd=(_float, "standard deviation over five fits, each without a fifth of the trials"),
     spearman=(_float, "rank correlation with the target; null where the values have no order or do not vary"),
-    forest_r2=(_float, "R^2 of the forest on trials it was not trained on: unless above 0, importances say nothing"),
+    forest_r2=(_float, "R^2 of the forests on trials they were not fitted to: unless above 0, importances say nothing"),
     trials=(_int, "finished trials that this rests on"),
 )
 """``importances.parquet``: a row for each target and parameter."""
+
+
+@dataclass(frozen=True)
+class SearchTables:
+    """The tables of a search."""
+
+    trials: pa.Table
+    runs: pa.Table
+    confirmation: pa.Table
+    dimensions: pa.Table
+    importances: pa.Table

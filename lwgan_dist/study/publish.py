@@ -2,62 +2,37 @@
 ledger, so the next command may replace them.
 """
 
-import tempfile
-from dataclasses import fields
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pyarrow.compute as pc
 
-from lwgan_dist.reporting.figures import png
-from lwgan_dist.reporting.files import replace_folder, to_parquet
-from lwgan_dist.reporting.study_figures import study_figures
-from lwgan_dist.reporting.study_page import html_page, markdown_summary
-from lwgan_dist.reporting.tensorboard import write_study
+from lwgan_dist.reporting import files
 from lwgan_dist.storage import Folder
+from lwgan_dist.study.figures import study_figures
+from lwgan_dist.study.report import study_page
 from lwgan_dist.study.study import Outcome, Study
-
-FIGURES, SUMMARY, PAGE, TENSORBOARD = "figures", "summary.md", "report.html", "tb"
+from lwgan_dist.study.tensorboard import write_study
 
 
 def publish(study: Study, outcome: Outcome, title: str) -> None:
     """Write tables, figures, TensorBoard runs, ``summary.md`` and ``report.html`` into the folder of the study."""
-    folder, tables = study.folder, outcome.tables
-    for field in fields(tables):
-        table = getattr(tables, field.name)
-        if (table is not None and table.num_rows) or field.name in ("runs", "cells"):
-            folder.write(f"{field.name}.parquet", to_parquet(table))
-        else:
-            folder.remove_file(f"{field.name}.parquet")  # of an earlier configuration
-    config = study.config
-    figures = study_figures(
-        tables.runs, tables.cells, tables.trends, tables.sensitivity, tables.bootstrap, tables.coverage,
-        level=config.level, mass=config.bootstrap.mass if config.bootstrap else None,
+    folder, tables, config = study.folder, outcome.tables, study.config
+    files.write_tables(folder, vars(tables), always=("runs", "cells"))
+    figures = study_figures(tables, config.level, config.bootstrap.mass if config.bootstrap else None)
+    files.write_figures(folder, figures)
+    page = study_page(
+        tables, created=datetime.now(UTC).date(), title=f"Consistency study: {title}",
+        notes=study_notes(study, outcome), files=files.relative(folder, study_files(folder)),
     )  # fmt: skip
-    folder.remove(FIGURES)
-    for name, figure in figures.items():
-        folder.sub(FIGURES).write(f"{name}.png", png(figure))
-    notes = study_notes(study, outcome)
-    created, heading = datetime.now(UTC).date(), f"Consistency study: {title}"
-    names = {what: path.removeprefix(f"{folder.location}/") for what, path in study_files(folder).items()}
-    pictures = {name: f"{FIGURES}/{name}.png" for name in figures}
-    summary = markdown_summary(tables, created=created, title=heading, notes=notes, files=names, figures=pictures)
-    page = html_page(tables, created=created, title=heading, notes=notes, files=names, figures=figures)
-    folder.write(SUMMARY, summary.encode())
-    folder.write(PAGE, page.encode())
-    with tempfile.TemporaryDirectory() as temporary:
-        write_study(Path(temporary), tables.runs, tables.cells, figures)
-        replace_folder(folder, TENSORBOARD, Path(temporary))
+    files.write_page(folder, page, figures)
+    files.write_tensorboard(folder, lambda path: write_study(path, tables.cells, figures))
 
 
 def study_files(folder: Folder) -> dict[str, str]:
     """What a reader of a study may want to open, by what it is."""
-    names = {"page": PAGE, "summary": SUMMARY, "figure": f"{FIGURES}/correct.png", "runs": "runs.parquet",
-             "cells": "cells.parquet", "comparisons": "comparisons.parquet", "trends": "trends.parquet",
-             "sensitivity": "sensitivity.parquet", "bootstrap": "bootstrap.parquet", "coverage": "coverage.parquet",
-             "TensorBoard": TENSORBOARD}  # fmt: skip
-    there = {*folder.names(), *(f"{FIGURES}/{name}" for name in folder.sub(FIGURES).names())}
-    return {what: f"{folder.location}/{name}" for what, name in names.items() if name in there | {SUMMARY, PAGE}}
+    tables = ("runs", "cells", "comparisons", "trends", "sensitivity", "bootstrap", "coverage")
+    names = {"figure": f"{files.FIGURES}/correct.png", **{name: f"{name}.parquet" for name in tables}}
+    return files.readers_files(folder, names)
 
 
 def study_notes(study: Study, outcome: Outcome) -> list[str]:

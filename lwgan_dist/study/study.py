@@ -20,7 +20,6 @@ from lwgan_dist.campaign.folder import LEDGER, SCRATCH, claim, read_environment
 from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.campaign.progress import Progress
 from lwgan_dist.errors import ConfigError, DataError
-from lwgan_dist.reporting.study_page import StudyTables
 from lwgan_dist.runs import Run
 from lwgan_dist.storage import Folder, exclusive
 from lwgan_dist.study import aggregate
@@ -34,7 +33,7 @@ from lwgan_dist.study.metrics import with_means
 from lwgan_dist.study.record import RunRecord
 from lwgan_dist.study.refits import Refit, bootstrap_rows, refits_of
 from lwgan_dist.study.rows import runs_table
-from lwgan_dist.study.tables import BOOTSTRAP
+from lwgan_dist.study.tables import BOOTSTRAP, StudyTables
 from lwgan_dist.study.work import ClassicalTask, LwganTask, RefitTask, RunTask, has_model
 
 

@@ -4,6 +4,8 @@ A *cell* is one (data, factors, n, method). ``data`` is the label of the data in
 concern it, ``method`` that of the method including the others, so (data, n, method) names a cell.
 """
 
+from dataclasses import dataclass
+
 import pyarrow as pa
 
 from lwgan_dist.results import described
@@ -152,3 +154,16 @@ COVERAGE = described(
     p_mode_correct=(_float, "share of runs whose most frequent rank is the truth"),
 )
 """``coverage.parquet``: a row for each LWGAN cell and kind of bootstrap."""
+
+
+@dataclass(frozen=True)
+class StudyTables:
+    """The tables of a study; the last three may be missing or empty."""
+
+    runs: pa.Table
+    cells: pa.Table
+    comparisons: pa.Table
+    trends: pa.Table
+    sensitivity: pa.Table | None = None
+    bootstrap: pa.Table | None = None
+    coverage: pa.Table | None = None

@@ -15,11 +15,11 @@ from tiny_search import ASHA, config
 from lwgan_dist.cli import main
 from lwgan_dist.configfile import read_config, to_yaml
 from lwgan_dist.errors import NonFiniteLossError
-from lwgan_dist.reporting.search_page import SearchTables
 from lwgan_dist.runs import Run
 from lwgan_dist.search import analysis
 from lwgan_dist.search.config import SearchConfig
 from lwgan_dist.search.publish import read_published
+from lwgan_dist.search.tables import SearchTables
 from lwgan_dist.storage import Folder
 
 ROOT = Path(__file__).parents[2]
@@ -157,9 +157,11 @@ def test_what_is_published_follows_from_its_runs(folder):
     trials, runs = told.tables.trials, told.tables.runs
     assert told.tables.dimensions.equals(analysis.dimensions(trials, runs))
     today = read_config(SearchConfig, str(ROOT / "tune_configs" / "search" / f"{folder.name}.yaml"))
-    assert analysis.importances(trials, list(today.space), today.seed).num_rows == told.tables.importances.num_rows
+    importances = analysis.importances(trials, list(today.space), today.seed).to_pylist()
+    for row, published in zip(importances, told.tables.importances.to_pylist(), strict=True):
+        assert row == pytest.approx(published)
     tables = SearchTables(trials, runs, told.tables.confirmation, told.tables.dimensions, told.tables.importances)
-    again = analysis.facts(tables, told.facts.objectives)
+    again = analysis.facts(tables, told.facts.objectives, told.facts.cpu_seconds)
     assert again.difference == told.facts.difference
     assert (again.better, again.worse, again.agreement) == (told.facts.better, told.facts.worse, told.facts.agreement)
     rows = {(run["role"], run["index"]): run for run in runs.to_pylist() if run["role"] != "trial"}

@@ -20,7 +20,6 @@ from lwgan_dist.config import ExecutionConfig, RunConfig, TrainConfig, override
 from lwgan_dist.configfile import read_config, to_yaml
 from lwgan_dist.errors import ConfigError, InUseError, NonFiniteLossError, UnreadableError
 from lwgan_dist.metrics.heldout import held_out_metrics
-from lwgan_dist.reporting.search_page import comparison_sentence
 from lwgan_dist.runs import Run
 from lwgan_dist.search import search as search_module
 from lwgan_dist.search import work
@@ -28,6 +27,7 @@ from lwgan_dist.search.config import SearchConfig
 from lwgan_dist.search.objective import interim_objective, seeds, unit_of
 from lwgan_dist.search.publish import publish, read_published, run_file, search_caveats
 from lwgan_dist.search.queue import Queue
+from lwgan_dist.search.report import comparison_sentence
 from lwgan_dist.search.rows import runs_table, search_tables, spent, trials_table
 from lwgan_dist.search.searchers import Proposal
 from lwgan_dist.search.trials import TrialRecord

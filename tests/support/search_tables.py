@@ -11,9 +11,18 @@ import numpy as np
 import pyarrow as pa
 from scipy.special import stdtrit
 
-from lwgan_dist.reporting.search_figures import ParameterAxis
-from lwgan_dist.reporting.search_page import Facts, SearchTables
-from lwgan_dist.search.tables import CONFIRMATION, DIMENSIONS, IMPORTANCES, MEASURES, PARAMETER, RUNS, TRIALS
+from lwgan_dist.search.analysis import Facts
+from lwgan_dist.search.figures import ParameterAxis
+from lwgan_dist.search.tables import (
+    CONFIRMATION,
+    DIMENSIONS,
+    IMPORTANCES,
+    MEASURES,
+    PARAMETER,
+    RUNS,
+    TRIALS,
+    SearchTables,
+)
 
 Draw = Callable[[np.random.Generator, Mapping[str, Any]], Any]
 
@@ -72,12 +81,6 @@ class Search:
 
     def tables(self) -> SearchTables:
         return SearchTables(self.trials, self.runs, self.confirmation, self.dimensions, self.importances)
-
-    def figure_arguments(self) -> dict[str, Any]:
-        names = ("trials", "runs", "confirmation", "dimensions", "importances")
-        return {name: getattr(self, name) for name in names} | {
-            "parameters": self.axes, "objectives": self.objectives,
-        }  # fmt: skip
 
     def facts(self, **changed: Any) -> Facts:
         return _facts(self, changed)

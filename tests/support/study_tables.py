@@ -227,14 +227,15 @@ def _bootstrap(rng: np.random.Generator, runs: list[dict[str, Any]], replicates:
             })  # fmt: skip
     cover = []
     for (label, n, method, kind), group in _grouped(rows, "data", "n", "method", "kind").items():
-        if group[0]["intrinsic_dim"] is None:
-            continue
-        k, m = sum(row["covers"] for row in group), len(group)
-        wilson, exact = statistics.wilson_interval(k, m), statistics.clopper_pearson_interval(k, m)
-        cover.append({
-            "data": label, "n": n, "method": method, "kind": kind, "runs": m, "covers": k, "p_covers": k / m,
-            "wilson_low": float(wilson.lower), "wilson_high": float(wilson.upper), "exact_low": float(exact.lower),
-            "exact_high": float(exact.upper), "mean_set_size": float(np.mean([len(row["rank_set"]) for row in group])),
-            "p_mode_correct": sum(row["mode"] == row["intrinsic_dim"] for row in group) / m,
-        })  # fmt: skip
+        m, size = len(group), float(np.mean([len(row["rank_set"]) for row in group]))
+        row = {"data": label, "n": n, "method": method, "kind": kind, "runs": m, "mean_set_size": size}
+        if group[0]["intrinsic_dim"] is not None:
+            k = sum(row["covers"] for row in group)
+            wilson, exact = statistics.wilson_interval(k, m), statistics.clopper_pearson_interval(k, m)
+            row |= {
+                "covers": k, "p_covers": k / m, "wilson_low": float(wilson.lower), "wilson_high": float(wilson.upper),
+                "exact_low": float(exact.lower), "exact_high": float(exact.upper),
+                "p_mode_correct": sum(row["mode"] == row["intrinsic_dim"] for row in group) / m,
+            }  # fmt: skip
+        cover.append(row)
     return pa.Table.from_pylist(rows, BOOTSTRAP), pa.Table.from_pylist(cover, COVERAGE)

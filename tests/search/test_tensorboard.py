@@ -12,9 +12,9 @@ from tensorboard.compat.proto import event_pb2
 from tensorboard.plugins.base_plugin import TBContext
 from werkzeug.test import Client
 
-from lwgan_dist.reporting.search_figures import history_figure
-from lwgan_dist.reporting.tensorboard import write_search
+from lwgan_dist.search.figures import history_figure
 from lwgan_dist.search.tables import MEASURES
+from lwgan_dist.search.tensorboard import write_search
 
 with warnings.catch_warnings():  # of a library that TensorBoard brings along
     warnings.simplefilter("ignore", DeprecationWarning)

@@ -8,14 +8,9 @@ import pytest
 import search_tables
 from page_reading import Reader, markdown_tables, table_of
 
-from lwgan_dist.reporting.search_figures import search_figures
-from lwgan_dist.reporting.search_page import (
-    comparison_sentence,
-    dependence_sentence,
-    search_html,
-    search_markdown,
-)
-from lwgan_dist.reporting.study_figures import short
+from lwgan_dist.reporting.values import short
+from lwgan_dist.search.figures import search_figures
+from lwgan_dist.search.report import comparison_sentence, dependence_sentence, search_page
 
 EVIL = "a\"b | <script>alert(1)</script> & 'c' __x__ *y*"
 DAY = date(2026, 11, 24)
@@ -30,6 +25,10 @@ def made() -> search_tables.Search:
 @pytest.fixture(scope="module")
 def markdown(made) -> str:
     return _markdown(made, notes=["Interr_upted."], files={"trials": "trials.parquet"})
+
+
+def search_markdown(tables, facts, *, figures=None, **told) -> str:
+    return search_page(tables, facts, **told).markdown(figures or {})
 
 
 def _markdown(made: search_tables.Search, **told) -> str:
@@ -187,11 +186,9 @@ def test_labels_reasons_and_values_are_text():
         search_tables.parameter(EVIL, EVIL, lambda r, _: f"{EVIL}{r.integers(3)}", categorical=True),
     ]
     made = search_tables.search(parameters=odd, reason=EVIL, failing=0.2, objectives=(EVIL,))
-    figures = search_figures(**made.figure_arguments())
-    page = search_html(
-        made.tables(), made.facts(), created=DAY, title=EVIL, notes=[EVIL], files={EVIL: EVIL}, figures=figures
-    )
-    reader = Reader(page)
+    figures = search_figures(made.tables(), made.axes, made.objectives)
+    page = search_page(made.tables(), made.facts(), created=DAY, title=EVIL, notes=[EVIL], files={EVIL: EVIL})
+    reader = Reader(page.html(figures))
     assert reader.open == []
     assert "script" not in reader.tags
     assert not [name for name, _ in reader.attributes if name.startswith("on")]
@@ -205,19 +202,19 @@ def test_labels_reasons_and_values_are_text():
 
 def test_the_page_holds_all_figures_and_needs_nothing_from_elsewhere():
     made = search_tables.search(objectives=TWO, trials=20)
-    figures = search_figures(**made.figure_arguments())
-    page = search_html(made.tables(), made.facts(), created=DAY, figures=figures)
+    figures = search_figures(made.tables(), made.axes, made.objectives)
+    page = search_page(made.tables(), made.facts(), created=DAY).html(figures)
     sources = [value for name, value in Reader(page).attributes if name in ("src", "href", "srcset")]
-    assert len(sources) == len(figures) == 8
+    assert len(set(sources)) == len(figures) == 7
     for source in sources:
         assert base64.b64decode(source.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
     assert not re.search(r"(?i)https?:|//[a-z]|@import|url\(|<link|<script", re.sub(r"base64,[\w+/=]+", "", page))
-    assert "Further figures" not in page
+    assert all(value for name, value in Reader(page).attributes if name == "alt")
     assert "Objective 2 against each parameter" in page
 
 
 def test_figures_are_linked_in_markdown(made):
-    names = search_figures(**made.figure_arguments())
+    names = search_figures(made.tables(), made.axes, made.objectives)
     text = _markdown(made, figures={name: f"figures/{name}.png" for name in names})
     assert sorted(re.findall(r"\(figures/(\w+)\.png\)", text)) == sorted(names)
     assert "![Estimated dimension against each parameter](figures/dimension.png)" in text

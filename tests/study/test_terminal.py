@@ -1,4 +1,4 @@
-"""What a study shows in the terminal and in TensorBoard."""
+"""What a study shows in the terminal."""
 
 import io
 import re
@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import study_tables
 from rich.console import Console
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lwgan_dist.reporting import terminal
-from lwgan_dist.reporting.study_figures import correct_figure, short
-from lwgan_dist.reporting.tensorboard import write_study
-from lwgan_dist.reporting.terminal import StudyProgress, print_study
+from lwgan_dist.reporting.terminal import StudyProgress
+from lwgan_dist.reporting.values import short
+from lwgan_dist.study import terminal as study_terminal
+from lwgan_dist.study.terminal import print_study
 
 
 def test_the_table_is_not_cut_where_there_is_no_terminal(capsys):
@@ -43,10 +43,8 @@ def test_unknown_truth_shows_the_modal_estimate(capsys):
 def test_green_from_the_level(monkeypatch):
     made = study_tables.study({"x": 2}, methods=("LWGAN",), failing=0)
     sink = io.StringIO()
-    monkeypatch.setattr(
-        terminal, "Console", lambda **told: Console(**told, file=sink, force_terminal=True, color_system="standard",
-                                                    width=100),
-    )  # fmt: skip
+    terminal_of_100 = {"file": sink, "force_terminal": True, "color_system": "standard", "width": 100}
+    monkeypatch.setattr(study_terminal, "Console", lambda **settings: Console(**settings, **terminal_of_100))
     print_study(made.cells, {}, level=0.8)
     for cell in made.cells.to_pylist():
         green = f"\x1b[32m{cell['correct']}/8 {short(cell['exact_low'])}" in sink.getvalue()
@@ -135,56 +133,3 @@ def test_progress_on_a_terminal_is_one_bar(monkeypatch):
 )
 def test_durations(seconds, text):
     assert terminal._duration(seconds) == text
-
-
-def _read(folder) -> EventAccumulator:
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    return events
-
-
-def test_tensorboard_has_a_run_for_each_cell(tmp_path):
-    made = study_tables.study({"a/b: <c>": 2, "a_b_ <c>": None}, sizes=(250,), methods=("LWGAN", "TwoNN"), failing=0.1)
-    write_study(tmp_path, made.runs, made.cells, {"correct": correct_figure(made.cells)})
-    assert _read(tmp_path).Tags()["images"] == ["correct"]
-    folders = {str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("*events*")} - {"."}
-    assert folders == {f"{data}/{method}/n=250" for data in ("a_b_ _c_", ) for method in ("LWGAN", "TwoNN")} | {
-        "a_b_ _c_/LWGAN-2/n=250", "a_b_ _c_/TwoNN-2/n=250"
-    }  # fmt: skip
-    runs = [r for r in made.runs.to_pylist() if r["data"] == "a/b: <c>" and r["method"] == "LWGAN"]
-    events = _read(tmp_path / "a_b_ _c_" / "LWGAN" / "n=250")
-    shares = {event.step: event.value for event in events.Scalars("cell/share_correct")}
-    assert list(shares) == list(range(8))
-    assert shares[7] == pytest.approx(made.cells["p_correct"][0].as_py())
-    assert shares[2] == pytest.approx(sum(r["correct"] for r in runs[:3]) / 3)
-    assert events.Scalars("cell/mean_value")[-1].value == pytest.approx(made.cells["mean_value"][0].as_py())
-    first = next(r for r in runs if r["score_se"] is not None)
-    assert events.Scalars("cell/score_se")[0].value == pytest.approx(first["score_se"])
-    unknown = _read(tmp_path / "a_b_ _c_" / "TwoNN-2" / "n=250").Tags()["scalars"]
-    assert unknown == ["cell/mean_value"]
-
-
-def test_tensorboard_of_many_cells_is_by_n(tmp_path):
-    made = study_tables.study({f"d{i}": 2 for i in range(2)}, sizes=tuple(range(10, 136)), methods=("LWGAN",),
-                              replicates=1, failing=0)  # fmt: skip
-    assert made.cells.num_rows == 252
-    write_study(tmp_path, made.runs, made.cells, {})
-    folders = {str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("*events*")} - {"."}
-    assert folders == {"d0/LWGAN", "d1/LWGAN"}
-    events = _read(tmp_path / "d1" / "LWGAN")
-    found = [(event.step, event.value) for event in events.Scalars("by_n/share_correct")]
-    cells = [c for c in made.cells.to_pylist() if c["data"] == "d1"]
-    assert found == [(c["n"], c["p_correct"]) for c in cells]
-    assert set(events.Tags()["scalars"]) == {
-        f"by_n/{n}" for n in ("share_correct", "mean_value", "score_se", "penalty")
-    }
-
-
-@pytest.mark.parametrize("label", ["..", "", " . ", "a/../../b"])
-def test_no_label_leaves_the_folder(tmp_path, label):
-    inner = tmp_path / "in"
-    made = study_tables.study({label: 2}, sizes=(10,), methods=("TwoNN",), replicates=1)
-    write_study(inner, made.runs, made.cells, {})
-    assert [path.name for path in tmp_path.iterdir()] == ["in"]
-    assert len(list(inner.rglob("n=10"))) == 1
-    assert len(next(inner.rglob("n=10")).relative_to(inner).parts) == 3

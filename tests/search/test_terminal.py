@@ -7,7 +7,9 @@ import search_tables
 from rich.console import Console
 
 from lwgan_dist.reporting import terminal
-from lwgan_dist.reporting.terminal import SearchProgress, print_search, print_search_plan
+from lwgan_dist.reporting.terminal import SearchProgress
+from lwgan_dist.search import terminal as search_terminal
+from lwgan_dist.search.terminal import print_search, print_search_plan
 
 PLAN = [
     ("objective.mmd_weight", "loguniform 0.1 to 10", ""),
@@ -23,7 +25,7 @@ PROPOSALS = [
 def _terminal(monkeypatch, width: int) -> io.StringIO:
     sink = io.StringIO()
     monkeypatch.setattr(
-        terminal, "Console",
+        search_terminal, "Console",
         lambda **told: Console(**told | {"file": sink, "force_terminal": True, "color_system": None, "width": width}),
     )  # fmt: skip
     return sink
@@ -182,4 +184,4 @@ def test_a_plan_without_conditions_and_proposals(capsys):
 
 def test_short_paths_tell_the_parameters_apart():
     paths = ["a.b.lr", "a.c.lr", "networks.width", "lr"]
-    assert list(terminal._short_paths(paths).values()) == ["b.lr", "c.lr", "width", "lr"]
+    assert list(search_terminal._short_paths(paths).values()) == ["b.lr", "c.lr", "width", "lr"]

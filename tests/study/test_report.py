@@ -9,11 +9,17 @@ import pytest
 import study_tables
 from page_reading import Reader, markdown_tables, table_of
 
-from lwgan_dist.reporting.study_figures import correct_figure, short
-from lwgan_dist.reporting.study_page import StudyTables, html_page, markdown_summary
+from lwgan_dist.reporting.values import short
+from lwgan_dist.study.figures import correct_figure, study_figures
+from lwgan_dist.study.report import study_page
+from lwgan_dist.study.tables import StudyTables
 
 EVIL = "a\"b | <script>alert(1)</script> & 'c'"
 DAY = date(2026, 11, 24)
+
+
+def markdown_summary(tables, *, figures=None, **told) -> str:
+    return study_page(tables, **told).markdown(figures or {})
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +41,8 @@ def markdown(tables) -> str:
 
 @pytest.fixture(scope="module")
 def page(tables, made) -> str:
-    return html_page(
-        tables, created=DAY, title="My study", notes=["Interrupted."], files={"runs": "runs.parquet"},
-        figures={"correct": correct_figure(made.cells), "own": correct_figure(made.cells)},
-    )  # fmt: skip
+    page = study_page(tables, created=DAY, title="My study", notes=["Interrupted."], files={"runs": "runs.parquet"})
+    return page.html({"correct": correct_figure(made.cells)})
 
 
 def test_every_cell_of_p_correct_is_in_both(made, markdown, page):
@@ -108,7 +112,7 @@ def test_html_needs_nothing_from_elsewhere(page):
     text = re.sub(r"base64,[\w+/=]+", "", page)
     assert not re.search(r"(?i)https?:|//[a-z]|@import|url\(|<link|<script|<iframe", text)
     sources = [value for name, value in Reader(page).attributes if name in ("src", "href", "srcset")]
-    assert len(sources) == 2
+    assert len(sources) == 1
     for source in sources:
         assert base64.b64decode(source.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
     assert "prefers-color-scheme: dark" in page
@@ -202,6 +206,8 @@ def test_coverage_and_sensitivity(made, markdown):
         f"| {cover['covers']}/{cover['runs']} [{short(cover['exact_low'])}, {short(cover['exact_high'])}] "
         f"| {cover['mean_set_size']:.2f} | {short(cover['p_mode_correct'])} |" in markdown
     )
+    table = table_of(markdown_tables(markdown), ["data", "n", "method", "kind"])
+    assert {row[4] for row in table if row[0] == "a table"} == {"-"}
     rows = [r for r in made.sensitivity.to_pylist() if r["correct"] is not None]
     rows = [r for r in rows if (r["exponent"], r["constant"]) == (0.8, 1.0)]
     share = sum(r["correct"] for r in rows) / sum(r["runs"] for r in rows)
@@ -213,6 +219,22 @@ def test_figures_are_linked_in_markdown(tables):
     text = markdown_summary(tables, created=DAY, figures={"correct": "figures/my correct.png"})
     assert "![P(correct) against n](figures/my%20correct.png)" in text
     assert text.count("![") == 1
+
+
+def test_the_page_has_every_figure(tables):
+    figures = study_figures(tables)
+    assert len(figures) == 6
+    page = study_page(tables, created=DAY).html(figures)
+    images = [value for name, value in Reader(page).attributes if name == "src"]
+    assert len(set(images)) == len(figures)
+    alternatives = [value for name, value in Reader(page).attributes if name == "alt"]
+    assert "P(correct) against n" in alternatives
+    assert all(alternatives)
+
+
+def test_headers_of_tables_say_that_they_head_a_column(page):
+    assert "<td" in page
+    assert page.count("<th ") == page.count('<th scope="col"') == len(re.findall("<th[ >]", page))
 
 
 def test_several_runs_on_a_sample_are_told():
