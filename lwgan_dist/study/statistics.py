@@ -52,28 +52,6 @@ def _check_probability(name: str, value: float) -> None:
         raise ValueError(f"{name} must be between 0 and 1, got {value}")
 
 
-def group_codes(*keys: ArrayLike) -> tuple[Ints, Ints]:
-    """Integer codes of the distinct rows of the key columns, in ascending order of the first key, then the second, ...
-
-    Args:
-        keys: columns of N entries each, of any type that sorts: manifold, n, method.
-
-    Returns:
-        ``code``, shape (N,), 0..C-1, and ``first``, shape (C,), the first row of every group: ``key[first]`` names it.
-    """
-    columns = [np.asarray(key) for key in keys]
-    if not columns or any(column.shape != (len(columns[0]),) for column in columns):
-        raise ValueError(
-            f"key columns must be one-dimensional and equally long: {[column.shape for column in columns]}"
-        )
-    code = np.zeros(len(columns[0]), dtype=np.int64)
-    for column in columns:
-        values, inverse = np.unique(column, return_inverse=True)
-        code = np.unique(code * max(len(values), 1) + inverse, return_inverse=True)[1]
-    first = np.unique(code, return_index=True)[1]
-    return code.astype(np.int64), first.astype(np.int64)
-
-
 def wilson_interval(successes: ArrayLike, trials: ArrayLike, alpha: float = 0.05) -> Interval:
     """Wilson score interval for a proportion: {p : |k/n - p| <= z sqrt(p (1 - p) / n)}, z = Phi^-1(1 - alpha / 2).
 

@@ -239,21 +239,6 @@ def test_a_study_that_runs_the_widest_cell_ends_and_covers_every_truth():
     assert spent[0] > spent[1] > spent[2] > 0  # the most variable cell gets the most runs
 
 
-# Codes
-
-
-def test_codes_name_the_distinct_keys_in_order():
-    manifold = np.array(["s", "b", "s", "b", "s", "s"])
-    n = np.array([500, 500, 250, 500, 500, 250])
-    code, first = st.group_codes(manifold, n)
-    assert code.tolist() == [2, 0, 1, 0, 2, 1]
-    assert first.tolist() == [1, 2, 0]
-    assert [(str(manifold[i]), int(n[i])) for i in first] == [("b", 500), ("s", 250), ("s", 500)]
-    assert [len(x) for x in st.group_codes([], [])] == [0, 0]
-    with pytest.raises(ValueError, match="equally long"):
-        st.group_codes(manifold, n[:1])
-
-
 # n_95
 
 
