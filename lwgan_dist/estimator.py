@@ -17,7 +17,8 @@ from lwgan_dist.errors import ConfigError
 from lwgan_dist.model import FittedModel
 from lwgan_dist.models.configs import LwganModel
 from lwgan_dist.results import RunResult
-from lwgan_dist.runs import RESULT_FILE, Run, read_result
+from lwgan_dist.run.folder import RESULT_FILE, read_result
+from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder
 
 _DTYPES = [np.float64, np.float32, np.bool_, *map(np.dtype, "bhilqBHILQ")]

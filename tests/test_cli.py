@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from lwgan_dist import runs
 from lwgan_dist.cli import main
 from lwgan_dist.config import RunConfig, TrainConfig
 from lwgan_dist.configfile import read_config
 from lwgan_dist.errors import ClusterError, RunFailedError
 from lwgan_dist.results import scores_from_parquet
+from lwgan_dist.run import run as run_module
 from lwgan_dist.storage import Folder, exclusive
 
 TINY = ["data.n=200", "schedule.embedding_iterations=5", "schedule.embedding_rounds=1",
@@ -173,7 +173,7 @@ def test_without_json_the_table_the_estimate_and_the_files_are_printed(run_dir):
 
 
 def test_the_same_command_again_answers_from_the_folder_without_training(run_dir, finished, monkeypatch):
-    monkeypatch.setattr(runs, "train_worker", None)  # calling it would fail
+    monkeypatch.setattr(run_module, "train_worker", None)  # calling it would fail
     before = contents(run_dir)
     said = told(succeeded(*ESTIMATE, "--out", str(run_dir), "--json"))
     assert said == {**told(finished[1]), "run_dir": str(run_dir)}
@@ -273,7 +273,7 @@ def test_workers_of_the_command_line_win_over_the_file_and_change_no_fingerprint
         seen.update(workers=execution.workers, fingerprint=run.fingerprint)
         raise RunFailedError("enough")
 
-    monkeypatch.setattr(runs.Run, "train", train)
+    monkeypatch.setattr(run_module.Run, "train", train)
     call("train", str(finished[0] / "config.yaml"), "execution.workers=2", "--workers", str(workers))
     assert seen == {"workers": workers, "fingerprint": told(finished[1])["fingerprint"]}
 
@@ -374,7 +374,7 @@ def test_every_way_to_end_has_its_exit_code_and_one_line(monkeypatch, error, cod
     def fail(*_arguments, **_options):
         raise error
 
-    monkeypatch.setattr(runs.Run, "train", fail)
+    monkeypatch.setattr(run_module.Run, "train", fail)
     result = call(*ESTIMATE)
     assert (result.exit_code, result.stdout, result.stderr.splitlines()) == (code, "", [message])
 
@@ -384,7 +384,7 @@ def test_a_defect_of_the_program_keeps_its_traceback(monkeypatch, error):
     def fail(*_arguments, **_options):
         raise error
 
-    monkeypatch.setattr(runs.Run, "train", fail)
+    monkeypatch.setattr(run_module.Run, "train", fail)
     assert call(*ESTIMATE).exception is error
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from lwgan_dist.config import ExecutionConfig, RunConfig
-from lwgan_dist.runs import Run
+from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder
 
 

@@ -11,7 +11,7 @@ from lwgan_dist import LWGAN
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.data.manifolds import s_curve
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.runs import Run
+from lwgan_dist.run.run import Run
 from lwgan_dist.seeding import generator
 from lwgan_dist.storage import Folder
 

@@ -193,7 +193,7 @@ def test_what_fails_because_of_an_interrupt_is_the_interrupt(tmp_path, monkeypat
         finally:
             os.close(10**6)
 
-    for name in ("lwgan_dist.runs.Run.train", "lwgan_dist.runs.Run.fit"):
+    for name in ("lwgan_dist.run.run.Run.train", "lwgan_dist.run.run.Run.fit"):
         monkeypatch.setattr(name, interrupted)
     monkeypatch.chdir(tmp_path)
     if command != "estimate":

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from lwgan_dist import logs
 from lwgan_dist.cli import main
 from lwgan_dist.config import ExecutionConfig, RunConfig
-from lwgan_dist.runs import Run
+from lwgan_dist.run.run import Run
 from lwgan_dist.study.work import Pack, carry_out
 
 pytestmark = pytest.mark.usefixtures("blank_figures")

@@ -16,7 +16,7 @@ from lwgan_dist.configfile import to_yaml
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.networks.bfloat16 import bfloat16_pays
 from lwgan_dist.retries import StorageError
-from lwgan_dist.runs import CONFIG_FILE, ENVIRONMENT_FILE, versions
+from lwgan_dist.run.folder import CONFIG_FILE, ENVIRONMENT_FILE, versions
 from lwgan_dist.storage import Folder
 
 LEDGER, SCRATCH = "ledger", "work"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.errors import ClusterError
-from lwgan_dist.runs import ENVIRONMENT_FILE
+from lwgan_dist.run.folder import ENVIRONMENT_FILE
 from lwgan_dist.storage import Folder
 
 

@@ -18,7 +18,7 @@ from lwgan_dist.errors import InUseError, NonFiniteLossError, RunFailedError
 from lwgan_dist.metrics.heldout import metrics_by_rank
 from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.model import FittedModel
-from lwgan_dist.runs import torch_threads
+from lwgan_dist.run.run import torch_threads
 
 Result = TypeVar("Result")
 

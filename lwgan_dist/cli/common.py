@@ -149,7 +149,7 @@ def check_study(config: "StudyConfig") -> None:
 def show_result(result: "RunResult", location: str, as_json: bool) -> None:
     """The result of a run, for people or programs."""
     from lwgan_dist.reporting.terminal import print_result
-    from lwgan_dist.runs import run_files
+    from lwgan_dist.run.folder import run_files
     from lwgan_dist.storage import Folder
 
     if as_json:

@@ -31,7 +31,7 @@ def show(run_dir: str, as_json: bool) -> None:
     """Show what a run was told and what it says, or where it stands; of a study or search its tables."""
     from lwgan_dist.campaign.folder import LEDGER
     from lwgan_dist.campaign.ledger import Ledger
-    from lwgan_dist.runs import CONFIG_FILE, RESULT_FILE, read_result
+    from lwgan_dist.run.folder import CONFIG_FILE, RESULT_FILE, read_result
     from lwgan_dist.search.trials import TrialRecord
     from lwgan_dist.storage import Folder
     from lwgan_dist.training.loop import PROGRESS_FILE

@@ -134,7 +134,7 @@ def _carry_out(
     check_device(execution)
     from lwgan_dist.configfile import to_yaml
     from lwgan_dist.reporting.terminal import ProgressLine
-    from lwgan_dist.runs import Run
+    from lwgan_dist.run.run import Run
     from lwgan_dist.storage import Folder, inside
 
     run = Run(config)

@@ -26,7 +26,8 @@ from lwgan_dist.data.tables import read_table, rows_digest
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.launch.metrics import Ended as Count
 from lwgan_dist.metrics.registry import METRICS
-from lwgan_dist.runs import CONFIG_FILE, Run
+from lwgan_dist.run.folder import CONFIG_FILE
+from lwgan_dist.run.run import Run
 from lwgan_dist.search.config import AshaScheduler, GridSearcher, SearchConfig
 from lwgan_dist.search.objective import seeds
 from lwgan_dist.search.queue import Ended, Queue, context_of

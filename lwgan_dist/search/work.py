@@ -25,7 +25,7 @@ from lwgan_dist.campaign.worker import (
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.errors import ConfigError, DataError, UnreadableError
 from lwgan_dist.models.pilot import fit_seconds
-from lwgan_dist.runs import Run, torch_threads
+from lwgan_dist.run.run import Run, torch_threads
 from lwgan_dist.search.objective import finite, interim_objective, measures_of, unit_of, weighted
 from lwgan_dist.search.trials import Trial, TrialRecord
 from lwgan_dist.storage import Folder

@@ -11,7 +11,7 @@ from lwgan_dist.campaign.ledger import hash_of
 from lwgan_dist.config import RunConfig
 from lwgan_dist.data.sample import Sample, load_sample
 from lwgan_dist.models.pilot import fit_seconds
-from lwgan_dist.runs import Run
+from lwgan_dist.run.run import Run
 from lwgan_dist.study.bootstrap import refit_config
 from lwgan_dist.study.classical import classical_estimate
 from lwgan_dist.study.config import BootstrapConfig

@@ -20,7 +20,7 @@ from lwgan_dist.campaign.folder import LEDGER, SCRATCH, claim, read_environment
 from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.campaign.progress import Progress
 from lwgan_dist.errors import ConfigError, DataError
-from lwgan_dist.runs import Run
+from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder, exclusive
 from lwgan_dist.study import aggregate
 from lwgan_dist.study.adaptive import more_replicates

@@ -35,7 +35,7 @@ from lwgan_dist.model import FittedModel
 from lwgan_dist.models.lwgan.stages import constant
 from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.results import scores_from_parquet
-from lwgan_dist.runs import Run
+from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.classical import classical_estimate
 

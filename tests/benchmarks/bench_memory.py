@@ -46,7 +46,7 @@ READING = """
 import resource, sys
 from lwgan_dist.config import RunConfig
 from lwgan_dist.data.sample import load_sample
-from lwgan_dist.runs import Run
+from lwgan_dist.run.run import Run
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

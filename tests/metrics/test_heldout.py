@@ -8,7 +8,7 @@ from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.metrics.distances import energy_distance
 from lwgan_dist.metrics.heldout import MOST_ROWS, held_out_metrics
-from lwgan_dist.runs import Run
+from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder
 
 

@@ -18,7 +18,8 @@ from lwgan_dist.model import FittedModel
 from lwgan_dist.models.configs import ModelConfig
 from lwgan_dist.models.registry import kind_of
 from lwgan_dist.results import COMPONENTS, scores_from_parquet
-from lwgan_dist.runs import Run, read_result
+from lwgan_dist.run.folder import read_result
+from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder
 
 LONGER = {

@@ -12,7 +12,7 @@ from lwgan_dist.method.objective import input_gradient
 from lwgan_dist.model import FittedModel
 from lwgan_dist.networks.base import Critic, Encoder, Generator
 from lwgan_dist.networks.registry import FAMILIES
-from lwgan_dist.runs import Run
+from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder
 
 SIDE = 8

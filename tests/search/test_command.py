@@ -15,7 +15,7 @@ from tiny_search import ASHA, config
 from lwgan_dist.cli import main
 from lwgan_dist.configfile import read_config, to_yaml
 from lwgan_dist.errors import NonFiniteLossError
-from lwgan_dist.runs import Run
+from lwgan_dist.run.run import Run
 from lwgan_dist.search import analysis
 from lwgan_dist.search.config import SearchConfig
 from lwgan_dist.search.publish import read_published

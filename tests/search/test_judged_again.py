@@ -10,7 +10,7 @@ from tiny_study import Silent
 from lwgan_dist.campaign.judging import judge
 from lwgan_dist.errors import NonFiniteLossError
 from lwgan_dist.results import Part
-from lwgan_dist.runs import Run
+from lwgan_dist.run.run import Run
 from lwgan_dist.search import search as search_module
 from lwgan_dist.search.rows import search_tables, spent, trials_table
 from lwgan_dist.seeding import generator

@@ -20,7 +20,7 @@ from lwgan_dist.config import ExecutionConfig, RunConfig, TrainConfig, override
 from lwgan_dist.configfile import read_config, to_yaml
 from lwgan_dist.errors import ConfigError, InUseError, NonFiniteLossError, UnreadableError
 from lwgan_dist.metrics.heldout import held_out_metrics
-from lwgan_dist.runs import Run
+from lwgan_dist.run.run import Run
 from lwgan_dist.search import search as search_module
 from lwgan_dist.search import work
 from lwgan_dist.search.config import SearchConfig

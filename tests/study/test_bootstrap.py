@@ -13,7 +13,7 @@ from lwgan_dist.errors import ConfigError
 from lwgan_dist.model import FittedModel, networks_of
 from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.results import Judgement
-from lwgan_dist.runs import Run
+from lwgan_dist.run.run import Run
 from lwgan_dist.seeding import derive
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.bootstrap import refit_config, resample, warm_start

@@ -11,7 +11,7 @@ from tiny_study import TINY, config
 from lwgan_dist.cli import main
 from lwgan_dist.configfile import read_config, to_yaml
 from lwgan_dist.errors import NonFiniteLossError
-from lwgan_dist.runs import Run
+from lwgan_dist.run.run import Run
 from lwgan_dist.study import work
 from lwgan_dist.study.config import StudyConfig
 

@@ -7,7 +7,7 @@ from tiny_study import TINY, Silent, study
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.metrics.registry import METRICS
-from lwgan_dist.runs import Run
+from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.publish import publish
 from lwgan_dist.study.terminal import print_study

@@ -17,7 +17,8 @@ from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.errors import ClusterError, ConfigError, DataError, InUseError, NonFiniteLossError
 from lwgan_dist.results import scores_from_parquet
-from lwgan_dist.runs import Run, read_result
+from lwgan_dist.run.folder import read_result
+from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder
 from lwgan_dist.study import work
 from lwgan_dist.study.adaptive import more_replicates

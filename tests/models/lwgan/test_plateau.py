@@ -11,7 +11,7 @@ from tiny import FAST, PAPER, make_trainer
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.errors import RunFailedError
 from lwgan_dist.models.lwgan import model as model_module
-from lwgan_dist.runs import Run
+from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder
 
 INTERVAL, ENDS = 4, 12

@@ -16,7 +16,8 @@ from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.errors import ConfigError, DataError, NonFiniteLossError, RunFailedError
 from lwgan_dist.model import FittedModel
 from lwgan_dist.results import scores_from_parquet
-from lwgan_dist.runs import Run, read_result
+from lwgan_dist.run.folder import read_result
+from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder
 from lwgan_dist.training.trainer import TrainingState
 
@@ -146,7 +147,7 @@ def test_a_run_goes_on_in_the_precision_that_it_began_with(tmp_path, monkeypatch
     """Under precision "auto", a driver on another processor goes on with the run that the folder holds."""
     folder, few = Folder.at(str(tmp_path / "run")), iter(range(5))
     for native in (True, False):
-        monkeypatch.setattr("lwgan_dist.runs.bfloat16_pays", lambda native=native: native)
+        monkeypatch.setattr("lwgan_dist.run.prepare.bfloat16_pays", lambda native=native: native)
         run = run_of(precision="auto")
         assert run.config.precision == ("bfloat16" if native else "float32")
         if native:
@@ -330,6 +331,6 @@ def test_a_run_that_is_beyond_an_iteration_does_not_pass_for_one_that_is_there(t
 def test_a_worker_imports_nothing_that_only_draws_or_embeds():
     """Figures, TensorBoard and scikit-learn are imported where they are used: they take as long as all the rest."""
     late = ["matplotlib", "tensorboard", "sklearn", "scipy.stats", "pandas", "ray"]
-    code = f"import sys, lwgan_dist.runs; print(sorted(set({late}) & set(sys.modules)))"
+    code = f"import sys, lwgan_dist.run.run; print(sorted(set({late}) & set(sys.modules)))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"

@@ -1,0 +1,134 @@
+"""From the final state of a run to its result and to the files that a reader of it needs."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lwgan_dist.data.blocks import flat
+from lwgan_dist.data.standardize import moments
+from lwgan_dist.metrics.heldout import held_out_metrics
+from lwgan_dist.model import FittedModel, networks_of, tear_of
+from lwgan_dist.models.base import Finished
+from lwgan_dist.models.registry import kind_of
+from lwgan_dist.results import RunResult, ScoreTables, scores_to_parquet
+from lwgan_dist.run.folder import RANK_SCORES_PNG, RESULT_FILE, SAMPLES_PNG, SCORES_FILE
+from lwgan_dist.run.prepare import Prepared
+from lwgan_dist.seeding import generator
+from lwgan_dist.storage import Folder, remove_tree
+from lwgan_dist.training.trainer import TrainingState
+
+SAMPLE_ROWS = 2_000
+"""Rows shown in the sample figure."""
+
+DOMINANT_SHARE = 0.95
+"""Share of the variance in one column from which a note says that the columns may have different units."""
+
+
+def write_all(run: Prepared, folder: Folder, state: TrainingState) -> RunResult:
+    """Write everything that is drawn from the final state; ``result.json`` comes last."""
+    from lwgan_dist.reporting.figures import rank_score_figure  # here: a worker draws nothing
+    from lwgan_dist.reporting.look import png
+
+    tables = components_of(state)
+    result = result_of(run, folder, state, tables)
+    model = model_of(run, state, result.dimension)
+    result = result.model_copy(update={"metrics": held_out_metrics(model, run.sample) or {}})
+    model.save(folder.sub("model"))
+    folder.write(
+        SCORES_FILE,
+        scores_to_parquet(tables, [row.rank for row in result.rank_scores], {"fingerprint": run.fingerprint}),
+    )
+    figures = {"rank_scores": rank_score_figure(result), "samples": _sample_figure(run, model)}
+    folder.write(RANK_SCORES_PNG, png(figures["rank_scores"]))
+    folder.write(SAMPLES_PNG, png(figures["samples"]))
+    _write_tensorboard(run, folder, result, state.meta["losses"], figures)
+    folder.write(RESULT_FILE, result.model_dump_json(indent=1).encode())
+    return result
+
+
+def result_of(run: Prepared, folder: Folder, state: TrainingState, tables: ScoreTables) -> RunResult:
+    """What the scores say, by the kind of model and its rule."""
+    kind = kind_of(run.config)
+    verdict = kind.judge(
+        Finished(
+            config=run.config,
+            sample=run.sample,
+            tables=tables,
+            start=state.meta.get("start"),
+            parts=run.parts,
+            fitted=lambda: model_of(run, state, None),
+        )
+    )
+    return RunResult(
+        **verdict.judgement.model_dump(),
+        model=run.config.model.name,
+        max_dimension=kind.latent_dim(run.config),
+        score_on=run.config.score.score_on,
+        rows=run.sample.rows,
+        ambient_dim=run.sample.ambient_dim,
+        shape=run.sample.shape,
+        intrinsic_dim=run.sample.intrinsic_dim,
+        seed=run.config.seed,
+        schedule=kind.schedule(run.config),
+        workers=state.meta["workers"],
+        tear=verdict.tear,
+        parts=verdict.parts,
+        iterations=sum(state.meta["lengths"].values()),
+        cpu_seconds=round(state.meta["seconds"]["cpu"], 2),
+        wall_seconds=round(state.meta["seconds"]["wall"], 2),
+        fingerprint=run.fingerprint,
+        run_dir=folder.location,
+        notes=verdict.notes + _notes(run),
+    )
+
+
+def model_of(run: Prepared, state: TrainingState, dimension: int | None) -> FittedModel:
+    """The fitted model at a rank, by default the largest."""
+    dimension = dimension or kind_of(run.config).latent_dim(run.config)
+    networks = networks_of(run.config, run.sample.shape, state.tensors)
+    return FittedModel(
+        networks, run.config, run.sample.standardizer, run.sample.columns, dimension, tear_of(state.tensors)
+    )
+
+
+def components_of(state: TrainingState) -> ScoreTables:
+    """Every component of the score by part of the rows, shape (evaluations, ranks, components)."""
+    return {split: np.array(table) for split, table in state.meta["components"].items()}
+
+
+def _notes(run: Prepared) -> list[str]:
+    """What the reader of a result should know about the data."""
+    notes = []
+    if run.config.data.standardize == "global" and not run.sample.stream and run.sample.ambient_dim > 1:
+        _, variance = moments(run.sample.train)
+        share = float(variance.max() / variance.sum())
+        if share > DOMINANT_SHARE and (variance > 0).sum() > 1:
+            notes.append(
+                f"column {run.sample.columns[variance.argmax()]!r} has {share:.1%} of the variance, so the others "
+                "hardly count; data.standardize=per_column gives every column the same weight"
+            )
+    return notes
+
+
+def _sample_figure(run: Prepared, model: FittedModel) -> Any:
+    from lwgan_dist.reporting.figures import sample_figure
+
+    rng = generator(run.config.seed, "sample figure")
+    rows = run.sample.draw(rng, min(SAMPLE_ROWS, len(run.sample.train) or SAMPLE_ROWS))
+    data, generated = run.sample.standardizer.undo(rows), model.generate(len(rows), seed=run.config.seed)
+    return sample_figure(flat(data), flat(generated), model.dimension, model.columns)
+
+
+def _write_tensorboard(run: Prepared, folder: Folder, result: RunResult, losses: Any, figures: dict[str, Any]) -> None:
+    """From the recorded history, replacing what was written live: no step appears twice after a resume."""
+    from lwgan_dist.reporting.tensorboard import write_run
+
+    with tempfile.TemporaryDirectory() as temporary:
+        write_run(Path(temporary), run.config, result, losses, figures)
+        if folder.local is not None:
+            remove_tree(folder.local / "tb", ignore_errors=True)
+        for path in sorted(Path(temporary).rglob("*")):
+            if path.is_file():
+                folder.sub("tb").write(path.name, path.read_bytes())

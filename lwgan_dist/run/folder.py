@@ -1,0 +1,139 @@
+"""The folder of a run: what it holds, whose it is, and how it is read.
+
+- ``config.yaml``         the resolved configuration
+- ``env.json``            versions, machine, threads, seeds, identity of the data
+- ``checkpoints/``        the newest states
+- ``progress.json``       where it stands
+- ``scores.parquet``      every component of the score, by split, evaluation and rank
+- ``model/``              the networks, enough to encode and generate anywhere
+- ``rank_scores.png``, ``samples.png``, ``tb/``
+- ``result.json``         written last: the run is finished
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from lwgan_dist.config import ExecutionConfig
+from lwgan_dist.configfile import to_yaml
+from lwgan_dist.errors import ConfigError
+from lwgan_dist.results import RunResult
+from lwgan_dist.run.prepare import Prepared
+from lwgan_dist.storage import Folder
+
+CONFIG_FILE, ENVIRONMENT_FILE, RESULT_FILE = "config.yaml", "env.json", "result.json"
+SCORES_FILE, RANK_SCORES_PNG, SAMPLES_PNG = "scores.parquet", "rank_scores.png", "samples.png"
+
+
+def claim(folder: Folder, run: Prepared, execution: ExecutionConfig) -> None:
+    """Mark a folder as this run's, unless it is already, and remove what a killed command left.
+
+    Raises:
+        ConfigError: it holds something else.
+    """
+    refuse_foreign(folder, run)  # it may have become another's meanwhile
+    folder.remove_temporary()
+    folder.remove(".ray")
+    if not folder.has(ENVIRONMENT_FILE):
+        folder.write(ENVIRONMENT_FILE, json.dumps(_environment(run, execution), indent=1).encode())
+    if not folder.has(CONFIG_FILE):
+        folder.write(CONFIG_FILE, to_yaml(run.config).encode())
+
+
+def claim_lean(folder: Folder, run: Prepared) -> None:
+    """The same for a folder that holds nothing but checkpoints, of a run whose files nobody will read."""
+    refuse_foreign(folder, run)
+    folder.remove_temporary()
+    if not folder.has(ENVIRONMENT_FILE):
+        folder.write(ENVIRONMENT_FILE, json.dumps({"run": run.identity()}).encode())
+
+
+def refuse_foreign(folder: Folder, run: Prepared) -> None:
+    """Leave a folder alone that is another run's, or no run's.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if folder.has(ENVIRONMENT_FILE):
+        before = identity_in(folder)
+        if before["fingerprint"] != run.fingerprint:
+            what = (
+                "the data has changed since"
+                if before["data_sha256"] != run.sample.digest
+                else "its configuration differs (see its config.yaml)"
+            )
+            raise ConfigError(f"{folder.location}: holds another run: {what}; choose another folder")
+        return
+    if any(not name.startswith(".") for name in folder.names()):
+        raise ConfigError(f"{folder.location}: is not empty and not a run folder; choose another folder")
+
+
+def identity_in(folder: Folder) -> dict[str, Any]:
+    """``fingerprint``, ``data_sha256`` and ``precision`` of the run in a folder that has an ``env.json``.
+
+    Raises:
+        ConfigError: it holds a study or a search.
+    """
+    environment = folder.read_json(ENVIRONMENT_FILE)
+    if "run" not in environment:
+        raise ConfigError(f"{folder.location}: holds a study or a search, not a run; choose another folder")
+    return dict(environment["run"])
+
+
+def _environment(run: Prepared, execution: ExecutionConfig) -> dict[str, Any]:
+    return {
+        "run": run.identity(),
+        "seeds": {"run": run.config.seed, "data": run.config.data.seed},
+        "execution": execution.model_dump(mode="json"),
+        "threads": execution.threads_per_worker,
+        "versions": versions(),
+        "git": _git_commit(),
+        "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
+        "command": sys.argv,
+    }
+
+
+def read_result(folder: Folder) -> RunResult:
+    """The result of a finished run; its ``run_dir`` is where the folder is now.
+
+    Raises:
+        ConfigError: not a run folder, or a run that is not finished.
+    """
+    if not folder.has(RESULT_FILE):
+        state = "a run that is not finished" if folder.has(CONFIG_FILE) else "no run"
+        raise ConfigError(f"{folder.location}: holds {state} (no {RESULT_FILE})")
+    try:
+        result = RunResult.model_validate(folder.read_json(RESULT_FILE))
+    except ValidationError:
+        raise ConfigError(f"{folder.location}/{RESULT_FILE}: is damaged, or of another version") from None
+    return result.model_copy(update={"run_dir": folder.location})
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that a number may depend on."""
+    packages = ("lwgan-dist", "torch", "numpy", "ray", "pyarrow", "safetensors", "scikit-learn")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def run_files(folder: Folder) -> dict[str, str]:
+    """What a reader of a finished run may want to open, by what it is."""
+    names = {"rank scores": RANK_SCORES_PNG, "samples": SAMPLES_PNG, "scores": SCORES_FILE, "model": "model"}
+    return {what: f"{folder.location}/{name}" for what, name in names.items()}
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout that the package is run from, with "+" for local changes; None outside a checkout."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None if answer.returncode == 0 else None

@@ -1,0 +1,101 @@
+"""From a configuration to what can be trained: its data loaded and checked, its defaults resolved, its name."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lwgan_dist import logs
+from lwgan_dist.config import RunConfig, TableData
+from lwgan_dist.data.parts import parts_of
+from lwgan_dist.data.sample import load_sample
+from lwgan_dist.models.registry import kind_of
+from lwgan_dist.networks.bfloat16 import bfloat16_pays
+from lwgan_dist.training.trainer import LOG_POINTS
+
+_log = logging.getLogger("lwgan_dist")
+
+
+class Prepared:
+    """A configuration with its data: resolved, checked, identified.
+
+    Args:
+        config: as given.
+        array: the rows of an in-memory run (``data.source: array``).
+
+    Attributes:
+        array: the same.
+        config: resolved.
+        sample: the data.
+        parts: the part of each training row of data that fall apart; None for data in one piece.
+        fingerprint: identity of configuration and data.
+        stages: of the training.
+
+    Raises:
+        DataError: data that cannot be estimated from, or too few rows for a batch.
+        ConfigError: a configuration that does not fit the data.
+    """
+
+    def __init__(self, config: RunConfig, array: NDArray[Any] | None = None) -> None:
+        self.array = array
+        self._source = f"{config.data.path}: " if isinstance(config.data, TableData) else ""
+        with logs.held() as is_of_run:
+            self.sample = load_sample(config.data, array)
+            if isinstance(config.data, TableData):  # for workers of Ray, which have another working folder
+                path = str(Path(config.data.path).absolute())
+                config = config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
+            train_rows = None if self.sample.stream else len(self.sample.train)
+            self.config = config.resolved(
+                train_rows=train_rows, ambient_dim=self.sample.ambient_dim, bfloat16_pays=bfloat16_pays()
+            )
+            self.fingerprint = self.config.fingerprint(self.sample.digest)
+            is_of_run(self.fingerprint)
+            self.parts = self._find_parts() if kind_of(self.config).finds_parts else None
+        self._precision_is_free = config.precision == "auto"
+        kind = kind_of(self.config)
+        kind.check(self.config, config, self.sample, self._source)
+        self.stages = kind.stages(self.config)
+
+    def _find_parts(self) -> NDArray[np.int64] | None:
+        """The part of each training row of data that fall apart, said before training; None for data in one piece."""
+        if self.sample.stream is not None:
+            return None
+        parts = parts_of(self.sample.train)
+        count = int(parts.max()) + 1
+        if count < 2:
+            return None
+        shares = ", ".join(f"{float((parts == part).mean()):.0%}" for part in range(min(count, 8)))
+        _log.warning(
+            "%sthe data fall into %d parts that no chain of neighbours joins (%s%s of the rows): the dimension is "
+            "estimated for each", self._source, count, shares, ", ..." if count > 8 else "",
+        )  # fmt: skip
+        return parts
+
+    def identity(self) -> dict[str, Any]:
+        """What ``env.json`` knows the run by."""
+        return {
+            "fingerprint": self.fingerprint,
+            "data_sha256": self.sample.digest,
+            "precision": self.config.precision,
+        }
+
+    def adopt_precision(self, before: dict[str, Any]) -> None:
+        """Under ``precision: auto``, be the run of another precision that was begun, maybe on another processor.
+
+        Args:
+            before: the `identity` of the run that was begun.
+        """
+        if not self._precision_is_free:
+            return
+        began = self.config.model_copy(update={"precision": before.get("precision", self.config.precision)})
+        if began.fingerprint(self.sample.digest) == before["fingerprint"]:
+            self.config, self.fingerprint = began, before["fingerprint"]
+
+    def halts(self, count: int) -> list[int]:
+        """``count`` iterations at equal distances, the last of which is the end of the run; less if it is short."""
+        iterations = sum(stage.iterations for stage in self.stages)
+        every = max(1, iterations // LOG_POINTS)
+        halts = [round(i * iterations / count / every) * every for i in range(1, count)]
+        return sorted({halt for halt in halts if 0 < halt < iterations} | {iterations})
