@@ -23,6 +23,6 @@ def test_a_run_on_images_is_prepared_without_a_copy_of_all_in_float64(folder, su
 
 
 def test_a_mapped_file_takes_less_memory_than_it_is_large(folder):
-    """The file has 384 MiB, 3 GiB in float64; every row of it is checked."""
-    write_holes(folder / "holes.npy", 384)
+    """The file has 256 MiB, 2 GiB in float64; every row of it is checked."""
+    write_holes(folder / "holes.npy", 256)
     assert mib_beyond_imports(folder / "few.npy", folder / "holes.npy", "run") < 0.9 * WHOLE_MIB
