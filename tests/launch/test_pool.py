@@ -248,11 +248,10 @@ def test_a_killed_node_loses_no_task(cluster, carry_out, records):
 
     thread = threading.Thread(target=kill)
     thread.start()
-    tasks = [{"n": n, "folder": str(records), "seconds": seconds} for n in range(14)]
-    answers, reasons = carry_out(tasks, cpus_per_worker=2)
+    answers, reasons = carry_out([{"n": n, "folder": str(records), "seconds": seconds} for n in range(24)])
     thread.join()
     assert killed.is_set()
-    assert numbers(answers) == list(range(14))
+    assert numbers(answers) == list(range(24))
     assert reasons == {}
     again = [n for n, count in times(records, "begun").items() if count > 1]
     print(f"begun again: {again}")

@@ -109,7 +109,7 @@ def workers_of(driver):
     return found
 
 
-def wait_for(condition, seconds=120):
+def wait_for(condition, seconds=300):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
