@@ -31,18 +31,33 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
+        "another round begins whatever the networks have learned", "models/lwgan/model.py",
+        "last_round or errors[0] <= self._decoded() + BEHIND", "last_round",
+        "models/lwgan/test_rounds.py",
+    ),
+    Mutant(
+        "the second round begins at the learning rate at which the first has ended", "training/stage.py",
+        "return (iteration % self.round_length) / self.round_length", "return iteration / self.iterations",
+        "models/lwgan/test_rounds.py",
+    ),
+    Mutant(
+        "a run of one round has another name than before there were rounds", "config.py",
+        'AS_BEFORE = {("schedule", "embedding_rounds"): 1}', "AS_BEFORE: dict[tuple[str, str], int] = {}",
+        "test_config.py",
+    ),
+    Mutant(
         "the split does not depend on the seed", "data/sample.py",
         'generator(config.seed, "split").permutation(n)', "np.arange(n)",
         "data/test_sample.py",
     ),
     Mutant(
-        "a study forgets the hold-out rows in a fingerprint", "study/rows.py",
-        "min(round(run.config.data.holdout_fraction * record.rows), record.rows - 2)", "0",
+        "a study forgets the hold-out rows in a fingerprint", "campaign/judging.py",
+        "min(round(config.data.holdout_fraction * fit.rows), fit.rows - 2)", "0",
         "study/test_fingerprints.py",
     ),
     Mutant(
         "a study forgets the rank rule in a fingerprint", "study/rows.py",
-        'config = run.config.model_copy(update={"score": rule})', "config = run.config",
+        'fingerprint_of(run.config.model_copy(update={"score": rule}), record)', "fingerprint_of(run.config, record)",
         "study/test_fingerprints.py",
     ),
     Mutant(
@@ -103,12 +118,13 @@ MUTANTS = [
     ),
     Mutant(
         "the seed of a run is not in its key", "study/design.py",
-        '"data": {**told["data"], "seed": data_seed}, "seed": seed}', '"data": {**told["data"], "seed": data_seed}}',
+        '"data": {**identity["data"], "seed": data_seed}, "seed": seed}',
+        '"data": {**identity["data"], "seed": data_seed}}',
         "study/test_design.py",
     ),
     Mutant(
         "rank rules are in the key of a run", "study/design.py",
-        'del told["score"][name]', "pass",
+        'del identity["score"][name]', "pass",
         "study/test_design.py",
     ),
     Mutant(
@@ -169,12 +185,12 @@ MUTANTS = [
     ),
     Mutant(
         "a fingerprint does not depend on the data", "config.py",
-        "json.dumps([SCHEMA_VERSION, told, data_digest],", "json.dumps([SCHEMA_VERSION, told],",
+        "json.dumps([SCHEMA_VERSION, identity, data_digest],", "json.dumps([SCHEMA_VERSION, identity],",
         "test_config.py -k fingerprint",
     ),
     Mutant(
         "a fingerprint depends on where a table lies", "config.py",
-        'del told["data"]["path"]', "pass",
+        'del identity["data"]["path"]', "pass",
         "test_config.py -k fingerprint",
     ),
     Mutant(

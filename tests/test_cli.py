@@ -36,6 +36,7 @@ KEYS = {
         "parts",
         "metrics",
         "model",
+        "shape",
     ),
 }
 RANK_KEYS = {"rank", "score", "se", "refused", "critic", "reconstruction", "gradient_penalty", "mmd"}

@@ -80,7 +80,7 @@ def result_of(run: Prepared, folder: Folder, state: TrainingState, tables: Score
         wall_seconds=round(state.meta["seconds"]["wall"], 2),
         fingerprint=run.fingerprint,
         run_dir=folder.location,
-        notes=verdict.notes + _notes(run),
+        notes=verdict.notes + notes_on(run),
     )
 
 
@@ -98,7 +98,7 @@ def components_of(state: TrainingState) -> ScoreTables:
     return {split: np.array(table) for split, table in state.meta["components"].items()}
 
 
-def _notes(run: Prepared) -> list[str]:
+def notes_on(run: Prepared) -> list[str]:
     """What the reader of a result should know about the data."""
     notes = []
     if run.config.data.standardize == "global" and not run.sample.stream and run.sample.ambient_dim > 1:

@@ -64,7 +64,18 @@ EVIL = "</td><script>x</script> \"' {{ 7 * 7 }} {% raw %} &amp;"
 
 
 def _made() -> Page:
-    names = ("correct", "unknown", "agreement", "levels", "compared", "rates", "sensitivity", "bootstrap", "coverage")
+    names = (
+        "correct",
+        "unknown",
+        "agreement",
+        "metrics",
+        "levels",
+        "compared",
+        "rates",
+        "sensitivity",
+        "bootstrap",
+        "coverage",
+    )
     return _page(
         data=[EVIL], sizes=[1], methods=[EVIL], notes=[EVIL], files={EVIL: EVIL}, failures=None, level=None,
         sequences=set(), repeated=False, counts=Grid(["", EVIL], [[EVIL, EVIL]]), **dict.fromkeys(names),

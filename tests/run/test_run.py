@@ -16,6 +16,7 @@ from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.errors import ConfigError, DataError, NonFiniteLossError, RunFailedError
 from lwgan_dist.model import FittedModel
 from lwgan_dist.results import scores_from_parquet
+from lwgan_dist.run import artifacts
 from lwgan_dist.run.folder import read_result
 from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder
@@ -236,7 +237,7 @@ def judged(tables, **changes):
         "lengths": {"scoring": 1},
         "start": None,
     }
-    return run._result(Folder.at("/nowhere"), TrainingState({}, meta), components)
+    return artifacts.result_of(run, Folder.at("/nowhere"), TrainingState({}, meta), components)
 
 
 def test_the_largest_rank_as_estimate_is_noted():
@@ -256,9 +257,10 @@ def test_an_estimate_that_reduces_nothing_is_noted():
 def test_a_column_that_outweighs_the_others_is_noted():
     rows = np.random.default_rng(0).normal(size=(100, 3)) * [1.0, 100.0, 1.0]
     told = override(FAST, {"data": {"source": "array"}})
-    (note,) = Run(RunConfig.model_validate(told), rows)._notes()
+    (note,) = artifacts.notes_on(Run(RunConfig.model_validate(told), rows))
     assert note.startswith("column 'x2' has 100.0% of the variance")
-    assert Run(RunConfig.model_validate(override(told, {"data.standardize": "per_column"})), rows)._notes() == []
+    per_column = RunConfig.model_validate(override(told, {"data.standardize": "per_column"}))
+    assert artifacts.notes_on(Run(per_column, rows)) == []
 
 
 def test_holdout_rows_that_disagree_are_noted():
