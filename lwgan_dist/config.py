@@ -309,6 +309,16 @@ class ScoreConfig(Frozen):
 AS_BEFORE = {("schedule", "embedding_rounds"): 1}
 """Settings that were added, by section and name, with the values that leave a run as it was before."""
 
+
+def read_before(stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored configuration of a run with the settings of `AS_BEFORE` that it was written without."""
+    filled = {name: dict(value) if isinstance(value, dict) else value for name, value in stored.items()}
+    for (section, name), value in AS_BEFORE.items():
+        if filled.get(section, {}).get("name") == "fast":
+            filled[section].setdefault(name, value)
+    return filled
+
+
 LWGAN_SECTIONS = ("networks", "objective", "schedule", "score")
 """Sections that are the LWGAN's; the settings of other models are all in ``model``."""
 

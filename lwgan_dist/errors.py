@@ -4,6 +4,7 @@ A ``UserError`` is something the person at the keyboard can mend; the command li
 traceback and exits with its code. Anything else is a defect of the program and keeps its traceback.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -54,13 +55,14 @@ def interrupts_pass() -> Iterator[None]:
 
     `shutil.rmtree`, for one, closes a folder twice if it is interrupted as it closes it, and the second time fails.
     """
+    outer = sys.exception()  # what is being handled already took no part in an error of the block
     try:
         yield
     except Exception as error:
         before = error.__context__
-        while before is not None and not isinstance(before, KeyboardInterrupt):
+        while before is not None and before is not outer and not isinstance(before, KeyboardInterrupt):
             before = before.__context__
-        if before is not None:
+        if before is not None and before is not outer:
             raise before from None
         raise
 

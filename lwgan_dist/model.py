@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from lwgan_dist.config import RunConfig
+from lwgan_dist.config import RunConfig, read_before
 from lwgan_dist.data.blocks import Array, flat
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import ConfigError
@@ -133,7 +133,7 @@ class FittedModel:
             raise ConfigError(
                 f"{folder.location}: model of schema {description['schema']}, this program reads {_SCHEMA}"
             )
-        config = RunConfig.model_validate(description["config"])
+        config = RunConfig.model_validate(read_before(description["config"]))
         tensors = load(folder.read(_TENSORS))
         standardizer = Standardizer(np.array(description["shift"]), np.array(description["scale"]))
         networks = networks_of(config, standardizer.shift.shape, tensors)

@@ -221,7 +221,7 @@ class Folder:
             retried(what, lambda: _flush_folder(local))
         finally:
             with suppress(OSError):
-                if not (local / name).exists():  # the new one did not find its place
+                if old.exists() and not (local / name).exists():  # the new one did not find its place
                     os.rename(old, local / name)
             remove_tree(temporary, ignore_errors=True)
             remove_tree(old, ignore_errors=True)

@@ -4,6 +4,7 @@ The signal comes within a call of the operating system, one that a draw decides 
 as the call returns, wherever that is, in the clean-up too.
 """
 
+import gc
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from safetensors.numpy import load_file
 
 from lwgan_dist.cli import main
 from lwgan_dist.configfile import to_yaml
+from lwgan_dist.errors import interrupts_pass
 from lwgan_dist.storage import Folder, remove_tree
 from lwgan_dist.training.trainer import Trainer
 
@@ -71,6 +73,7 @@ def signals(monkeypatch):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     yield Signals(monkeypatch)
     signal.signal(signal.SIGINT, before)
+    gc.collect()  # what was interrupted, as a listing of a folder, is closed where its warning is ignored
 
 
 def call(*arguments: str) -> Result:
@@ -111,7 +114,7 @@ def _no_figures(monkeypatch):
     """Nothing is drawn, which would take most of the time."""
     monkeypatch.setattr("lwgan_dist.study.publish.study_figures", lambda *_args, **_options: {})
     monkeypatch.setattr("lwgan_dist.search.publish.search_figures", lambda *_args, **_options: {})
-    monkeypatch.setattr("lwgan_dist.reporting.figures.png", lambda _figure: b"")
+    monkeypatch.setattr("lwgan_dist.reporting.look.png", lambda _figure: b"")
 
 
 @pytest.mark.usefixtures("_no_figures")
@@ -161,6 +164,14 @@ def test_ctrl_c_within_any_call_of_a_removal_is_an_interrupt_and_leaves_nothing_
         assert {path.name for path in tmp_path.iterdir()} <= {"set"}
     assert signals.within == "", "every call was interrupted"
     assert {"rename", "open", "close", "unlink", "rmdir"} <= within
+
+
+def test_an_error_while_an_interrupt_is_being_handled_stays_an_error():
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        with pytest.raises(OSError, match="disk"), interrupts_pass():
+            raise OSError("the disk is full") from None
 
 
 def ends_of(remove, folder: Path, signals) -> list[str]:

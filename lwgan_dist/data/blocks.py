@@ -85,12 +85,9 @@ def _mapping(rows: Array) -> mmap.mmap | None:
 
 
 def digest(rows: Rows) -> str:
-    """SHA-256 of rows as vectors in the precision in which they are computed with: of (n, p) and the numbers.
-
-    The shape of a row is left out, so that images have the identity of the table that they were flattened to.
-    """
+    """SHA-256 of the shape of rows and of their numbers, in the precision in which they are computed with."""
     dtype = precision_of(rows.dtype)
-    sha256 = hashlib.sha256(f"{(len(rows), math.prod(rows.shape[1:]))}{dtype}".encode())
+    sha256 = hashlib.sha256(f"{rows.shape}{dtype}".encode())
     for _, block in blocks(rows):
         sha256.update(np.ascontiguousarray(block, dtype).data)
     return sha256.hexdigest()

@@ -17,13 +17,16 @@ ITERATIONS = 8
 
 
 def fit_seconds(config: RunConfig, sample: Sample) -> float:
-    """Processor seconds of a fit: those of `ITERATIONS` of every stage, scaled up; what comes once comes once."""
+    """Processor seconds of a fit: those of `ITERATIONS` of every stage, scaled up; what comes once comes once.
+
+    A stage of several rounds counts with one: the others are the exception.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         trainer = trainer_of(config, sample)
         stages = trainer.stages
-        trainer.stages = [replace(stage, iterations=min(stage.iterations, ITERATIONS)) for stage in stages]
+        trainer.stages = [replace(stage, iterations=min(stage.round_length, ITERATIONS), rounds=1) for stage in stages]
         trainer.iterations = sum(stage.iterations for stage in trainer.stages)
         spent: dict[str, list[float]] = {stage.name: [] for stage in stages}
         before = time.process_time()
@@ -40,6 +43,6 @@ def _stage_seconds(stage: Stage, spent: Sequence[float]) -> float:
     """Of the iterations of a stage; the first one holds what comes once, as the geodesic start."""
     usual = statistics.median(spent[1:] or spent)
     once = max(0.0, spent[0] - usual)
-    total = sum(stage.updates_at(i) for i in range(stage.iterations))
+    total = sum(stage.updates_at(i) for i in range(stage.round_length))
     usually = statistics.median([stage.updates_at(i) for i in range(1, len(spent))] or [stage.updates_at(0)])
     return once + usual * total / usually

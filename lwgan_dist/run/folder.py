@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lwgan_dist.config import ExecutionConfig
+from lwgan_dist.config import AS_BEFORE, ExecutionConfig
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.results import RunResult
@@ -64,15 +64,19 @@ def refuse_foreign(folder: Folder, run: Prepared) -> None:
     if folder.has(ENVIRONMENT_FILE):
         before = identity_in(folder)
         if before["fingerprint"] != run.fingerprint:
-            what = (
-                "the data has changed since"
-                if before["data_sha256"] != run.sample.digest
-                else "its configuration differs (see its config.yaml)"
-            )
-            raise ConfigError(f"{folder.location}: holds another run: {what}; choose another folder")
+            raise ConfigError(f"{folder.location}: {_difference(run, before)} choose another folder")
         return
     if any(not name.startswith(".") for name in folder.names()):
         raise ConfigError(f"{folder.location}: is not empty and not a run folder; choose another folder")
+
+
+def _difference(run: Prepared, before: dict[str, Any]) -> str:
+    if before["data_sha256"] != run.sample.digest:
+        return "holds another run: the data has changed since;"
+    if run.as_before().fingerprint(run.sample.digest) != before["fingerprint"]:
+        return "holds another run: its configuration differs (see its config.yaml);"
+    given = ", ".join(f"{section}.{name}={value}" for (section, name), value in AS_BEFORE.items())
+    return f"its run was begun before a setting existed that would change it: go on with {given}, or"
 
 
 def identity_in(folder: Folder) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwgan_dist import logs
-from lwgan_dist.config import RunConfig, TableData
+from lwgan_dist.config import AS_BEFORE, RunConfig, TableData
 from lwgan_dist.data.parts import parts_of
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.models.registry import kind_of
@@ -80,6 +80,15 @@ class Prepared:
             "data_sha256": self.sample.digest,
             "precision": self.config.precision,
         }
+
+    def as_before(self) -> RunConfig:
+        """The configuration with the settings of `AS_BEFORE` as runs had them before these existed."""
+        config = self.config
+        for (section, name), value in AS_BEFORE.items():
+            part = getattr(config, section)
+            if name in type(part).model_fields:
+                config = config.model_copy(update={section: part.model_copy(update={name: value})})
+        return config
 
     def adopt_precision(self, before: dict[str, Any]) -> None:
         """Under ``precision: auto``, be the run of another precision that was begun, maybe on another processor.

@@ -127,7 +127,7 @@ def test_images_keep_type_and_shape_and_are_standardised_where_they_are_read(tmp
     back = np.rint(sample.standardizer.undo(read)).astype(np.uint8)
     assert {image.tobytes() for image in back} == {image.tobytes() for image in images}
     table = load_sample(ArrayData(holdout_fraction=0.2), images.reshape(50, 12).astype(np.float64))
-    assert table.digest == sample.digest
+    assert table.digest != sample.digest, "their results have other shapes"
     np.testing.assert_array_equal(table.train, sample.train[:].reshape(40, 12))
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from lwgan_dist.config import FastSchedule, RunConfig, Split
 from lwgan_dist.data.blocks import flat
 from lwgan_dist.data.sample import Sample
+from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import NonFiniteLossError
 from lwgan_dist.method.objective import reconstruction_errors
 from lwgan_dist.models.lwgan.batches import Batches
@@ -119,7 +120,7 @@ class Lwgan:
             return False
         errors = self._errors_at_focus()
         last_round = iteration >= stage.iterations - stage.round_length
-        learned = last_round or errors[0] <= self._decoded() + BEHIND
+        learned = last_round or errors[0] <= self._start_scale() * (self._decoded() + BEHIND)
         ends = learned and stage.ends_round_at(iteration)
         if stage.checks_at(iteration):
             self._checks.append(errors)
@@ -144,10 +145,16 @@ class Lwgan:
         return errors
 
     def _decoded(self) -> float:
-        """Root mean square of what the coordinates of the start leave of a row at the rank that they need."""
+        """Root mean square of what the coordinates of the start leave of a row at the rank that they need, in units of
+        the rows' scale.
+        """
         if self.start is None:
             return 0.0
         return float(np.sqrt(self.start["decodability"][(self.batches.focus or 1) - 1]))
+
+    def _start_scale(self) -> float:
+        """The scale of the rows of the start, in units of the standardised data."""
+        return 1.0 if self.start is None else float(self.start.get("scale", 1.0))
 
     # score ------------------------------------------------------------------------------------------------------------
 
@@ -199,7 +206,11 @@ class Lwgan:
             "rows": torch.from_numpy(np.asarray(embedding.rows[at_tear], dtype=np.float64)),
             "reach": torch.from_numpy(embedding.reach[at_tear]),
         }
-        self._adopt_start({**asdict(embedding.tear), "decodability": embedding.decodability.tolist()})
+        scale = 1.0  # that of data that were standardised globally, up to what the choice of the rows changes
+        if self.config.data.standardize != "global":
+            scale = float(Standardizer.fit(embedding.rows, "global").scale[0])
+        start = {**asdict(embedding.tear), "decodability": embedding.decodability.tolist(), "scale": scale}
+        self._adopt_start(start)
 
     def _adopt_start(self, start: dict[str, Any]) -> None:
         self.start = start

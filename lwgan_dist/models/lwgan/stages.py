@@ -24,7 +24,7 @@ PLATEAU_INTERVAL = 250
 """Iterations between two checks of the reconstruction errors."""
 
 BEHIND = 0.2
-"""By how much more, in units of the standardised data, than the start networks err that have not learned it yet."""
+"""By how much more than the start, as a share of the rows' scale, networks err that have not learned it yet."""
 
 PATIENCE = 2
 """Checks without progress after which a stage ends."""

@@ -1,11 +1,15 @@
 """The first stage goes into another round while the networks have not learned what the start knows."""
 
+import numpy as np
 import pytest
 import torch
 from tiny import FAST, make_trainer
 
-from lwgan_dist.config import override
+from lwgan_dist.config import RunConfig, override
 from lwgan_dist.models.lwgan.model import Lwgan
+from lwgan_dist.models.pilot import fit_seconds
+from lwgan_dist.models.registry import trainer_of
+from lwgan_dist.run.run import Run
 
 ROUND, MATCHING = 8, 6
 TWICE = override(
@@ -36,6 +40,11 @@ def finished(config):
     for _ in trainer.run():
         pass
     return trainer
+
+
+def trainer_on(config, rows):
+    prepared = Run(RunConfig.model_validate(config), rows)
+    return trainer_of(prepared.config, prepared.sample)
 
 
 def networks(trainer):
@@ -100,6 +109,27 @@ def test_the_start_decodes_by_the_root_mean_square_of_what_it_leaves():
     assert model.batches.focus == 2
     assert model._decoded() == pytest.approx(model.start["decodability"][1] ** 0.5)
     assert 0.0 < model._decoded() < model.start["decodability"][0] ** 0.5
+
+
+def test_error_and_start_are_compared_in_one_unit(behind, monkeypatch):
+    """The start knows the rows in units of their own scale, which columns of variance 1 that go together do not have."""
+    behind(0.2)
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(120, 1)) * [1.0, 10.0, 100.0, 1000.0] + rng.normal(size=(120, 4)) * 0.01
+    config = override(TWICE, {"data": {"source": "array", "standardize": "per_column"}})
+    monkeypatch.setattr(Lwgan, "_decoded", lambda _self: 0.5)
+    for error, rounds in ((1.35, 1), (1.45, 2)):  # scale sqrt(tr S^2 / tr S) = 2 for four columns that are one, nearly
+        monkeypatch.setattr(Lwgan, "_errors_at_focus", lambda _self, error=error: [error])
+        trainer = trainer_on(config, rows)
+        for _ in trainer.run():
+            pass
+        assert trainer.model.start["scale"] == pytest.approx(2.0, abs=0.01)
+        assert trainer.lengths["embedding"] == rounds * ROUND
+
+
+def test_the_pilot_counts_one_round():
+    prepared = Run(RunConfig.model_validate(override(TWICE, {"schedule.embedding_rounds": 50})))
+    assert fit_seconds(prepared.config, prepared.sample) > 0.0
 
 
 @pytest.mark.parametrize("error", [0.1, 9.0])
