@@ -112,7 +112,7 @@ def test_the_start_decodes_by_the_root_mean_square_of_what_it_leaves():
 
 
 def test_error_and_start_are_compared_in_one_unit(behind, monkeypatch):
-    """The start knows the rows in units of their own scale, which columns of variance 1 that go together do not have."""
+    """The start knows the rows in units of their own scale; columns of variance 1 that are one have another."""
     behind(0.2)
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(120, 1)) * [1.0, 10.0, 100.0, 1000.0] + rng.normal(size=(120, 4)) * 0.01
