@@ -14,7 +14,7 @@ from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.configfile import build_config
 from lwgan_dist.data.blocks import Array, flat
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.model import FittedModel
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.models.configs import LwganModel
 from lwgan_dist.results import RunResult
 from lwgan_dist.run.folder import RESULT_FILE, read_result
@@ -47,7 +47,7 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         score_path_: penalised score, mean + lambda r, of every rank r = 1, 2, ..; under the rules of the paper its
             first minimum is the estimate.
         result_: the `lwgan_dist.results.RunResult` with every component.
-        model_: the `lwgan_dist.model.FittedModel`.
+        model_: the `lwgan_dist.fitted.FittedModel`.
         n_features_in_, feature_names_in_: as in scikit-learn; of rows of more axes the numbers in a row.
 
     Source: arXiv:2409.18374.

@@ -170,7 +170,7 @@ def generate(run_dir: str, num: int, rank: int | None, seed: int, out: str) -> N
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from lwgan_dist.model import FittedModel
+    from lwgan_dist.fitted import FittedModel
     from lwgan_dist.storage import Folder
 
     if not out.endswith(".parquet"):

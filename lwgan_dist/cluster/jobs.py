@@ -25,7 +25,7 @@ from ray.job_submission import JobSubmissionClient
 from lwgan_dist.cluster.submission import KEY, STOP_SECONDS, Submission
 from lwgan_dist.config import NAME_PATTERN
 from lwgan_dist.errors import ClusterError, ConfigError
-from lwgan_dist.launch.token import authorization, private_token_file, refusal
+from lwgan_dist.launch.auth_token import authorization, private_token_file, refusal
 
 logger = logging.getLogger("lwgan_dist")
 

@@ -27,11 +27,11 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher, SearchGenerator
 
 from lwgan_dist.config import ExecutionConfig, WorkerRange
-from lwgan_dist.launch.metrics import Meter
+from lwgan_dist.launch.placement import autoscaler_refuses, await_places, resources, slots, waiting_for
 from lwgan_dist.launch.private import memory_kills_as
-from lwgan_dist.launch.room import autoscaler_refuses, await_room, resources, slots, waiting_for
+from lwgan_dist.launch.prometheus import Meter
 from lwgan_dist.launch.session import interrupt, session
-from lwgan_dist.launch.source import Listed, Source
+from lwgan_dist.launch.task_source import Listed, Source
 from lwgan_dist.launch.worker_logs import configure_worker, told_to_workers
 
 CHUNK = 256
@@ -96,7 +96,7 @@ def pool(
         session(execution, _ENVIRONMENT, verbose=verbose, dashboard=nested or dashboard) as joined,
         meter or Meter("pool", "") as counting,
     ):
-        await_room(execution, _workers(execution), joined)
+        await_places(execution, _workers(execution), joined)
         yield Pool(work, execution, scratch, counting, joined=joined, verbose=verbose)
 
 

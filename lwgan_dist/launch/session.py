@@ -17,7 +17,7 @@ import ray
 from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.errors import ClusterError, refuse_client_address
-from lwgan_dist.launch.token import check_token, private_token_file, refusal
+from lwgan_dist.launch.auth_token import check_token, private_token_file, refusal
 from lwgan_dist.launch.worker_logs import ray_fields
 
 CONNECT_SECONDS = 10.0

@@ -28,10 +28,10 @@ from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig, RunConfig, WorkerRange
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.errors import ClusterError, ConfigError, DataError, NonFiniteLossError, RunFailedError, UserError
-from lwgan_dist.launch.metrics import RunMeter
 from lwgan_dist.launch.network import GroupConfig
+from lwgan_dist.launch.placement import await_places, fewest_workers, resources, waiting_for
 from lwgan_dist.launch.private import count_places_anew
-from lwgan_dist.launch.room import await_room, fewest_workers, resources, waiting_for
+from lwgan_dist.launch.prometheus import RunMeter
 from lwgan_dist.launch.session import session
 from lwgan_dist.launch.worker_logs import configure_worker, told_to_workers
 from lwgan_dist.models.registry import trainer_of
@@ -116,7 +116,7 @@ def train_on_ray(
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(start_seconds)
     os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(execution.collective_timeout_seconds)
     with session(execution, _ENVIRONMENT, verbose=verbose) as joined:
-        await_room(execution, fewest_workers(execution), joined)
+        await_places(execution, fewest_workers(execution), joined)
         told = {
             "config": config.model_dump_json(),
             "folder": folder.location,

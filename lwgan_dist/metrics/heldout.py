@@ -9,8 +9,8 @@ from threadpoolctl import threadpool_limits
 
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.data.standardize import Standardizer
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.registry import METRICS, Drawn
-from lwgan_dist.model import FittedModel
 from lwgan_dist.seeding import generator
 
 Array = NDArray[Any]

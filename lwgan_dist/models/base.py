@@ -34,7 +34,7 @@ class FittedNetworks(Protocol):
 
 
 class Codec(Protocol):
-    """A fitted model as far as judging needs it, see `lwgan_dist.model.FittedModel`."""
+    """A fitted model as far as judging needs it, see `lwgan_dist.fitted.FittedModel`."""
 
     def encode(self, rows: NDArray[Any], rank: int | None = None) -> NDArray[np.float64]:
         """Codes of rows of the data."""

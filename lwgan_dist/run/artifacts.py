@@ -8,8 +8,8 @@ import numpy as np
 
 from lwgan_dist.data.blocks import flat
 from lwgan_dist.data.standardize import moments
+from lwgan_dist.fitted import FittedModel, networks_of, tear_of
 from lwgan_dist.metrics.heldout import held_out_metrics
-from lwgan_dist.model import FittedModel, networks_of, tear_of
 from lwgan_dist.models.base import Finished
 from lwgan_dist.models.registry import kind_of
 from lwgan_dist.results import RunResult, ScoreTables, scores_to_parquet

@@ -12,7 +12,7 @@ from torch import Tensor
 from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.errors import RunFailedError
-from lwgan_dist.model import FittedModel
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.reporting.live import LiveLosses
 from lwgan_dist.results import RunResult, ScoreTables

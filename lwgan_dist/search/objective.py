@@ -17,9 +17,9 @@ from typing import Any
 from lwgan_dist.config import Standardization
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.data.standardize import Standardizer
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.heldout import held_out_metrics
 from lwgan_dist.metrics.registry import METRICS
-from lwgan_dist.model import FittedModel
 from lwgan_dist.seeding import derive
 
 INTERIM_ROWS = 512

@@ -20,12 +20,12 @@ from lwgan_dist.search.analysis import Facts
 from lwgan_dist.search.config import AshaScheduler, OptunaSearcher, SearchConfig
 from lwgan_dist.search.figures import ParameterAxis, search_figures
 from lwgan_dist.search.objective import label_of
-from lwgan_dist.search.queue import Ended
 from lwgan_dist.search.report import search_page
 from lwgan_dist.search.rows import search_tables, spent
 from lwgan_dist.search.search import Outcome, Search
 from lwgan_dist.search.tables import CONFIRMATION, DIMENSIONS, IMPORTANCES, RUNS, TRIALS, SearchTables
 from lwgan_dist.search.tensorboard import write_search
+from lwgan_dist.search.trial_queue import Ended
 from lwgan_dist.storage import Folder
 
 BEST, FRONT, FACTS = "best.yaml", "front", "facts.json"

@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from lwgan_dist.search import analysis
 from lwgan_dist.search.objective import mean_objective
-from lwgan_dist.search.queue import Ended
 from lwgan_dist.search.search import Outcome, Pair, Search
 from lwgan_dist.search.tables import CONFIRMATION, MEASURES, PARAMETER, RUNS, TRIALS, SearchTables
+from lwgan_dist.search.trial_queue import Ended
 
 Row = dict[str, Any]
 

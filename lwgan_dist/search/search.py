@@ -24,15 +24,15 @@ from lwgan_dist.config import RunConfig, TableData
 from lwgan_dist.configfile import read_config
 from lwgan_dist.data.tables import read_table, rows_digest
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.launch.metrics import Ended as Count
+from lwgan_dist.launch.prometheus import Ended as Count
 from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.run.folder import CONFIG_FILE
 from lwgan_dist.run.run import Run
 from lwgan_dist.search.config import AshaScheduler, GridSearcher, SearchConfig
 from lwgan_dist.search.objective import seeds
-from lwgan_dist.search.queue import Ended, Queue, context_of
 from lwgan_dist.search.searchers import Proposal, Searcher
 from lwgan_dist.search.space import Space
+from lwgan_dist.search.trial_queue import Ended, Queue, context_of
 from lwgan_dist.search.trials import EndedTrials, Trial, TrialRecord
 from lwgan_dist.search.work import TrialTask, carry_out
 from lwgan_dist.storage import Folder, exclusive

@@ -26,7 +26,7 @@ from lwgan_dist.config import ArrayData, FastSchedule, PaperSchedule, RunConfig,
 from lwgan_dist.configfile import build_config
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.model import FittedModel
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.seeding import derive, generator
 from lwgan_dist.study.config import BootstrapConfig, RuleConfig
 

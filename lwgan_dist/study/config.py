@@ -106,7 +106,7 @@ class StopWhen(Frozen):
     """Replicates on demand: add them until every cell's interval for P(correct) is narrow enough.
 
     The interval is a confidence sequence (Robbins 1970), valid however often one looks, at level alpha / (number of
-    cells); see `lwgan_dist.study.statistics.bernoulli_confidence_sequence`.
+    cells); see `lwgan_dist.study.proportions.bernoulli_confidence_sequence`.
     """
 
     interval_width: Probability

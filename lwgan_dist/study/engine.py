@@ -7,7 +7,7 @@ from lwgan_dist.campaign.engine import Engine, of_task
 from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.campaign.progress import Progress, Standing
 from lwgan_dist.config import ExecutionConfig
-from lwgan_dist.launch.metrics import Ended
+from lwgan_dist.launch.prometheus import Ended
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.record import RunRecord
 from lwgan_dist.study.work import Done, Pack, RunTask, carry_out

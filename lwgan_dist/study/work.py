@@ -29,7 +29,7 @@ from lwgan_dist.campaign.worker import (
 from lwgan_dist.config import ExecutionConfig, RunConfig, ScoreConfig, TableData
 from lwgan_dist.data.sample import Sample, load_sample
 from lwgan_dist.errors import DataError, interrupts_pass
-from lwgan_dist.model import FittedModel
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.results import scores_from_parquet
 from lwgan_dist.run.folder import SCORES_FILE
 from lwgan_dist.run.run import Fit as FittedRun

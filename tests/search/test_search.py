@@ -26,10 +26,10 @@ from lwgan_dist.search import work
 from lwgan_dist.search.config import SearchConfig
 from lwgan_dist.search.objective import interim_objective, seeds, unit_of
 from lwgan_dist.search.publish import publish, read_published, run_file, search_caveats
-from lwgan_dist.search.queue import Queue
 from lwgan_dist.search.report import comparison_sentence
 from lwgan_dist.search.rows import runs_table, search_tables, spent, trials_table
 from lwgan_dist.search.searchers import Proposal
+from lwgan_dist.search.trial_queue import Queue
 from lwgan_dist.search.trials import TrialRecord
 from lwgan_dist.search.work import Report
 from lwgan_dist.storage import Folder
@@ -467,10 +467,10 @@ def test_after_a_lost_trial_nothing_is_proposed_that_would_rest_on_it(tmp_path, 
 
 
 def test_no_trial_begins_when_time_is_up(tmp_path, monkeypatch):
-    from lwgan_dist.search import queue
+    from lwgan_dist.search import trial_queue
 
     clock = iter(range(0, 10_000, 100))
-    monkeypatch.setattr(queue, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(trial_queue, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     _, outcome = carry_out(tmp_path / "search", budget={"trials": 8, "hours": 0.1}, confirm_seeds=0)
     assert len(outcome.ended) == 3  # at 100, 200 and 300 s of 360
 

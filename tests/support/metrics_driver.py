@@ -9,8 +9,8 @@ from pathlib import Path
 import pool_work
 
 from lwgan_dist.config import ExecutionConfig
-from lwgan_dist.launch.metrics import Ended, Meter, RunMeter
 from lwgan_dist.launch.pool import pool
+from lwgan_dist.launch.prometheus import Ended, Meter, RunMeter
 from lwgan_dist.storage import Folder
 
 

@@ -1,4 +1,4 @@
-"""What finds place in a cluster, and how it is waited for."""
+"""How many workers a cluster has place for, and the wait for more nodes."""
 
 import logging
 import math
@@ -53,7 +53,7 @@ def place(where: str, present: Mapping[str, float], needed: Mapping[str, float])
     return Place(fits, f"{where}: {present.get(name, 0.0):g} {name} hold {fits} of {name} {needed[name]:g}")
 
 
-def room(execution: ExecutionConfig) -> list[Place]:
+def places(execution: ExecutionConfig) -> list[Place]:
     """The live nodes."""
     return [
         place(node["NodeManagerAddress"], node["Resources"], resources(execution))
@@ -64,7 +64,7 @@ def room(execution: ExecutionConfig) -> list[Place]:
 
 def slots(execution: ExecutionConfig) -> int:
     """Workers that find place on the live nodes."""
-    return sum(place.fits for place in room(execution))
+    return sum(place.fits for place in places(execution))
 
 
 def autoscaler_refuses(execution: ExecutionConfig) -> bool | None:
@@ -82,7 +82,7 @@ def autoscaler_refuses(execution: ExecutionConfig) -> bool | None:
     return any(dict(request.resources_bundle) == ours for request in [*requests, *state.infeasible_resource_requests])
 
 
-def await_room(execution: ExecutionConfig, workers: int, joined: bool) -> None:
+def await_places(execution: ExecutionConfig, workers: int, joined: bool) -> None:
     """Wait until the nodes of a cluster hold the workers, and ask its autoscaler for them meanwhile; refuse what never
     will find place.
 
@@ -100,13 +100,13 @@ def await_room(execution: ExecutionConfig, workers: int, joined: bool) -> None:
     began, refusals, group = time.monotonic(), 0, None
     try:
         while True:
-            there = room(execution)
-            total = sum(item.fits for item in there)
+            nodes = places(execution)
+            total = sum(item.fits for item in nodes)
             if total >= workers:
                 return
             text = (
                 f"{workers} worker{'s' if workers > 1 else ''} with {_needs(execution)} each must run at once, and "
-                f"there is place for {total} ({'; '.join(item.arithmetic for item in there) or 'no node'})"
+                f"there is place for {total} ({'; '.join(item.arithmetic for item in nodes) or 'no node'})"
             )
             mend = "lower what each needs (execution.cpus_per_worker, ..) or their number"
             if not joined:

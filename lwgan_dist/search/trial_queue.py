@@ -47,7 +47,7 @@ class Ended:
 
 
 class Queue:
-    """A source of tasks (see `lwgan_dist.launch.source.Source`).
+    """A source of tasks (see `lwgan_dist.launch.task_source.Source`).
 
     Args:
         config: of the search.
