@@ -1,5 +1,5 @@
-"""What a run is told. ``RunConfig`` holds everything that can change a number and nothing else; where the run is
-stored, on how many workers it runs and how often it is retried stands beside it, in ``ExecutionConfig``.
+"""The configuration of a run: ``RunConfig`` holds everything that can change a number and nothing else; where the run
+is stored, on how many workers it runs and how often it is retried stands beside it, in ``ExecutionConfig``.
 
 Pure data: this module imports neither torch nor Ray. Reading from YAML, with errors that name file and line, is in
 `lwgan_dist.configfile`.
@@ -346,21 +346,21 @@ class Settings(Frozen):
 
         (Not a serializer of pydantic's, which makes another error of a Ctrl-C.)
         """
-        told = super().model_dump(**options)
+        dumped = super().model_dump(**options)
         left_out = ["model"] if isinstance(self.model, LwganModel) else LWGAN_SECTIONS
-        return {name: value for name, value in told.items() if name not in left_out}
+        return {name: value for name, value in dumped.items() if name not in left_out}
 
     @model_validator(mode="before")
     @classmethod
-    def _default_members(cls, told: Any) -> Any:
+    def _default_members(cls, values: Any) -> Any:
         """Sections without a name are of the default schedule and the default model."""
-        if not isinstance(told, dict):
-            return told
+        if not isinstance(values, dict):
+            return values
         for section, name in (("schedule", "fast"), ("model", "lwgan")):
-            given = told.get(section)
+            given = values.get(section)
             if isinstance(given, dict) and "name" not in given:
-                told = {**told, section: {"name": name, **given}}
-        return told
+                values = {**values, section: {"name": name, **given}}
+        return values
 
 
 class _OnData(Frozen):
@@ -369,12 +369,12 @@ class _OnData(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _source_of_data(cls, told: Any) -> Any:
+    def _source_of_data(cls, values: Any) -> Any:
         """Data with a member of the population need no source."""
-        data = told.get("data") if isinstance(told, dict) else None
+        data = values.get("data") if isinstance(values, dict) else None
         if isinstance(data, dict) and "population" in data and "source" not in data:
-            return {**told, "data": {"source": "population", **data}}
-        return told
+            return {**values, "data": {"source": "population", **data}}
+        return values
 
 
 class RunConfig(Settings, _OnData):
@@ -539,7 +539,7 @@ _MEMBER_OF = {
 """The fields that choose a member of a union, and the member that is meant where none is named."""
 
 
-def override(told: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def override(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """A copy of a nested dictionary with values set at dotted paths: ``{"schedule.iterations": 100}``.
 
     Choosing another member of a union (``schedule.name``, ``data.source``, ``model.name``) drops the fields of the
@@ -550,7 +550,7 @@ def override(told: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: a path runs through something that is not a section.
     """
-    result = copy.deepcopy(told)
+    result = copy.deepcopy(settings)
     for path in sorted(changes, key=lambda path: (path.count("."), path not in _MEMBER_OF)):
         place, rest = result, path.split(".")
         while True:

@@ -117,7 +117,7 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         seed = self.random_state
         if seed is None or isinstance(seed, np.random.RandomState):
             seed = int(check_random_state(seed).randint(2**31))
-        told: dict[str, Any] = {
+        values: dict[str, Any] = {
             "data": {
                 "source": "array",
                 "standardize": self.standardize,
@@ -128,7 +128,7 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             "schedule": {"name": self.schedule},
             "seed": int(seed),
         }
-        config = build_config(RunConfig, told, self.settings or {})
+        config = build_config(RunConfig, values, self.settings or {})
         if not isinstance(config.model, LwganModel):
             raise ConfigError(f"settings: model.name: this class is an lwgan (got {config.model.name})")
         return config
@@ -170,10 +170,10 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         target = Folder.at(str(folder))
         self.model_.save(target.sub("model"))
-        told = {"parameters": self.get_params() | {"random_state": self.result_.seed}}
+        saved = {"parameters": self.get_params() | {"random_state": self.result_.seed}}
         if hasattr(self, "feature_names_in_"):
-            told["feature_names"] = list(self.feature_names_in_)
-        target.write(_PARAMETERS_FILE, json.dumps(told).encode())
+            saved["feature_names"] = list(self.feature_names_in_)
+        target.write(_PARAMETERS_FILE, json.dumps(saved).encode())
         target.write(RESULT_FILE, self.result_.model_dump_json(indent=1).encode())
 
     @classmethod
@@ -192,7 +192,7 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ConfigError(f"{source.location}: holds a {result.model}, and this class is an lwgan")
         model = FittedModel.load(source.sub("model"))
         data = model.config.data
-        told: dict[str, Any] = {
+        saved: dict[str, Any] = {
             "parameters": {
                 "max_dimension": result.max_dimension,
                 "schedule": result.schedule,
@@ -202,11 +202,11 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             }
         }
         if source.has(_PARAMETERS_FILE):
-            told = source.read_json(_PARAMETERS_FILE)
-        estimator = cls(**told["parameters"])._adopt(source)
+            saved = source.read_json(_PARAMETERS_FILE)
+        estimator = cls(**saved["parameters"])._adopt(source)
         estimator.n_features_in_ = result.ambient_dim
-        if "feature_names" in told:
-            estimator.feature_names_in_ = np.array(told["feature_names"], dtype=object)
+        if "feature_names" in saved:
+            estimator.feature_names_in_ = np.array(saved["feature_names"], dtype=object)
         return estimator
 
 

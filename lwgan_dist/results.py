@@ -166,12 +166,12 @@ class RunResult(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_an_earlier_version(cls, told: Any) -> Any:
+    def _of_an_earlier_version(cls, values: Any) -> Any:
         """Until 2026-11-30 the metrics were called quality, and were three."""
-        if isinstance(told, dict) and "quality" in told:
-            told = {**told, "metrics": told["quality"] or {}}
-            del told["quality"]
-        return told
+        if isinstance(values, dict) and "quality" in values:
+            values = {**values, "metrics": values["quality"] or {}}
+            del values["quality"]
+        return values
 
 
 class Judgement(BaseModel):
@@ -212,20 +212,20 @@ class Judgement(BaseModel):
             )
             for i in range(len(means))
         ]
-        told: dict[str, Any] = {
+        details: dict[str, Any] = {
             "resolution": None, "staircase": [], "rank_set": None, "confidence": None, "other_dimension": None,
         }  # fmt: skip
         if score.penalty == "resolution":
             ranks = resolved_ranks(table, objective.mmd_weight, score)
             other = other_dimension(tables, score)
-            told = {
+            details = {
                 "resolution": score.resolution,
                 "staircase": _steps(ranks.staircase()),
                 "rank_set": rank_set(ranks, score.resolution, other),
                 "confidence": RANK_SET_CONFIDENCE if _is_calibrated(score) else None,
                 "other_dimension": other,
             }
-        return cls(dimension=choice.rank, penalty=choice.penalty, rank_scores=rank_table, rule=score.penalty, **told)
+        return cls(dimension=choice.rank, penalty=choice.penalty, rank_scores=rank_table, rule=score.penalty, **details)
 
 
 def rank_set(ranks: ResolvedRanks, resolution: float, other: int | None, factor: float | None = None) -> list[int]:

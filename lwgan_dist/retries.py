@@ -85,15 +85,15 @@ def patience() -> float:
     Raises:
         ConfigError: the variable of the environment is no such number.
     """
-    told = os.environ.get(PATIENCE_VARIABLE)
-    if not told:
+    value = os.environ.get(PATIENCE_VARIABLE)
+    if not value:
         return PATIENCE_SECONDS
     try:
-        seconds = float(told)
+        seconds = float(value)
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise ConfigError(f"{PATIENCE_VARIABLE}: {told!r} is no number of seconds")
+        raise ConfigError(f"{PATIENCE_VARIABLE}: {value!r} is no number of seconds")
     return seconds
 
 

@@ -195,7 +195,7 @@ MUTANTS = [
     ),
     Mutant(
         "a result of an earlier version loses its metrics", "results.py",
-        '"quality" in told', '"xquality" in told',
+        '"quality" in values', '"xquality" in values',
         "metrics/test_registry.py -k earlier_version",
     ),
     Mutant(

@@ -38,7 +38,7 @@ def main() -> None:
     lwgan-dist study CONFIG.yaml               is the estimate right, and from which n on?
     lwgan-dist tune CONFIG.yaml                which settings are best, and does the estimate depend on them?
     lwgan-dist generate RUN_DIR --num 1000 --out new.parquet
-    lwgan-dist show RUN_DIR                    what a run was told, what it says
+    lwgan-dist show RUN_DIR                    configuration and result of a run
     lwgan-dist validate CONFIG.yaml            check a configuration
     lwgan-dist doctor                          can this machine, or every node of a cluster, carry out runs?
     lwgan-dist submit CONFIG.yaml --address http://HEAD:8265 -- study --storage s3://...

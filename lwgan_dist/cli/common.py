@@ -120,13 +120,13 @@ def at_address(config: Told, address: str | None) -> Told:
     return config.model_copy(update={"execution": config.execution.model_copy(update={"address": address})})
 
 
-def without_infinities(told: Any) -> Any:
+def without_infinities(content: Any) -> Any:
     """JSON has no infinity: the text "inf" (n_high: more than the largest n)."""
-    if isinstance(told, dict):
-        return {key: without_infinities(value) for key, value in told.items()}
-    if isinstance(told, list):
-        return [without_infinities(value) for value in told]
-    return str(told) if isinstance(told, float) and not math.isfinite(told) else told
+    if isinstance(content, dict):
+        return {key: without_infinities(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [without_infinities(value) for value in content]
+    return str(content) if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def check_search(config: "SearchConfig", config_file: str, changes: tuple[str, ...]) -> None:

@@ -56,15 +56,15 @@ def estimate(
     from lwgan_dist.configfile import build_config, located, parse_overrides
 
     is_manifold = _is_manifold(data)
-    told: dict[str, Any] = {
+    values: dict[str, Any] = {
         "data": {"source": "manifold", "name": data} if is_manifold else {"source": "table", "path": data},
         "schedule": {"name": schedule},
         "seed": seed,
         "execution": {"workers": 0 if workers is None else workers},
     }
     if max_dimension is not None:
-        told["networks"] = {"latent_dim": max_dimension}
-    config = build_config(TrainConfig, told, parse_overrides(changes))
+        values["networks"] = {"latent_dim": max_dimension}
+    config = build_config(TrainConfig, values, parse_overrides(changes))
     name = data if is_manifold else Path(data).name.split(".")[0] or "table"
     with located(None, changes):
         _carry_out(config.run(), config.execution, name, out, dry_run, as_json, verbose)
@@ -149,7 +149,7 @@ def _carry_out(
             folder,
             execution,
             on_progress=line.update,
-            notify=lambda told: line.say(f"{name}  {told}"),
+            notify=lambda message: line.say(f"{name}  {message}"),
             verbose=verbose,
         )
     show_result(result, folder.location, as_json)

@@ -32,7 +32,7 @@ from lwgan_dist.launch.private import memory_kills_as
 from lwgan_dist.launch.prometheus import Meter
 from lwgan_dist.launch.session import interrupt, session
 from lwgan_dist.launch.task_source import Listed, Source
-from lwgan_dist.launch.worker_logs import configure_worker, told_to_workers
+from lwgan_dist.launch.worker_logs import configure_worker, settings_of_workers
 
 CHUNK = 256
 """Tasks that pass through one Tuner, at least: what a Tuner holds grows with its trials and is freed at its end."""
@@ -397,7 +397,7 @@ def _trainable(work: Work) -> type:
     What `work` raises is an answer like any other, as is that it cannot be imported: only a lost process is a failure
     to Tune. So the class refers to nothing but Ray, and tasks and reports pass through Tune as pickled text.
     """
-    pickled = ray.cloudpickle.dumps((work, configure_worker, told_to_workers()))
+    pickled = ray.cloudpickle.dumps((work, configure_worker, settings_of_workers()))
 
     class Task(ray.tune.Trainable):  # type: ignore[misc]
         under_way: Generator[Any, None, Any] | None = None

@@ -91,8 +91,8 @@ class Kind(Protocol):
     def schedule(self, config: RunConfig) -> str:
         """How it is optimised, in a word."""
 
-    def check(self, config: RunConfig, told: RunConfig, sample: Sample, source: str) -> None:
-        """Refuse a configuration, resolved and as told, or a sample that cannot be trained on.
+    def check(self, config: RunConfig, given: RunConfig, sample: Sample, source: str) -> None:
+        """Refuse a configuration, resolved and as given, or a sample that cannot be trained on.
 
         Raises:
             DataError, ConfigError: with ``source`` in front, the file that the data are from, or nothing.

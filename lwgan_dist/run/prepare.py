@@ -41,7 +41,7 @@ class Prepared:
     def __init__(self, config: RunConfig, array: NDArray[Any] | None = None) -> None:
         self.array = array
         self._source = f"{config.data.path}: " if isinstance(config.data, TableData) else ""
-        with logs.held() as is_of_run:
+        with logs.deferred() as is_of_run:
             self.sample = load_sample(config.data, array)
             if isinstance(config.data, TableData):  # for workers of Ray, which have another working folder
                 path = str(Path(config.data.path).absolute())

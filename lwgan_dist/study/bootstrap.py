@@ -82,14 +82,14 @@ def refit_config(config: RunConfig, bootstrap: BootstrapConfig, kind: Kind, inde
     Raises:
         ConfigError: ``bootstrap.settings`` make no configuration of a refit; the message names the key.
     """
-    told = config.model_dump(mode="json")
-    told["data"] = {
+    values = config.model_dump(mode="json")
+    values["data"] = {
         "source": "array",
         "standardize": config.data.standardize,
         "holdout_fraction": config.data.holdout_fraction,
         "seed": _seed(seed, "data", kind, index),
     }
-    told["seed"] = _seed(seed, "run", kind, index)
+    values["seed"] = _seed(seed, "run", kind, index)
     changes = dict(_dotted(bootstrap.settings))
     for path in changes:
         if (
@@ -100,7 +100,7 @@ def refit_config(config: RunConfig, bootstrap: BootstrapConfig, kind: Kind, inde
     if bootstrap.start == "warm":
         changes = _warm_settings(config.schedule, changes.get("schedule.name")) | changes
     try:
-        refit = build_config(RunConfig, told, changes)
+        refit = build_config(RunConfig, values, changes)
     except ConfigError as error:
         raise ConfigError("\n".join(f"bootstrap.settings: {line}" for line in str(error).splitlines())) from None
     if not isinstance(refit.data, ArrayData):

@@ -1,4 +1,4 @@
-"""What a study is told. Pure data, as `lwgan_dist.config`: neither torch nor Ray."""
+"""The configuration of a study. Pure data, as `lwgan_dist.config`: neither torch nor Ray."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -172,11 +172,11 @@ class StudyConfig(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _source_of_data(cls, told: Any) -> Any:
+    def _source_of_data(cls, values: Any) -> Any:
         """Data with a path are a table, with a number a member of the population, others a manifold."""
-        data = told.get("data") if isinstance(told, dict) else None
+        data = values.get("data") if isinstance(values, dict) else None
         if not isinstance(data, list):
-            return told
+            return values
         sources = {"path": "table", "population": "population"}
         named = [
             {"source": next((sources[key] for key in sources if key in item), "manifold"), **item}
@@ -184,7 +184,7 @@ class StudyConfig(Frozen):
             else item
             for item in data
         ]
-        return {**told, "data": named}
+        return {**values, "data": named}
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Self:

@@ -45,9 +45,9 @@ class Pilot:
                 self._known[alike] = Cost(self._classical(group, sample, run.config.seed))
             return self._known[alike]
         config = Run(run.config).config
-        told = config.model_dump(mode="json", exclude={"data", "seed"})
+        settings = config.model_dump(mode="json", exclude={"data", "seed"})
         alike = hash_of(
-            [told, sample.ambient_dim, min(len(sample.train), getattr(config.schedule, "embedding_rows", 0))]
+            [settings, sample.ambient_dim, min(len(sample.train), getattr(config.schedule, "embedding_rows", 0))]
         )
         if alike not in self._known:
             self._known[alike] = Cost(fit_seconds(config, sample), self._refit(config, sample))

@@ -119,9 +119,10 @@ def isomap_residual(rows: Array, seed_rows: Array) -> float:
     some = rows[seed_rows]
     geodesic = shortest_path(neighbour_graph(some, ISOMAP_NEIGHBOURS), directed=False)
     coordinates = scaled(geodesic**2, min(ISOMAP_RANKS, rows.shape[1]))
-    told = squareform(geodesic, checks=False)
+    distances = squareform(geodesic, checks=False)
     residuals = [
-        1.0 - np.corrcoef(told, pdist(coordinates[:, :rank]))[0, 1] ** 2 for rank in range(1, coordinates.shape[1] + 1)
+        1.0 - np.corrcoef(distances, pdist(coordinates[:, :rank]))[0, 1] ** 2
+        for rank in range(1, coordinates.shape[1] + 1)
     ]
     return float(1 + np.argmin(np.array(residuals) + ISOMAP_PENALTY * np.arange(1, len(residuals) + 1)))
 

@@ -76,8 +76,8 @@ def train_worker(
             saved = time.monotonic()
         if progress.recorded and report:
             if world.is_main:
-                folder.write(PROGRESS_FILE, json.dumps(progress.told()).encode())
-            report(progress.told())
+                folder.write(PROGRESS_FILE, json.dumps(progress.as_dict()).encode())
+            report(progress.as_dict())
     _compare_replicas(trainer, world)
     state = trainer.state()
     if world.is_main and trainer.iteration > begun:  # else it is there, and to write it anew would put it at risk

@@ -38,7 +38,7 @@ class Progress:
     scores: int
     recorded: bool
 
-    def told(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """As plain JSON."""
         return asdict(self)
 

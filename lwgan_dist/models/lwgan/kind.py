@@ -72,7 +72,7 @@ class LwganKind:
         """Its name."""
         return config.schedule.name
 
-    def check(self, config: RunConfig, told: RunConfig, sample: Sample, source: str) -> None:
+    def check(self, config: RunConfig, given: RunConfig, sample: Sample, source: str) -> None:
         """Every batch fits into the training rows and holds every rank; hold-out rows are there if they decide."""
         batch_size, train_rows = config.schedule.batch_size, len(sample.train)
         if sample.stream is None and batch_size is not None and train_rows < batch_size:
@@ -90,7 +90,7 @@ class LwganKind:
             for stage in stages_of(config):
                 rank_parts(stage, latent_dim)
         except ConfigError:
-            if told.schedule.batch_size or told.networks.latent_dim:  # chosen, so it is these that are wrong
+            if given.schedule.batch_size or given.networks.latent_dim:  # chosen, so it is these that are wrong
                 raise
             raise DataError(
                 f"{source}{train_rows} training rows are too few for {latent_dim} ranks, of which "
@@ -158,14 +158,14 @@ def _elsewhere(judgement: Judgement, config: RunConfig, tables: ScoreTables, sam
     """What the rows say that the score was not computed on, where it is something else."""
     notes = []
     for split in tables.keys() - {config.score.score_on}:
-        told = judgement.other_dimension
+        other = judgement.other_dimension
         how = "the reconstruction errors alone give"
         if config.score.penalty != "resolution":
             score = config.score.model_copy(update={"score_on": split})
-            told = Judgement.of(tables, config.objective, score, sample.rows).dimension
+            other = Judgement.of(tables, config.objective, score, sample.rows).dimension
             how = "the same rule gives"
-        if told is not None and told != judgement.dimension:
-            notes.append(f"on the {split} rows {how} {told}: the evidence is weak")
+        if other is not None and other != judgement.dimension:
+            notes.append(f"on the {split} rows {how} {other}: the evidence is weak")
     return notes
 
 

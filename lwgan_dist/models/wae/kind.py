@@ -23,7 +23,7 @@ class WaeKind:
         """It has one, of its own name."""
         return config.model.name
 
-    def check(self, config: RunConfig, told: RunConfig, sample: Sample, source: str) -> None:
+    def check(self, config: RunConfig, given: RunConfig, sample: Sample, source: str) -> None:
         """A batch fits into the training rows."""
         batch_size = _of(config).batch_size or 0
         if sample.stream is None and len(sample.train) < batch_size:
