@@ -89,7 +89,7 @@ class ManifoldData(ManifoldConfig, _Seeded):
 
 
 class PopulationConfig(SampleConfig):
-    """A random manifold of known dimension: what is not said here is drawn from ``population``."""
+    """A random manifold of known dimension: what is not given here is drawn from ``population``."""
 
     source: Literal["population"] = "population"
     population: Annotated[int, Field(ge=0)]
@@ -224,7 +224,7 @@ class FastSchedule(Frozen):
 
     The score is the same as that of ``paper``; but without stage 4 encoder and generator are a Wasserstein auto-encoder
     that the critic judges and does not train. With encoder and generator at rest the critic difference is the
-    Wasserstein distance that the critic has found, where in an alternation it is what the critic lags behind.
+    Wasserstein distance that the critic estimates, where in an alternation it is what the critic lags behind.
     """
 
     name: Literal["fast"] = "fast"
@@ -473,7 +473,7 @@ class WorkerRange(Frozen):
 
 
 class ExecutionConfig(Frozen):
-    """Where and how a run is carried out. Nothing here changes its result."""
+    """Where and how a run executes. Nothing here changes its result."""
 
     workers: Annotated[int, Field(ge=0)] | WorkerRange = 1
     """Processes of the data-parallel training: 0 runs in this process without Ray, 1 or more under Ray Train; ``{min:
@@ -516,10 +516,10 @@ class ExecutionConfig(Frozen):
 
 
 class TrainConfig(RunConfig):
-    """The content of a file for ``lwgan-dist train``: a run and how to carry it out."""
+    """The content of a file for ``lwgan-dist train``: a run and how to execute it."""
 
     execution: ExecutionConfig = ExecutionConfig()
-    """Where and how it is carried out; changes no number."""
+    """Where and how it executes; changes no number."""
 
     @model_validator(mode="after")
     def _data_can_be_named(self) -> Self:
@@ -544,7 +544,7 @@ def override(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any
 
     Choosing another member of a union (``schedule.name``, ``data.source``, ``model.name``) drops the fields of the
     member before it, except those set in the same call; a section comes before what is in it, whatever their order. A
-    key that is there with dots (``objective.mmd_weight`` in a search space) is one step of a path. The result is plain
+    key that exists with dots (``objective.mmd_weight`` in a search space) is one step of a path. The result is plain
     data and is validated by whoever builds a model from it.
 
     Raises:

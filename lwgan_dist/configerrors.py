@@ -163,7 +163,7 @@ def _unknown_key(name: str, where: "_Where") -> str:
 
 
 class _Where(NamedTuple):
-    """What stands at the place of an error.
+    """The place of an error.
 
     Attributes:
         path: keys and indices, as the user wrote them.

@@ -59,9 +59,9 @@ def chosen_format() -> Format:
         ConfigError: neither text nor JSON. The value is not shown, like that of no variable.
     """
     chosen = os.environ.get(FORMAT_VARIABLE) or "text"
-    for known in get_args(Format):
-        if chosen == known:
-            return known  # type: ignore[no-any-return]
+    for form in get_args(Format):
+        if chosen == form:
+            return form  # type: ignore[no-any-return]
     raise ConfigError(f"{FORMAT_VARIABLE}: must be one of {', '.join(get_args(Format))}")
 
 
@@ -114,7 +114,7 @@ def context(**fields: Any) -> Iterator[None]:
 
 
 def of_run(fingerprint: str) -> AbstractContextManager[None]:
-    """A context: the run is known by its key in a study, or else by its fingerprint, which is there in any case."""
+    """A context: the run is known by its key in a study, or else by its fingerprint, which every run has."""
     return context(run=(_CONTEXT.get() or {}).get("run", fingerprint), fingerprint=fingerprint)
 
 

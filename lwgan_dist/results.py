@@ -1,4 +1,4 @@
-"""What a run says: ``RunResult``, and the table of score components from which any rank rule can be judged again."""
+"""The result of a run, and the table of score components from which any rank rule can be judged again."""
 
 import io
 from collections.abc import Sequence
@@ -111,7 +111,7 @@ class RunResult(BaseModel):
         rank_set: the ranks that hold the truth with ``confidence``; None for rules without one.
         confidence: of the rank set, over the draws that it was calibrated on, see docs/rule; None for other settings of
             the rule, for which nothing was calibrated.
-        other_dimension: what the reconstruction errors alone say on the rows that the score was not computed on; None
+        other_dimension: from the reconstruction errors alone, on the rows that the score was not computed on; None
             for rules without a resolution, and without such rows.
         tear: what was torn at the start; None without a start, and in results of older versions.
         parts: of data that fall apart; empty for data in one piece.
@@ -123,7 +123,7 @@ class RunResult(BaseModel):
         seed: of the run.
         schedule: its name.
         workers: processes that finished the training.
-        iterations: alternations carried out.
+        iterations: alternations that ran.
         cpu_seconds: processor time of all workers in training and scoring; of an attempt that was cut off, up to the
             checkpoint from which the next one went on.
         wall_seconds: the same by the clock.
@@ -243,9 +243,9 @@ def rank_set(ranks: ResolvedRanks, resolution: float, other: int | None, factor:
 
 
 def other_dimension(tables: ScoreTables, score: ScoreConfig) -> int | None:
-    """What the reconstruction errors alone say on the rows that the score was not computed on; None without such rows.
+    """The dimension from the reconstruction errors alone, on the rows that the score was not computed on; None without.
 
-    With networks that know the training rows by heart, these differ from what holds on rows not seen. A few rows say
+    With networks that know the training rows by heart, these differ from what holds on rows not seen. A few rows tell
     little about distributions, so neither critic difference nor MMD enter.
     """
     (split,) = {"train", "holdout"} - {score.score_on}

@@ -98,14 +98,14 @@ def patience() -> float:
 
 
 def retried(what: str, operation: Callable[[], Result]) -> Result:
-    """What an operation gives, which must be one that may be carried out twice.
+    """The result of an operation, which must be one that may run twice.
 
     Args:
         what: it does and where, for messages: ``writing /runs/a/result.json``.
         operation: raises an OSError if it fails; one that is transient leads to another attempt.
 
     Raises:
-        StorageError: a transient error was still there at the end of the patience.
+        StorageError: a transient error persisted to the end of the patience.
     """
     try:
         return operation()

@@ -170,7 +170,7 @@ MUTANTS = [
     ),
     Mutant(
         "two clumps are torn like a closed manifold", "models/lwgan/embedding.py",
-        " or known.min() < min(NEARLY * known[rank - 1], known[rank - 1] - 4.0 * resolution**2):", ":",
+        " or decoded.min() < min(NEARLY * reached, reached - 4.0 * resolution**2):", ":",
         "models/lwgan/test_tears.py -k two_clumps",
     ),
     Mutant(

@@ -43,7 +43,7 @@ class Engine:
         work: computes a task, see `lwgan_dist.launch.pool.pool`.
         ended: what an answer of ``work`` counts as.
         lost: how many runs a task that was lost counts as.
-        verbose: show what Ray says.
+        verbose: show Ray's messages.
 
     Attributes:
         meter: counts what becomes of the tasks.

@@ -1,4 +1,4 @@
-"""What the workers of studies and searches have in common."""
+"""The common part of the workers of studies and searches."""
 
 import logging
 import time

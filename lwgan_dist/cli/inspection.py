@@ -1,4 +1,4 @@
-"""``show`` and ``validate``: what is there, and whether a file is right."""
+"""``show`` and ``validate``: what a folder holds, and whether a file is valid."""
 
 import json
 from typing import TYPE_CHECKING, Any

@@ -1,5 +1,5 @@
 """Asynchronous successive halving by Ray Tune's scheduler, asked directly: trials are known by their names, so one
-that is carried out again, or was finished by an earlier command, counts once.
+that runs again, or was finished by an earlier command, counts once.
 """
 
 from collections.abc import Sequence

@@ -25,7 +25,7 @@ class Place(NamedTuple):
     """A node.
 
     Attributes:
-        fits: workers that find place on it.
+        fits: workers that fit on it.
         arithmetic: why no more fit, in words.
     """
 
@@ -34,7 +34,7 @@ class Place(NamedTuple):
 
 
 def resources(execution: ExecutionConfig) -> dict[str, float]:
-    """What one worker needs, under Ray's names."""
+    """The resources of one worker, under Ray's names."""
     each = {"CPU": execution.cpus_per_worker, **execution.resources_per_worker}
     if execution.use_gpu:
         each["GPU"] = execution.gpus_per_worker
@@ -48,7 +48,7 @@ def fewest_workers(execution: ExecutionConfig) -> int:
 
 
 def place(where: str, present: Mapping[str, float], needed: Mapping[str, float]) -> Place:
-    """How many workers that need ``needed`` each find place where ``present`` is."""
+    """How many workers that need ``needed`` each fit where ``present`` is."""
     fits, name = min((math.floor(present.get(name, 0.0) / each + 1e-9), name) for name, each in needed.items())
     return Place(fits, f"{where}: {present.get(name, 0.0):g} {name} hold {fits} of {name} {needed[name]:g}")
 
@@ -63,7 +63,7 @@ def places(execution: ExecutionConfig) -> list[Place]:
 
 
 def slots(execution: ExecutionConfig) -> int:
-    """Workers that find place on the live nodes."""
+    """Workers that fit on the live nodes."""
     return sum(place.fits for place in places(execution))
 
 
@@ -84,7 +84,7 @@ def autoscaler_refuses(execution: ExecutionConfig) -> bool | None:
 
 def await_places(execution: ExecutionConfig, workers: int, joined: bool) -> None:
     """Wait until the nodes of a cluster hold the workers, and ask its autoscaler for them meanwhile; refuse what never
-    will find place.
+    will fit.
 
     A session of our own does not grow: it refuses at once. So does an autoscaler (v2), as soon as it has said that it
     has no such nodes; else it has `PATIENCE_SECONDS`. Without one, nodes have ``start_timeout_seconds`` to join.
@@ -95,7 +95,7 @@ def await_places(execution: ExecutionConfig, workers: int, joined: bool) -> None
         joined: others use the session too, or nodes may join it.
 
     Raises:
-        ClusterError: the workers find no place.
+        ClusterError: the workers do not fit.
     """
     began, refusals, group = time.monotonic(), 0, None
     try:

@@ -57,7 +57,7 @@ places it goes on waiting."""
 
 _WANT_OF_PLACES = "WorkerGroupStartupTimeoutError"
 _CRASH_AT_START = ("WorkerGroupStartupFailedError", "RayActorError", "RayTaskError", "OutOfMemoryError")
-"""What a group does not start for, by the names of Ray's classes, or of those that they derive from."""
+"""Errors for which a group does not start, by the names of Ray's classes, or of those that they derive from."""
 
 LEAVE_SECONDS = 5.0
 """How long the end of a run waits for who watches it, who may hang in the storage."""
@@ -102,7 +102,7 @@ def train_on_ray(
         initial: parameters to start from, see `lwgan_dist.training.trainer.Trainer`.
         until: the iteration after which to halt; by default the last.
         on_progress: gets the progress records, in a thread of the driver.
-        verbose: show what Ray says.
+        verbose: show Ray's messages.
 
     Raises:
         NonFiniteLossError: a loss diverged; not retried.
@@ -193,7 +193,7 @@ def _until_it_starts(attempt: Callable[[], ray.train.Result], max_failures: int)
 
 
 def _worker(settings: dict[str, Any]) -> dict[str, Any]:
-    """What every worker runs."""
+    """The function that every worker runs."""
     configure_worker(settings["logs"])
     execution = ExecutionConfig.model_validate_json(settings["execution"])
     config = RunConfig.model_validate_json(settings["config"])
@@ -294,7 +294,7 @@ def _watched(
         nonlocal last, moved, waits
         try:
             progress = folder.read_json(PROGRESS_FILE)
-        except (OSError, ConfigError):  # not there yet, or half-way through an upload
+        except (OSError, ConfigError):  # not written yet, or half-way through an upload
             return
         if progress != last:
             last, moved, waits = progress, time.monotonic(), False

@@ -49,7 +49,7 @@ def write_all(run: Prepared, folder: Folder, state: TrainingState) -> RunResult:
 
 
 def result_of(run: Prepared, folder: Folder, state: TrainingState, tables: ScoreTables) -> RunResult:
-    """What the scores say, by the kind of model and its rule."""
+    """The result of the scores, by the kind of model and its rule."""
     kind = kind_of(run.config)
     verdict = kind.judge(
         Finished(

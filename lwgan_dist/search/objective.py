@@ -42,7 +42,7 @@ def unit_of(model: FittedModel, sample: Sample, standardize: Standardization) ->
     """
     if model.config.data.standardize == standardize:
         return sample.standardizer
-    assert sample.stream is None  # the configuration of a search says so
+    assert sample.stream is None  # the configuration of a search demands it
     return Standardizer.fit(sample.standardizer.undo(sample.train), standardize)
 
 
@@ -72,7 +72,7 @@ def interim_objective(model: FittedModel, sample: Sample, standardize: Standardi
     least = math.inf
     for rank in range(1, model.latent_dim + 1):
         metrics = held_out_metrics(model, sample, rank, unit, INTERIM_ROWS)
-        assert metrics is not None  # the configuration of a search says so
+        assert metrics is not None  # the configuration of a search demands it
         value = weighted(metrics, weights)
         if math.isfinite(value):
             least = min(least, value)

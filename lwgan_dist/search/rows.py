@@ -104,7 +104,7 @@ def _column(values: list[Any]) -> pa.Array:
 
 
 def runs_table(ended: Sequence[Ended], pairs: Sequence[Pair]) -> pa.Table:
-    """``runs.parquet``; runs of equal configurations are there once, under the first number."""
+    """``runs.parquet``; runs of equal configurations stand in it once, under the first number."""
     first = {item.key: item for item in reversed(ended)}
     rows = [
         {**run, "number": item.number, "role": "trial"}

@@ -100,7 +100,7 @@ def _with_intervals(cells: pl.DataFrame, hits: str) -> pl.DataFrame:
     """95 % intervals of a share of runs, by Wilson and by Clopper and Pearson, with the samples as trials.
 
     The lower end is that of floor(p samples) successes and the upper that of ceil(p samples), p = hits / runs: as if
-    all runs on a sample agreed, in which case they say no more than one; so with several runs a sample the interval is
+    all runs on a sample agreed, in which case they count as one; so with several runs a sample the interval is
     too wide rather than too narrow. With one it is the usual one.
     """
     hit, runs, samples = (cells[name].to_numpy().astype(np.int64) for name in (hits, "runs", "samples"))
@@ -112,7 +112,7 @@ def _with_intervals(cells: pl.DataFrame, hits: str) -> pl.DataFrame:
 
 
 def cells(runs: pa.Table, *, sequence_alpha: float | None = None, sequence_cells: int | None = None) -> pa.Table:
-    """What the runs of every cell say.
+    """The runs of every cell, summarised.
 
     - P(correct) and its 95 % intervals: failures count as incorrect, so correct + under + over + failures = runs. The
       trials of the intervals are the samples: with several runs on a sample the lower end is that of
@@ -306,7 +306,7 @@ def sensitivity(
     exponents: Sequence[float] = (0.5, 0.6, 0.7, 0.8, 0.9),
     constants: Sequence[float] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
 ) -> pa.Table:
-    """What the LWGAN would have said with other penalties c SE^a, from the stored scores.
+    """The estimates of the LWGAN with other penalties c SE^a, from the stored scores.
 
     The rule is ``reference`` of `lwgan_dist.method.rank_selection.choose_rank`: argmin_r (mean_r + c SE_{r*}^a r) with
     r* = argmin_r mean_r, the smallest rank among equals. All runs with a dimension and scores are judged.
@@ -351,7 +351,7 @@ def sensitivity(
 
 
 def bootstrap_table(base: pa.Table, refits: pa.Table, mass: float) -> pa.Table:
-    """What the refits of every run say: their distribution and the smallest set of ranks with the mass.
+    """The refits of every run, summarised: their distribution and the smallest set of ranks with the mass.
 
     The set takes the ranks from the most frequent on until they hold the mass; of equally frequent ones the smaller
     goes first, so the answer is one. Its ranks need not be neighbours. It describes the bootstrap and is not by

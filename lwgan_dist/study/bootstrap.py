@@ -33,7 +33,7 @@ from lwgan_dist.study.config import BootstrapConfig, RuleConfig
 Kind = Literal["parametric", "rows"]
 
 PAPER_ITERATIONS, PAPER_LEARNING_RATE = 2_000, 1e-4
-"""Of a warm refit by the authors (arXiv:2409.18374, their experiments)."""
+"""Iterations and learning rate of a warm refit by the authors (arXiv:2409.18374, their experiments)."""
 
 FAST_MATCHING_SHARE, FAST_LEARNING_RATE_SHARE = 1 / 3, 0.3
 """Updates of the matching stage and Adam's rate at its start in a warm refit, as parts of those of the run; measured by

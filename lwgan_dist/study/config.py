@@ -44,7 +44,7 @@ class StudyPopulation(PopulationConfig):
     """Members of the population that samples are drawn from; several as the factor ``data.population``."""
 
     label: Label | None = None
-    """Its name in tables and figures; by default the member's number, with what is said about it here."""
+    """Its name in tables and figures; by default the member's number, with the properties given here."""
     settings: dict[str, Any] = {}
     """Fields of the LWGAN runs on these data but those of ``data``, by dotted path."""
 
@@ -65,13 +65,13 @@ StudyData = Annotated[StudyManifold | StudyPopulation | StudyTable, Field(discri
 
 class RuleConfig(Frozen):
     """A rank rule that is judged from the stored components of a fit, beside that of ``run.score``; what is not given
-    here is as there.
+    here is that of ``run.score``.
     """
 
     penalty: Literal["resolution", "reference", "rate", "fixed"] = "resolution"
     """As in the ``score`` section of a run."""
     resolution: Annotated[float, Field(ge=0, lt=1)] = 0.08
-    """As there."""
+    """As in the ``score`` section of a run."""
     penalty_exponent: Probability = 0.8
     """Exponent of the standard error."""
     penalty_constant: NonNegativeFloat = 1.0
@@ -79,7 +79,7 @@ class RuleConfig(Frozen):
     score_on: Split = "train"
     """Rows on which the score is computed."""
     critic: bool = True
-    """As there."""
+    """As in the ``score`` section of a run."""
 
 
 class LwganMethod(Frozen):

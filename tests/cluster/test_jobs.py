@@ -295,7 +295,7 @@ def test_a_token_that_is_wanted(cluster, monkeypatch, status, found):
     if found:
         monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
     line = refused("job", "list", "--address", cluster.url, code=5)
-    assert ("refuses the token in RAY_AUTH_TOKEN" if found else "wants a token, and none was found") in line
+    assert ("refuses the token in RAY_AUTH_TOKEN" if found else "wants a token, and none is set") in line
     assert TOKEN not in line
 
 

@@ -26,7 +26,7 @@ def mode(path):
 
 def test_where_the_token_is(tmp_path, monkeypatch):
     assert auth_token.find_token() is None
-    assert "none was found" in auth_token.refusal("a:1")
+    assert "none is set" in auth_token.refusal("a:1")
     auth_token.private_token_file(create=False)
     assert not auth_token.token_file().exists()
     auth_token.private_token_file(create=True)

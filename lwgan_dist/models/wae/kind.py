@@ -51,7 +51,7 @@ class WaeKind:
         return latent_dim
 
     def judge(self, finished: Finished) -> Verdict:
-        """The objective on the training rows; an auto-encoder of one size says no dimension."""
+        """The objective on the training rows; an auto-encoder of one size estimates no dimension."""
         config = finished.config
         table = finished.tables["train"][:, 0]
         weight = _of(config).mmd_weight
