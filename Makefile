@@ -24,12 +24,12 @@ run: setup  ## the main job: a small consistency study, table and figure of P(co
 # Tests that start a local Ray wait much of the time: they run beside the others, and their output comes at the end.
 # The others share out their files among processes of about 1 GiB each.
 test: setup  ## the tests, for two cores; PROCESSES=4 for more
-	@told=$$(mktemp); \
-	$(BIN)/python -m pytest -m 'ray and not faults and not cluster' >"$$told" 2>&1 & \
-	ray=$$!; trap 'kill -TERM $$ray; rm -f "$$told"; exit 130' INT TERM; \
+	@log=$$(mktemp); \
+	$(BIN)/python -m pytest -m 'ray and not faults and not cluster' >"$$log" 2>&1 & \
+	ray=$$!; trap 'kill -TERM $$ray; rm -f "$$log"; exit 130' INT TERM; \
 	others=0; $(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadfile -m 'not ray and not faults and not cluster' || others=$$?; \
 	echo 'waiting for the tests that start a local Ray'; \
-	local_ray=0; wait $$ray || local_ray=$$?; cat "$$told"; rm -f "$$told"; \
+	local_ray=0; wait $$ray || local_ray=$$?; cat "$$log"; rm -f "$$log"; \
 	exit $$((others > local_ray ? others : local_ray))
 
 mutants: setup  ## deliberate faults, each of which its tests have to notice; some minutes

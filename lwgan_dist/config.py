@@ -1,5 +1,5 @@
-"""What a run is told. ``RunConfig`` holds everything that can change a number and nothing else; where the run is
-stored, on how many workers it runs and how often it is retried stands beside it, in ``ExecutionConfig``.
+"""The configuration of a run: ``RunConfig`` holds everything that can change a number and nothing else; where the run
+is stored, on how many workers it runs and how often it is retried stands beside it, in ``ExecutionConfig``.
 
 Pure data: this module imports neither torch nor Ray. Reading from YAML, with errors that name file and line, is in
 `lwgan_dist.configfile`.
@@ -89,7 +89,7 @@ class ManifoldData(ManifoldConfig, _Seeded):
 
 
 class PopulationConfig(SampleConfig):
-    """A random manifold of known dimension: what is not said here is drawn from ``population``."""
+    """A random manifold of known dimension: what is not given here is drawn from ``population``."""
 
     source: Literal["population"] = "population"
     population: Annotated[int, Field(ge=0)]
@@ -224,7 +224,7 @@ class FastSchedule(Frozen):
 
     The score is the same as that of ``paper``; but without stage 4 encoder and generator are a Wasserstein auto-encoder
     that the critic judges and does not train. With encoder and generator at rest the critic difference is the
-    Wasserstein distance that the critic has found, where in an alternation it is what the critic lags behind.
+    Wasserstein distance that the critic estimates, where in an alternation it is what the critic lags behind.
     """
 
     name: Literal["fast"] = "fast"
@@ -356,21 +356,21 @@ class Settings(Frozen):
 
         (Not a serializer of pydantic's, which makes another error of a Ctrl-C.)
         """
-        told = super().model_dump(**options)
+        dumped = super().model_dump(**options)
         left_out = ["model"] if isinstance(self.model, LwganModel) else LWGAN_SECTIONS
-        return {name: value for name, value in told.items() if name not in left_out}
+        return {name: value for name, value in dumped.items() if name not in left_out}
 
     @model_validator(mode="before")
     @classmethod
-    def _default_members(cls, told: Any) -> Any:
+    def _default_members(cls, values: Any) -> Any:
         """Sections without a name are of the default schedule and the default model."""
-        if not isinstance(told, dict):
-            return told
+        if not isinstance(values, dict):
+            return values
         for section, name in (("schedule", "fast"), ("model", "lwgan")):
-            given = told.get(section)
+            given = values.get(section)
             if isinstance(given, dict) and "name" not in given:
-                told = {**told, section: {"name": name, **given}}
-        return told
+                values = {**values, section: {"name": name, **given}}
+        return values
 
 
 class _OnData(Frozen):
@@ -379,12 +379,12 @@ class _OnData(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _source_of_data(cls, told: Any) -> Any:
+    def _source_of_data(cls, values: Any) -> Any:
         """Data with a member of the population need no source."""
-        data = told.get("data") if isinstance(told, dict) else None
+        data = values.get("data") if isinstance(values, dict) else None
         if isinstance(data, dict) and "population" in data and "source" not in data:
-            return {**told, "data": {"source": "population", **data}}
-        return told
+            return {**values, "data": {"source": "population", **data}}
+        return values
 
 
 class RunConfig(Settings, _OnData):
@@ -483,7 +483,7 @@ class WorkerRange(Frozen):
 
 
 class ExecutionConfig(Frozen):
-    """Where and how a run is carried out. Nothing here changes its result."""
+    """Where and how a run executes. Nothing here changes its result."""
 
     workers: Annotated[int, Field(ge=0)] | WorkerRange = 1
     """Processes of the data-parallel training: 0 runs in this process without Ray, 1 or more under Ray Train; ``{min:
@@ -526,10 +526,10 @@ class ExecutionConfig(Frozen):
 
 
 class TrainConfig(RunConfig):
-    """The content of a file for ``lwgan-dist train``: a run and how to carry it out."""
+    """The content of a file for ``lwgan-dist train``: a run and how to execute it."""
 
     execution: ExecutionConfig = ExecutionConfig()
-    """Where and how it is carried out; changes no number."""
+    """Where and how it executes; changes no number."""
 
     @model_validator(mode="after")
     def _data_can_be_named(self) -> Self:
@@ -549,18 +549,18 @@ _MEMBER_OF = {
 """The fields that choose a member of a union, and the member that is meant where none is named."""
 
 
-def override(told: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def override(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """A copy of a nested dictionary with values set at dotted paths: ``{"schedule.iterations": 100}``.
 
     Choosing another member of a union (``schedule.name``, ``data.source``, ``model.name``) drops the fields of the
     member before it, except those set in the same call; a section comes before what is in it, whatever their order. A
-    key that is there with dots (``objective.mmd_weight`` in a search space) is one step of a path. The result is plain
+    key that exists with dots (``objective.mmd_weight`` in a search space) is one step of a path. The result is plain
     data and is validated by whoever builds a model from it.
 
     Raises:
         ValueError: a path runs through something that is not a section.
     """
-    result = copy.deepcopy(told)
+    result = copy.deepcopy(settings)
     for path in sorted(changes, key=lambda path: (path.count("."), path not in _MEMBER_OF)):
         place, rest = result, path.split(".")
         while True:

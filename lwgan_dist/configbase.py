@@ -1,4 +1,4 @@
-"""What all configurations are made of: an immutable base without unknown keys, ranges of numbers, errors about keys."""
+"""The common parts of all configurations: an immutable base without unknown keys, ranges of numbers, an error."""
 
 from typing import Annotated
 

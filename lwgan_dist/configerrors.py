@@ -46,22 +46,22 @@ class Places(NamedTuple):
         return f"{self.source}: " if self.source else ""
 
 
-def _position(told: Any, path: Path) -> str | None:
+def _position(value: Any, path: Path) -> str | None:
     """Line and column, from 1, of the key that a path ends at; None if there is no such key. A key of the file that has
     dots (``objective.mmd_weight`` in a search space) stands for several parts of the path.
     """
     line, column = 0, 0
     while path:
-        data, taken = getattr(told, "lc", None), 1
+        data, taken = getattr(value, "lc", None), 1
         try:
-            if isinstance(told, dict):
-                keys = {str(key): key for key in told}
+            if isinstance(value, dict):
+                keys = {str(key): key for key in value}
                 starts = {".".join(str(part) for part in path[:end]): end for end in range(len(path), 0, -1)}
                 start, taken = next(item for item in starts.items() if item[0] in keys)
                 key = keys[start]
-                (line, column), told = data.key(key), told[key]  # type: ignore[union-attr]
+                (line, column), value = data.key(key), value[key]  # type: ignore[union-attr]
             else:
-                (line, column), told = data.item(int(path[0])), told[int(path[0])]  # type: ignore[union-attr]
+                (line, column), value = data.item(int(path[0])), value[int(path[0])]  # type: ignore[union-attr]
         except (AttributeError, KeyError, TypeError, ValueError, IndexError, StopIteration):
             return None
         path = path[taken:]
@@ -163,7 +163,7 @@ def _unknown_key(name: str, where: "_Where") -> str:
 
 
 class _Where(NamedTuple):
-    """What stands at the place of an error.
+    """The place of an error.
 
     Attributes:
         path: keys and indices, as the user wrote them.
@@ -178,7 +178,7 @@ class _Where(NamedTuple):
     others: dict[str, list[str]]
 
 
-def _resolve(schema: Any, loc: tuple[str | int, ...], told: Any) -> _Where | None:
+def _resolve(schema: Any, loc: tuple[str | int, ...], value: Any) -> _Where | None:
     """Follow an error's location through the JSON Schema and the value.
 
     pydantic puts the member of a union that it tried into the location. Of a union without a discriminator it tries
@@ -202,7 +202,7 @@ def _resolve(schema: Any, loc: tuple[str | int, ...], told: Any) -> _Where | Non
             continue
         if len(branches) > 1:
             forms = {_form(follow(schema, branch)): branch for branch in reversed(branches)}
-            meant = "object" if isinstance(told, dict) else "array" if isinstance(told, list) else "value"
+            meant = "object" if isinstance(value, dict) else "array" if isinstance(value, list) else "value"
             if meant not in forms:
                 meant = _form(follow(schema, branches[0]))
             if _tried(str(part), branches) != meant:
@@ -214,10 +214,10 @@ def _resolve(schema: Any, loc: tuple[str | int, ...], told: Any) -> _Where | Non
         known, (others, pending) = list(fields), (pending, {})
         path.append(part)
         place = fields.get(part) or place.get("items") or place.get("additionalProperties") or {}
-        if isinstance(told, dict):
-            told = told.get(part)
+        if isinstance(value, dict):
+            value = value.get(part)
         else:
-            told = told[part] if isinstance(told, list) and isinstance(part, int) and part < len(told) else None
+            value = value[part] if isinstance(value, list) and isinstance(part, int) and part < len(value) else None
     members = list(follow(schema, place).get("discriminator", {}).get("mapping", {}))
     return _Where(tuple(path), known, members, others)
 

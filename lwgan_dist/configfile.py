@@ -31,17 +31,17 @@ def read_config(model: type[Config], file: str, changes: Sequence[str] = ()) -> 
         ConfigError: all errors at once, each as ``file:line:column: key: what is wrong``; for an override, the
             override stands in place of the position.
     """
-    told = read_yaml(file)
-    return build_config(model, _plain(told), parse_overrides(changes), source=file, positions=told)
+    document = read_yaml(file)
+    return build_config(model, _plain(document), parse_overrides(changes), source=file, positions=document)
 
 
 def build_config(
-    model: type[Config], told: dict[str, Any], changes: dict[str, Any], *, source: str = "", positions: Any = None
+    model: type[Config], values: dict[str, Any], changes: dict[str, Any], *, source: str = "", positions: Any = None
 ) -> Config:
     """A configuration from nested dictionaries, with values set at dotted paths; see `read_config`."""
     places = Places(source, positions, changes)
     try:
-        merged = override(told, changes)
+        merged = override(values, changes)
     except ValueError as error:
         path = str(error).partition(":")[0]
         raise ConfigError(f"{places.of(tuple(path.split('.')))}{error}") from None
@@ -87,7 +87,7 @@ def read_yaml(file: str) -> Any:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     try:
-        told = _load(content.decode("utf-8-sig"))
+        document = _load(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}:{_line_and_column(content, error.start)}: not UTF-8 text") from None
     except ReaderError as error:
@@ -99,9 +99,9 @@ def read_yaml(file: str) -> Any:
         raise ConfigError(f"{file}:{place}: {_yaml_problem(error)}") from None
     except RecursionError:
         raise ConfigError(f"{file}:1:1: not valid YAML: nested too deeply, or a section that holds itself") from None
-    if not isinstance(told, dict):
-        raise ConfigError(f"{file}:1:1: a configuration is a mapping of keys to values, not {_kind(told)}")
-    return told
+    if not isinstance(document, dict):
+        raise ConfigError(f"{file}:1:1: a configuration is a mapping of keys to values, not {_kind(document)}")
+    return document
 
 
 def parse_overrides(changes: Sequence[str]) -> dict[str, Any]:
@@ -165,9 +165,9 @@ class _Constructor(RoundTripConstructor):
 def _load(text: str) -> Any:
     yaml = YAML()
     yaml.Constructor = _Constructor
-    told = yaml.load(text)
-    _plain(told)  # a section that holds itself would be endless
-    return told
+    document = yaml.load(text)
+    _plain(document)  # a section that holds itself would be endless
+    return document
 
 
 def _plain(value: Any) -> Any:

@@ -40,7 +40,7 @@ class DataError(UserError):
 
 
 class UnreadableError(DataError):
-    """A file of data that is not there, or is damaged: says nothing about who would use it (exit code 4)."""
+    """A file of data that is missing or damaged, which does not count against a run that would use it (exit code 4)."""
 
 
 class ClusterError(UserError):

@@ -14,7 +14,7 @@ from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.configfile import build_config
 from lwgan_dist.data.blocks import Array, flat
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.model import FittedModel
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.models.configs import LwganModel
 from lwgan_dist.results import RunResult
 from lwgan_dist.run.folder import RESULT_FILE, read_result
@@ -47,7 +47,7 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         score_path_: penalised score, mean + lambda r, of every rank r = 1, 2, ..; under the rules of the paper its
             first minimum is the estimate.
         result_: the `lwgan_dist.results.RunResult` with every component.
-        model_: the `lwgan_dist.model.FittedModel`.
+        model_: the `lwgan_dist.fitted.FittedModel`.
         n_features_in_, feature_names_in_: as in scikit-learn; of rows of more axes the numbers in a row.
 
     Source: arXiv:2409.18374.
@@ -117,7 +117,7 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         seed = self.random_state
         if seed is None or isinstance(seed, np.random.RandomState):
             seed = int(check_random_state(seed).randint(2**31))
-        told: dict[str, Any] = {
+        values: dict[str, Any] = {
             "data": {
                 "source": "array",
                 "standardize": self.standardize,
@@ -128,7 +128,7 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             "schedule": {"name": self.schedule},
             "seed": int(seed),
         }
-        config = build_config(RunConfig, told, self.settings or {})
+        config = build_config(RunConfig, values, self.settings or {})
         if not isinstance(config.model, LwganModel):
             raise ConfigError(f"settings: model.name: this class is an lwgan (got {config.model.name})")
         return config
@@ -170,10 +170,10 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         target = Folder.at(str(folder))
         self.model_.save(target.sub("model"))
-        told = {"parameters": self.get_params() | {"random_state": self.result_.seed}}
+        saved = {"parameters": self.get_params() | {"random_state": self.result_.seed}}
         if hasattr(self, "feature_names_in_"):
-            told["feature_names"] = list(self.feature_names_in_)
-        target.write(_PARAMETERS_FILE, json.dumps(told).encode())
+            saved["feature_names"] = list(self.feature_names_in_)
+        target.write(_PARAMETERS_FILE, json.dumps(saved).encode())
         target.write(RESULT_FILE, self.result_.model_dump_json(indent=1).encode())
 
     @classmethod
@@ -192,7 +192,7 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ConfigError(f"{source.location}: holds a {result.model}, and this class is an lwgan")
         model = FittedModel.load(source.sub("model"))
         data = model.config.data
-        told: dict[str, Any] = {
+        saved: dict[str, Any] = {
             "parameters": {
                 "max_dimension": result.max_dimension,
                 "schedule": result.schedule,
@@ -202,11 +202,11 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             }
         }
         if source.has(_PARAMETERS_FILE):
-            told = source.read_json(_PARAMETERS_FILE)
-        estimator = cls(**told["parameters"])._adopt(source)
+            saved = source.read_json(_PARAMETERS_FILE)
+        estimator = cls(**saved["parameters"])._adopt(source)
         estimator.n_features_in_ = result.ambient_dim
-        if "feature_names" in told:
-            estimator.feature_names_in_ = np.array(told["feature_names"], dtype=object)
+        if "feature_names" in saved:
+            estimator.feature_names_in_ = np.array(saved["feature_names"], dtype=object)
         return estimator
 
 

@@ -30,7 +30,7 @@ Answer = TypeVar("Answer")
 
 _LOGGER = logging.getLogger("lwgan_dist")
 _EVENTS = logging.getLogger("lwgan_dist.events")
-"""What goes as it should; people are told by progress lines and tables."""
+"""What happens as it should, for programs; people see progress lines and tables."""
 
 _EVENTS.addHandler(logging.NullHandler())
 _EVENTS.setLevel(logging.CRITICAL + 1)
@@ -58,10 +58,10 @@ def chosen_format() -> Format:
     Raises:
         ConfigError: neither text nor JSON. The value is not shown, like that of no variable.
     """
-    told = os.environ.get(FORMAT_VARIABLE) or "text"
-    for known in get_args(Format):
-        if told == known:
-            return known  # type: ignore[no-any-return]
+    chosen = os.environ.get(FORMAT_VARIABLE) or "text"
+    for form in get_args(Format):
+        if chosen == form:
+            return form  # type: ignore[no-any-return]
     raise ConfigError(f"{FORMAT_VARIABLE}: must be one of {', '.join(get_args(Format))}")
 
 
@@ -100,21 +100,21 @@ def configure(form: Format, **fields: Any) -> None:
 @contextmanager
 def context(**fields: Any) -> Iterator[None]:
     """Within the block, records of this thread and of threads without a context of their own have these fields."""
-    told = {**(_CONTEXT.get() or {}), **{name: value for name, value in fields.items() if value is not None}}
-    token = _CONTEXT.set(told)
-    _ENTERED.append(told)
+    entered = {**(_CONTEXT.get() or {}), **{name: value for name, value in fields.items() if value is not None}}
+    token = _CONTEXT.set(entered)
+    _ENTERED.append(entered)
     try:
         yield
     finally:
         _CONTEXT.reset(token)
         for i in reversed(range(len(_ENTERED))):
-            if _ENTERED[i] is told:  # not only equal
+            if _ENTERED[i] is entered:  # not only equal
                 del _ENTERED[i]
                 break
 
 
 def of_run(fingerprint: str) -> AbstractContextManager[None]:
-    """A context: the run is known by its key in a study, or else by its fingerprint, which is there in any case."""
+    """A context: the run is known by its key in a study, or else by its fingerprint, which every run has."""
     return context(run=(_CONTEXT.get() or {}).get("run", fingerprint), fingerprint=fingerprint)
 
 
@@ -124,16 +124,16 @@ def within(work: Generator[Report, None, Answer], **fields: Any) -> Generator[Re
         while True:
             with context(**fields):
                 try:
-                    told = next(work)
+                    report = next(work)
                 except StopIteration as end:
                     return end.value  # type: ignore[no-any-return]
-            yield told
+            yield report
     finally:
         work.close()
 
 
 @contextmanager
-def held() -> Iterator[Callable[[str], None]]:
+def deferred() -> Iterator[Callable[[str], None]]:
     """Hold back the records of the block until its end; yields what to call with the fingerprint of their run."""
     fingerprints: list[str] = []
     kept: list[logging.LogRecord] = []
@@ -163,7 +163,9 @@ def event(message: str, /, *, level: int = logging.INFO, **fields: Any) -> None:
         level: of the record.
         fields: of the record; plain JSON. None: left out.
     """
-    _EVENTS.log(level, message, extra={"told": {name: value for name, value in fields.items() if value is not None}})
+    _EVENTS.log(
+        level, message, extra={"event_fields": {name: value for name, value in fields.items() if value is not None}}
+    )
 
 
 def printable(text: str) -> str:
@@ -191,19 +193,19 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as JSON."""
-        told: dict[str, Any] = {
+        entry: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
             "message": _CREDENTIALS.sub("***@", record.getMessage()),
         }
         if record.exc_info:
-            told["exception"] = _CREDENTIALS.sub("***@", self.formatException(record.exc_info))
+            entry["exception"] = _CREDENTIALS.sub("***@", self.formatException(record.exc_info))
         around = _CONTEXT.get() or (_ENTERED[-1] if _ENTERED else {})
-        for fields in (around, _PROCESS, getattr(record, "told", {})):
+        for fields in (around, _PROCESS, getattr(record, "event_fields", {})):
             for name, value in fields.items():
-                told.setdefault(name, _CREDENTIALS.sub("***@", value) if isinstance(value, str) else value)
-        return json.dumps(told, default=str)
+                entry.setdefault(name, _CREDENTIALS.sub("***@", value) if isinstance(value, str) else value)
+        return json.dumps(entry, default=str)
 
 
 class _Handler(logging.StreamHandler):  # type: ignore[type-arg]

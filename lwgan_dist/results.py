@@ -1,4 +1,4 @@
-"""What a run says: ``RunResult``, and the table of score components from which any rank rule can be judged again."""
+"""The result of a run, and the table of score components from which any rank rule can be judged again."""
 
 import io
 from collections.abc import Sequence
@@ -111,7 +111,7 @@ class RunResult(BaseModel):
         rank_set: the ranks that hold the truth with ``confidence``; None for rules without one.
         confidence: of the rank set, over the draws that it was calibrated on, see docs/rule; None for other settings of
             the rule, for which nothing was calibrated.
-        other_dimension: what the reconstruction errors alone say on the rows that the score was not computed on; None
+        other_dimension: from the reconstruction errors alone, on the rows that the score was not computed on; None
             for rules without a resolution, and without such rows.
         tear: what was torn at the start; None without a start, and in results of older versions.
         parts: of data that fall apart; empty for data in one piece.
@@ -123,7 +123,7 @@ class RunResult(BaseModel):
         seed: of the run.
         schedule: its name.
         workers: processes that finished the training.
-        iterations: alternations carried out.
+        iterations: alternations that ran.
         cpu_seconds: processor time of all workers in training and scoring; of an attempt that was cut off, up to the
             checkpoint from which the next one went on.
         wall_seconds: the same by the clock.
@@ -166,12 +166,12 @@ class RunResult(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_an_earlier_version(cls, told: Any) -> Any:
+    def _of_an_earlier_version(cls, values: Any) -> Any:
         """Until 2026-11-30 the metrics were called quality, and were three."""
-        if isinstance(told, dict) and "quality" in told:
-            told = {**told, "metrics": told["quality"] or {}}
-            del told["quality"]
-        return told
+        if isinstance(values, dict) and "quality" in values:
+            values = {**values, "metrics": values["quality"] or {}}
+            del values["quality"]
+        return values
 
 
 class Judgement(BaseModel):
@@ -212,20 +212,20 @@ class Judgement(BaseModel):
             )
             for i in range(len(means))
         ]
-        told: dict[str, Any] = {
+        details: dict[str, Any] = {
             "resolution": None, "staircase": [], "rank_set": None, "confidence": None, "other_dimension": None,
         }  # fmt: skip
         if score.penalty == "resolution":
             ranks = resolved_ranks(table, objective.mmd_weight, score)
             other = other_dimension(tables, score)
-            told = {
+            details = {
                 "resolution": score.resolution,
                 "staircase": _steps(ranks.staircase()),
                 "rank_set": rank_set(ranks, score.resolution, other),
                 "confidence": RANK_SET_CONFIDENCE if _is_calibrated(score) else None,
                 "other_dimension": other,
             }
-        return cls(dimension=choice.rank, penalty=choice.penalty, rank_scores=rank_table, rule=score.penalty, **told)
+        return cls(dimension=choice.rank, penalty=choice.penalty, rank_scores=rank_table, rule=score.penalty, **details)
 
 
 def rank_set(ranks: ResolvedRanks, resolution: float, other: int | None, factor: float | None = None) -> list[int]:
@@ -243,9 +243,9 @@ def rank_set(ranks: ResolvedRanks, resolution: float, other: int | None, factor:
 
 
 def other_dimension(tables: ScoreTables, score: ScoreConfig) -> int | None:
-    """What the reconstruction errors alone say on the rows that the score was not computed on; None without such rows.
+    """The dimension from the reconstruction errors alone, on the rows that the score was not computed on; None without.
 
-    With networks that know the training rows by heart, these differ from what holds on rows not seen. A few rows say
+    With networks that know the training rows by heart, these differ from what holds on rows not seen. A few rows tell
     little about distributions, so neither critic difference nor MMD enter.
     """
     (split,) = {"train", "holdout"} - {score.score_on}

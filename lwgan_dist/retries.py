@@ -85,27 +85,27 @@ def patience() -> float:
     Raises:
         ConfigError: the variable of the environment is no such number.
     """
-    told = os.environ.get(PATIENCE_VARIABLE)
-    if not told:
+    value = os.environ.get(PATIENCE_VARIABLE)
+    if not value:
         return PATIENCE_SECONDS
     try:
-        seconds = float(told)
+        seconds = float(value)
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise ConfigError(f"{PATIENCE_VARIABLE}: {told!r} is no number of seconds")
+        raise ConfigError(f"{PATIENCE_VARIABLE}: {value!r} is no number of seconds")
     return seconds
 
 
 def retried(what: str, operation: Callable[[], Result]) -> Result:
-    """What an operation gives, which must be one that may be carried out twice.
+    """The result of an operation, which must be one that may run twice.
 
     Args:
         what: it does and where, for messages: ``writing /runs/a/result.json``.
         operation: raises an OSError if it fails; one that is transient leads to another attempt.
 
     Raises:
-        StorageError: a transient error was still there at the end of the patience.
+        StorageError: a transient error persisted to the end of the patience.
     """
     try:
         return operation()

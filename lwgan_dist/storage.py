@@ -1,11 +1,11 @@
 """Folders in which runs live: local, on a shared file system, or on any file system that pyarrow knows (s3://, gs://,
-hdfs://). What is written is either there whole or not there.
+hdfs://). Writes are atomic: a reader sees all of a file or none.
 
 On a local file system a file is written under a temporary name, flushed to disk and renamed; a folder of several files
 likewise. An object store shows an object only when its upload is complete, so files are written in place there, and
 the file that makes a set of files valid is written last.
 
-Storage that fails for a while is waited for, see `lwgan_dist.retries`: every operation may be carried out twice, also
+Storage that fails for a while is waited for, see `lwgan_dist.retries`: every operation may run twice, also
 where the first attempt has succeeded and only its answer was lost. After that time it raises a StorageError.
 """
 
@@ -85,13 +85,13 @@ class Folder:
 
         def attempt() -> list[str]:
             try:
-                found = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
-                is_file = not found and self.filesystem.get_file_info(self.path).type == fs.FileType.File
+                infos = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
+                is_file = not infos and self.filesystem.get_file_info(self.path).type == fs.FileType.File
             except NotADirectoryError:
                 is_file = True
             if is_file:
                 raise ConfigError(f"{self.location}: is a file, not a folder")
-            return sorted(info.base_name for info in found)
+            return sorted(info.base_name for info in infos)
 
         return retried(f"listing {self.location}", attempt)
 
@@ -103,7 +103,7 @@ class Folder:
         """A file's content.
 
         Raises:
-            FileNotFoundError: it is not there.
+            FileNotFoundError: it does not exist.
         """
 
         def attempt() -> bytes:
@@ -116,7 +116,7 @@ class Folder:
         """The value in a JSON file.
 
         Raises:
-            FileNotFoundError: it is not there.
+            FileNotFoundError: it does not exist.
             ConfigError: it is damaged.
         """
         try:
@@ -159,7 +159,7 @@ class Folder:
         self._write_local_set(self.local, name, files)
 
     def remove(self, name: str) -> None:
-        """Remove the folder of that name, if it is there; a crash half-way leaves nothing that is taken for valid."""
+        """Remove the folder of that name, if it exists; a crash half-way leaves nothing that is taken for valid."""
         local = self.local
         if local is None:
             self._delete(name)
@@ -171,7 +171,7 @@ class Folder:
             remove_tree(temporary, ignore_errors=True)
 
     def remove_file(self, name: str) -> None:
-        """Remove the file of that name, if it is there."""
+        """Remove the file of that name, if it exists."""
         with suppress(FileNotFoundError):
             retried(
                 f"removing {inside(self.location, name)}", lambda: self.filesystem.delete_file(f"{self.path}/{name}")
@@ -313,7 +313,7 @@ def _temporary_in(folder: Path) -> Path:
 
 
 def _move_away(path: Path, temporary: Path) -> None:
-    """Give a folder, if it is there, a name under which it is not valid."""
+    """Give a folder, if it exists, a name under which it is not valid."""
     with suppress(FileNotFoundError):
         os.rename(path, temporary)
 

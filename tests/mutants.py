@@ -128,15 +128,15 @@ MUTANTS = [
         "study/test_design.py",
     ),
     Mutant(
-        "Wilson's interval is too wide", "study/statistics.py",
+        "Wilson's interval is too wide", "study/proportions.py",
         "half = z * np.sqrt(k * (1 - k / np.maximum(n, 1)) + z**2 / 4)",
         "half = z * np.sqrt(k * (1 - k / np.maximum(n, 1)) + z**2)",
-        "study/test_statistics.py -k wilson",
+        "study/test_proportions.py -k wilson",
     ),
     Mutant(
-        "the exact interval is one-sided above", "study/statistics.py",
+        "the exact interval is one-sided above", "study/proportions.py",
         "np.maximum(n - k, 1), 1 - alpha / 2)", "np.maximum(n - k, 1), 1 - alpha)",
-        "study/test_statistics.py -k clopper",
+        "study/test_proportions.py -k clopper",
     ),
     Mutant(
         "names of random streams run into each other", "seeding.py",
@@ -170,7 +170,7 @@ MUTANTS = [
     ),
     Mutant(
         "two clumps are torn like a closed manifold", "models/lwgan/embedding.py",
-        " or known.min() < min(NEARLY * known[rank - 1], known[rank - 1] - 4.0 * resolution**2):", ":",
+        " or decoded.min() < min(NEARLY * reached, reached - 4.0 * resolution**2):", ":",
         "models/lwgan/test_tears.py -k two_clumps",
     ),
     Mutant(
@@ -195,7 +195,7 @@ MUTANTS = [
     ),
     Mutant(
         "a result of an earlier version loses its metrics", "results.py",
-        '"quality" in told', '"xquality" in told',
+        '"quality" in values', '"xquality" in values',
         "metrics/test_registry.py -k earlier_version",
     ),
     Mutant(

@@ -8,7 +8,7 @@ import pytest
 from prom import asked, samples
 from ruamel.yaml import YAML
 
-from lwgan_dist.launch.metrics import METRICS
+from lwgan_dist.launch.prometheus import METRICS
 
 FOLDER = Path(__file__).parents[1] / "cluster" / "observability"
 OURS = {metric.exported(name): set(metric.tags) for name, metric in METRICS.items()}

@@ -20,7 +20,7 @@ from lwgan_dist import logs
 from lwgan_dist.cli import main
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.run.run import Run
-from lwgan_dist.study.work import Pack, carry_out
+from lwgan_dist.study.work import Pack, execute
 
 pytestmark = pytest.mark.usefixtures("blank_figures")
 
@@ -205,7 +205,7 @@ def test_every_run_of_one_process_has_its_own_records(written, tmp_path, monkeyp
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("lwgan_dist.study.work.check_table", check)
-    answer = carry_out(Pack(location=str(tmp_path / "mine"), execution=ExecutionConfig(workers=0), runs=tuple(runs)))
+    answer = execute(Pack(location=str(tmp_path / "mine"), execution=ExecutionConfig(workers=0), runs=tuple(runs)))
     assert list(answer.unfinished) == [broken]
     told = objects(lines)
     keys = [run.key for run in runs]

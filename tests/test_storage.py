@@ -626,7 +626,7 @@ def test_a_training_outlives_an_outage_bit_for_bit(tmp_path, monkeypatch, patien
 def test_a_lost_storage_is_no_incorrect_estimate(tmp_path, monkeypatch):
     """A run of a study that could not write its checkpoint has not been finished; the same command finishes it."""
     Clock(monkeypatch)
-    straight = study(tmp_path / "straight").carry_out(Silent())
+    straight = study(tmp_path / "straight").execute(Silent())
     prepared, save, broken = study(tmp_path / "through"), Checkpoints.save, []
 
     def fails(self, state):
@@ -636,7 +636,7 @@ def test_a_lost_storage_is_no_incorrect_estimate(tmp_path, monkeypatch):
         save(self, state)
 
     monkeypatch.setattr(Checkpoints, "save", fails)
-    outcome = prepared.carry_out(Silent())
+    outcome = prepared.execute(Silent())
     assert len(broken) == 1
     assert len(outcome.unfinished) == 1
     assert "StorageError: writing" in next(iter(outcome.unfinished.values()))
@@ -644,7 +644,7 @@ def test_a_lost_storage_is_no_incorrect_estimate(tmp_path, monkeypatch):
     assert set(straight.tables.runs["key"].to_pylist()) - set(outcome.tables.runs["key"].to_pylist()) == set(
         outcome.unfinished
     )
-    again = study(tmp_path / "through").carry_out(Silent())
+    again = study(tmp_path / "through").execute(Silent())
     assert not again.unfinished
     assert again.tables.runs.drop_columns(["cpu_seconds", "wall_seconds"]).equals(
         straight.tables.runs.drop_columns(["cpu_seconds", "wall_seconds"])

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.errors import interrupts_pass
-from lwgan_dist.launch.metrics import Ended, Meter
-from lwgan_dist.launch.source import Listed, Source
+from lwgan_dist.launch.prometheus import Ended, Meter
+from lwgan_dist.launch.task_source import Listed, Source
 from lwgan_dist.storage import Folder
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Engine:
         work: computes a task, see `lwgan_dist.launch.pool.pool`.
         ended: what an answer of ``work`` counts as.
         lost: how many runs a task that was lost counts as.
-        verbose: show what Ray says.
+        verbose: show Ray's messages.
 
     Attributes:
         meter: counts what becomes of the tasks.

@@ -16,7 +16,7 @@ RULE_FIELDS = tuple(name for name in ScoreConfig.model_fields if name not in _EV
 
 @dataclass(frozen=True)
 class Judged:
-    """What a rule makes of the scores of a fit.
+    """The judgement of a rule on the scores of a fit.
 
     Attributes:
         choice: the rank and the penalised scores.

@@ -1,4 +1,4 @@
-"""What a study or a search has finished: the truth about it, whatever happened to the processes that computed it.
+"""The finished runs of a study or a search: the truth about it, whatever happened to the processes that computed it.
 
 What is finished is one immutable file ``rows/<key>.json``, written atomically by the worker that computed it. Now and
 then the command gathers these files into a Parquet file ``part-<hash>.parquet`` and removes them; a command that is
@@ -46,7 +46,7 @@ class Ledger(Generic[R]):
         self._kind = kind
         self._rows = folder.sub(_ROWS)
         self._states: dict[str, tuple[pa.ChunkedArray, pa.ChunkedArray] | None] = {}
-        """Of gathered files, which never change: keys, and whether there is a result."""
+        """Keys in the gathered files, which never change, and whether each has a result."""
 
     def write(self, record: R) -> None:
         """Enter a finished run."""

@@ -1,4 +1,4 @@
-"""What is recorded of a finished run, and how a record is written as JSON and Parquet and read again."""
+"""The record of a finished run, and how a record is written as JSON and Parquet and read again."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What a ledger holds of a run or trial that has ended; subclasses add fields.
+    """The record of a run or trial that has ended, as in a ledger; subclasses add fields.
 
     A field is a bool, int, float or str, None where it is optional, a list or a dictionary of them, or a list of
     dataclasses of such fields. New fields need a default, which older ledgers are read with.
@@ -41,7 +41,7 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """What any rank rule needs to judge a fitted LWGAN again; see `lwgan_dist.campaign.judging`.
+    """The scores of a fitted LWGAN, from which any rank rule judges it again; see `lwgan_dist.campaign.judging`.
 
     Attributes:
         data_sha256: identity of the sample.
@@ -122,7 +122,7 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
 
 
 def schema_of(kind: type[Any]) -> pa.Schema:
-    """The columns of records in Parquet; a field whose type does not say its column has it as ``arrow`` in its
+    """The columns of records in Parquet; a field whose type does not determine its column has it as ``arrow`` in its
     metadata.
     """
     hints = get_type_hints(kind)

@@ -1,4 +1,4 @@
-"""What a worker is given. Tasks are immutable and travel to other processes as they are."""
+"""The tasks of workers. They are immutable and travel to other processes as they are."""
 
 from dataclasses import dataclass
 

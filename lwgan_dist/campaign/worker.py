@@ -1,4 +1,4 @@
-"""What the workers of studies and searches have in common."""
+"""The common part of the workers of studies and searches."""
 
 import logging
 import time
@@ -15,9 +15,9 @@ from lwgan_dist.data.sample import Sample
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.data.tables import read_table, rows_digest
 from lwgan_dist.errors import InUseError, NonFiniteLossError, RunFailedError
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.heldout import metrics_by_rank
 from lwgan_dist.metrics.registry import METRICS
-from lwgan_dist.model import FittedModel
 from lwgan_dist.run.run import torch_threads
 
 Result = TypeVar("Result")

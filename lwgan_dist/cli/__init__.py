@@ -34,13 +34,13 @@ def main() -> None:
 
     \b
     lwgan-dist estimate table.parquet          the dimension of a table, with the evidence
-    lwgan-dist train CONFIG.yaml               a run as a file says, on any number of workers
+    lwgan-dist train CONFIG.yaml               the run of a configuration, on any number of workers
     lwgan-dist study CONFIG.yaml               is the estimate right, and from which n on?
     lwgan-dist tune CONFIG.yaml                which settings are best, and does the estimate depend on them?
     lwgan-dist generate RUN_DIR --num 1000 --out new.parquet
-    lwgan-dist show RUN_DIR                    what a run was told, what it says
+    lwgan-dist show RUN_DIR                    configuration and result of a run
     lwgan-dist validate CONFIG.yaml            check a configuration
-    lwgan-dist doctor                          can this machine, or every node of a cluster, carry out runs?
+    lwgan-dist doctor                          can this machine, or every node of a cluster, execute runs?
     lwgan-dist submit CONFIG.yaml --address http://HEAD:8265 -- study --storage s3://...
                                                the same on a cluster; lwgan-dist job list|status|logs|stop|resume
 

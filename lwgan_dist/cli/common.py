@@ -69,16 +69,16 @@ workers_option = click.option(
     "--workers",
     type=click.IntRange(0),
     default=None,
-    help="Worker processes under Ray; 0: in this process, without Ray.  [default: 0, or as the file says]",
+    help="Worker processes under Ray; 0: in this process, without Ray.  [default: 0, or as in the file]",
 )
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object on standard output, nothing else there."
+    "--json", "as_json", is_flag=True, help="One JSON object on standard output and nothing else."
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Show the resolved configuration and stop.")
 address_option = click.option(
     "--address", metavar="ADDR", help="Ray cluster to join: auto, HOST:PORT.  [default: RAY_ADDRESS, or a local one]"
 )
-verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show what Ray says.")
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show Ray's messages.")
 
 
 def check_name(name: str | None) -> None:
@@ -101,7 +101,7 @@ def check_manifold(config: "RunConfig") -> None:
 
 
 def check_device(execution: "ExecutionConfig") -> None:
-    """Reject a GPU that is not there; for workers under Ray, the cluster decides."""
+    """Reject a GPU that PyTorch does not see; for workers under Ray, the cluster decides."""
     if not execution.use_gpu or execution.workers != 0:
         return
     import torch
@@ -120,13 +120,13 @@ def at_address(config: Told, address: str | None) -> Told:
     return config.model_copy(update={"execution": config.execution.model_copy(update={"address": address})})
 
 
-def without_infinities(told: Any) -> Any:
+def without_infinities(content: Any) -> Any:
     """JSON has no infinity: the text "inf" (n_high: more than the largest n)."""
-    if isinstance(told, dict):
-        return {key: without_infinities(value) for key, value in told.items()}
-    if isinstance(told, list):
-        return [without_infinities(value) for value in told]
-    return str(told) if isinstance(told, float) and not math.isfinite(told) else told
+    if isinstance(content, dict):
+        return {key: without_infinities(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [without_infinities(value) for value in content]
+    return str(content) if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def check_search(config: "SearchConfig", config_file: str, changes: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""``show`` and ``validate``: what is there, and whether a file is right."""
+"""``show`` and ``validate``: what a folder holds, and whether a file is valid."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @json_option
 @guarded
 def show(run_dir: str, as_json: bool) -> None:
-    """Show what a run was told and what it says, or where it stands; of a study or search its tables."""
+    """Show the configuration and result of a run, or how far it is; of a study or search its tables."""
     from lwgan_dist.campaign.folder import LEDGER
     from lwgan_dist.campaign.ledger import Ledger
     from lwgan_dist.run.folder import CONFIG_FILE, RESULT_FILE, read_result
@@ -47,12 +47,14 @@ def show(run_dir: str, as_json: bool) -> None:
         ended = len(Ledger(folder.sub(LEDGER), TrialRecord).keys())
         raise ConfigError(f"{folder.location}: a search under way or interrupted, of which {ended} trials have ended")
     if not folder.has(RESULT_FILE) and folder.has(PROGRESS_FILE):
-        told = json.loads(folder.read(PROGRESS_FILE))
+        progress = json.loads(folder.read(PROGRESS_FILE))
         if as_json:
-            click.echo(json.dumps(told))
+            click.echo(json.dumps(progress))
         else:
             click.echo(folder.read(CONFIG_FILE).decode())
-            click.echo(f"not finished: {told['iteration']} of {told['iterations']} iterations ({told['stage']})")
+            click.echo(
+                f"not finished: {progress['iteration']} of {progress['iterations']} iterations ({progress['stage']})"
+            )
         return
     result = read_result(folder)
     if not as_json and folder.has(CONFIG_FILE):
@@ -123,8 +125,8 @@ def validate(config_file: str | None, schema: bool, kind: str | None) -> None:
     click.echo(f"{config_file}: ok")
 
 
-def _kind_of(told: dict[str, Any]) -> str:
+def _kind_of(config: dict[str, Any]) -> str:
     """The command that a file is for."""
-    if "space" in told or ("run" in told and "data" not in told):
+    if "space" in config or ("run" in config and "data" not in config):
         return "tune"
-    return "study" if isinstance(told.get("data"), list) else "train"
+    return "study" if isinstance(config.get("data"), list) else "train"

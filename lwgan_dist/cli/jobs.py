@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from lwgan_dist.config import ExecutionConfig, SampleConfig
 
 COMMANDS: dict[str, click.Command] = {"study": study, "tune": tune, "train": train}
-"""What a job can be."""
+"""The commands that a job can run."""
 
 http_address_option = click.option(
     "--address",
     metavar="URL",
     help="Dashboard of the cluster's head, http://HEAD:8265.  [default: RAY_API_SERVER_ADDRESS]",
 )
-follow_option = click.option("--follow", is_flag=True, help="Show what it says until it ends; exit with its code.")
+follow_option = click.option("--follow", is_flag=True, help="Show its output until it ends; exit with its code.")
 env_file_option = click.option(
     "--env-file",
     metavar="F",
@@ -221,7 +221,7 @@ def _start(jobs: "Jobs", submission: "Submission", follow: bool) -> None:
     if follow:
         _follow(jobs, job)
     else:
-        click.echo(f"'lwgan-dist job logs {job.name} --follow' shows what it says", err=True)
+        click.echo(f"'lwgan-dist job logs {job.name} --follow' shows its output", err=True)
 
 
 def _attach(jobs: "Jobs", job: "Job", submission: "Submission") -> None:
@@ -240,7 +240,7 @@ def _attach(jobs: "Jobs", job: "Job", submission: "Submission") -> None:
 
 
 def _follow(jobs: "Jobs", job: "Job") -> None:
-    """Show what a job says until it ends, and end as it did."""
+    """Show the output of a job until it ends, and end as it did."""
 
     def write(text: str) -> None:
         click.echo(text, nl=False)
@@ -339,7 +339,7 @@ def status(name: str, address: str | None, as_json: bool) -> None:
 @follow_option
 @guarded
 def logs(name: str, address: str | None, follow: bool) -> None:
-    """Show what NAME (or the attempt NAME~1) has said."""
+    """Show the output of NAME (or of the attempt NAME~1)."""
     from lwgan_dist.cluster.jobs import Jobs
 
     jobs = Jobs(address)

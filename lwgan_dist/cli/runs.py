@@ -56,18 +56,18 @@ def estimate(
     from lwgan_dist.configfile import build_config, located, parse_overrides
 
     is_manifold = _is_manifold(data)
-    told: dict[str, Any] = {
+    values: dict[str, Any] = {
         "data": {"source": "manifold", "name": data} if is_manifold else {"source": "table", "path": data},
         "schedule": {"name": schedule},
         "seed": seed,
         "execution": {"workers": 0 if workers is None else workers},
     }
     if max_dimension is not None:
-        told["networks"] = {"latent_dim": max_dimension}
-    config = build_config(TrainConfig, told, parse_overrides(changes))
+        values["networks"] = {"latent_dim": max_dimension}
+    config = build_config(TrainConfig, values, parse_overrides(changes))
     name = data if is_manifold else Path(data).name.split(".")[0] or "table"
     with located(None, changes):
-        _carry_out(config.run(), config.execution, name, out, dry_run, as_json, verbose)
+        _execute(config.run(), config.execution, name, out, dry_run, as_json, verbose)
 
 
 def _is_manifold(data: str) -> bool:
@@ -90,7 +90,7 @@ def _is_manifold(data: str) -> bool:
     return data in names
 
 
-@click.command(short_help="Carry out a run as a file says.")
+@click.command(short_help="Train the run that a file describes.")
 @click.argument("config_file", metavar="CONFIG.yaml")
 @overrides
 @click.option("--name", help="Name of the run; its folder is STORAGE/NAME.  [default: <config>-<fingerprint>]")
@@ -105,7 +105,7 @@ def train(
     config_file: str, changes: tuple[str, ...], name: str | None, storage: str,
     workers: int | None, address: str | None, dry_run: bool, as_json: bool, verbose: bool,
 ) -> None:  # fmt: skip
-    """Carry out the run that CONFIG.yaml describes. The same command goes on with a run that was interrupted, and
+    """Train the run that CONFIG.yaml describes. The same command goes on with a run that was interrupted, and
     answers at once for one that is finished.
     """
     from lwgan_dist.config import TrainConfig
@@ -122,10 +122,10 @@ def train(
 
     out = inside(storage, name) if name else None
     with located(config_file, changes):
-        _carry_out(config.run(), config.execution, Path(config_file).stem, out, dry_run, as_json, verbose, storage)
+        _execute(config.run(), config.execution, Path(config_file).stem, out, dry_run, as_json, verbose, storage)
 
 
-def _carry_out(
+def _execute(
     config: "RunConfig", execution: "ExecutionConfig", name: str, out: str | None,
     dry_run: bool, as_json: bool, verbose: bool, storage: str = "runs",
 ) -> None:  # fmt: skip
@@ -149,7 +149,7 @@ def _carry_out(
             folder,
             execution,
             on_progress=line.update,
-            notify=lambda told: line.say(f"{name}  {told}"),
+            notify=lambda message: line.say(f"{name}  {message}"),
             verbose=verbose,
         )
     show_result(result, folder.location, as_json)
@@ -170,7 +170,7 @@ def generate(run_dir: str, num: int, rank: int | None, seed: int, out: str) -> N
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from lwgan_dist.model import FittedModel
+    from lwgan_dist.fitted import FittedModel
     from lwgan_dist.storage import Folder
 
     if not out.endswith(".parquet"):

@@ -68,7 +68,7 @@ def tune(
     if dry_run:
         _show_search_plan(prepared, as_json)
         return
-    _carry_out_search(prepared, label, as_json, verbose)
+    _execute_search(prepared, label, as_json, verbose)
 
 
 def _show_search_plan(prepared: "Search", as_json: bool) -> None:
@@ -124,7 +124,7 @@ class _Shown:
         self._line.update(**vars(standing))
 
 
-def _carry_out_search(prepared: "Search", label: str, as_json: bool, verbose: bool) -> None:
+def _execute_search(prepared: "Search", label: str, as_json: bool, verbose: bool) -> None:
     from lwgan_dist.reporting.terminal import SearchProgress
     from lwgan_dist.search.publish import publish, search_caveats
     from lwgan_dist.search.terminal import print_search
@@ -143,7 +143,7 @@ def _carry_out_search(prepared: "Search", label: str, as_json: bool, verbose: bo
             published.append(publish(prepared, outcome, label))
 
         try:
-            outcome = prepared.carry_out(_Shown(line), written, verbose=verbose)
+            outcome = prepared.execute(_Shown(line), written, verbose=verbose)
         except KeyboardInterrupt:
             click.echo("interrupted: finished trials are kept, the same command goes on with the others", err=True)
             sys.exit(INTERRUPTED)

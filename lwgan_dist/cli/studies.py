@@ -1,4 +1,4 @@
-"""``study``: many runs, and what they say."""
+"""``study``: many runs, and their tables."""
 
 import json
 import sys
@@ -41,8 +41,8 @@ def study(
     config_file: str, changes: tuple[str, ...], name: str | None, storage: str, address: str | None,
     dry_run: bool, as_json: bool, verbose: bool,
 ) -> None:  # fmt: skip
-    """Carry out the consistency study that CONFIG.yaml describes: many estimates over data, sample sizes, methods and
-    replicates, and what they say.
+    """Run the consistency study that CONFIG.yaml describes: many estimates over data, sample sizes, methods and
+    replicates, and how often they are right.
 
     The same command goes on with a study that was interrupted; with more sizes, data or replicates, only what is new is
     computed. Exit code 3: runs did not finish, or LWGAN runs diverged.
@@ -61,7 +61,7 @@ def study(
     if dry_run:
         _show_plan(prepared, as_json)
         return
-    _carry_out_study(prepared, label, as_json, verbose)
+    _execute_study(prepared, label, as_json, verbose)
 
 
 def _show_plan(prepared: "Study", as_json: bool) -> None:
@@ -101,7 +101,7 @@ class _Shown:
         self._line.update(standing.done, standing.failed, standing.cpu_seconds, standing.running)
 
 
-def _carry_out_study(prepared: "Study", label: str, as_json: bool, verbose: bool) -> None:
+def _execute_study(prepared: "Study", label: str, as_json: bool, verbose: bool) -> None:
     from lwgan_dist.reporting.terminal import StudyProgress
     from lwgan_dist.study.publish import publish, study_caveats, study_files
     from lwgan_dist.study.terminal import print_study
@@ -113,7 +113,7 @@ def _carry_out_study(prepared: "Study", label: str, as_json: bool, verbose: bool
             publish(prepared, outcome, label)
 
         try:
-            outcome = prepared.carry_out(_Shown(line), written, verbose=verbose)
+            outcome = prepared.execute(_Shown(line), written, verbose=verbose)
         except KeyboardInterrupt:
             click.echo("interrupted: finished runs are kept, the same command goes on with the others", err=True)
             sys.exit(INTERRUPTED)

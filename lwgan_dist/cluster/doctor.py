@@ -1,4 +1,4 @@
-"""Whether runs can work on a cluster, or in a local session: every node is asked, and what they say is compared."""
+"""Whether runs can work on a cluster, or in a local session: every node is asked, and the answers are compared."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def examine(address: str | None, storage: str, *, seconds: float = ANSWER_SECOND
         address: as in `lwgan_dist.config.ExecutionConfig`.
         storage: folder or URI in which runs are to live.
         seconds: how long a node has to answer.
-        verbose: show what Ray says.
+        verbose: show Ray's messages.
 
     Raises:
         ClusterError: no cluster at the address, or one of other versions of Ray or Python.
@@ -91,7 +91,7 @@ def _examine(joined: bool, storage: Folder, seconds: float) -> Checkup:
 
 
 def _named(alive: list[dict[str, Any]]) -> list[Node]:
-    """What Ray knows of the nodes, the head first. A node is called by its address, if need be and part of its id."""
+    """The nodes that Ray knows, the head first. A node is called by its address, if need be and part of its id."""
     addresses = [node["NodeManagerAddress"] for node in alive]
     nodes = []
     for node in alive:
@@ -113,7 +113,7 @@ def _named(alive: list[dict[str, Any]]) -> list[Node]:
 
 
 def _refused(error: ClusterError) -> ClusterError:
-    """Why Ray did not let this command in; what it says of versions as one line."""
+    """Why Ray did not let this command in; its remark about versions as one line."""
     versions = re.search(
         r"Ray: (\S+)\s+Python: (\S+)\s+This process.*?Ray: (\S+)\s+Python: (\S+)", str(error), re.DOTALL
     )
@@ -136,7 +136,7 @@ class _Examiners:
         self._actors: dict[str, Any] = {}
 
     def examine(self, mark: "_Mark", seconds: float) -> None:
-        """Let every node look at itself; what it says, or why it says nothing, goes into its facts."""
+        """Let every node examine itself; its answer, or why it gave none, goes into its facts."""
         kind = ray.remote(num_cpus=0, max_restarts=0)(node_facts.Examiner)
         waiting = {}
         for node in self._nodes:
@@ -213,7 +213,7 @@ class _Mark:
         return None
 
     def for_node(self, node: Node) -> dict[str, Any]:
-        """What a node needs to look for it."""
+        """The facts with which a node looks for it."""
         return {"location": self.storage.location, "name": self.name, "content": self._content, "own": node["id"]}
 
     def read_back(self, nodes: list[Node], seconds: float) -> None:
@@ -250,7 +250,7 @@ def _wrote_elsewhere(node: Node) -> bool:
 
 
 def _within(seconds: float, call: Callable[[], Any], otherwise: Any = None) -> Any:
-    """What a call gives, or something else if it takes too long, as on a network file system that is gone: its thread
+    """The result of a call, or ``otherwise`` if it takes too long, as on a network file system that is gone: its thread
     is then left alone.
     """
     answers: list[Any] = []

@@ -1,6 +1,4 @@
-"""What follows from what the nodes of a cluster say about themselves: where runs would fail, and how to mend it.
-Without Ray.
-"""
+"""Findings from the facts about the nodes of a cluster: where runs would fail, and how to mend it. Without Ray."""
 
 import ipaddress
 from collections import Counter
@@ -22,7 +20,7 @@ _SAME_CODE = "start all nodes from one image, install the same commit on them, o
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check gave.
+    """The outcome of a check.
 
     Attributes:
         check: the subject.
@@ -41,13 +39,13 @@ class Finding:
 
 @dataclass
 class Checkup:
-    """What a cluster and its nodes say.
+    """The facts about a cluster and its nodes.
 
     Attributes:
         address: of its head.
         joined: whether it is a cluster; else a local session that ended with the command.
-        driver: what the process that asked says of itself: ``versions``, ``code``.
-        nodes: see `lwgan_dist.cluster.node_facts.Examiner.examine`, with what Ray says of them.
+        driver: facts about the process that asked: ``versions``, ``code``.
+        nodes: see `lwgan_dist.cluster.node_facts.Examiner.examine`, with the facts that Ray has about them.
         storage: ``location`` and, where the command runs, ``error``.
         asks_for_token: whether a client without a token is refused; None if that could not be seen.
     """

@@ -25,7 +25,7 @@ from ray.job_submission import JobSubmissionClient
 from lwgan_dist.cluster.submission import KEY, STOP_SECONDS, Submission
 from lwgan_dist.config import NAME_PATTERN
 from lwgan_dist.errors import ClusterError, ConfigError
-from lwgan_dist.launch.token import authorization, private_token_file, refusal
+from lwgan_dist.launch.auth_token import authorization, private_token_file, refusal
 
 logger = logging.getLogger("lwgan_dist")
 
@@ -59,7 +59,7 @@ class Job:
         name: that of all attempts; the id for a job that is not ours.
         attempt: from 1 on.
         status: PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED.
-        message: what Ray says about the status.
+        message: of Ray about the status.
         exit_code: of the command, if it ended by itself.
         started, ended: seconds since 1970.
         node: Ray's id of the node that runs it, None before its start.
@@ -129,7 +129,7 @@ def moment(seconds: float | None) -> str | None:
 
 
 class _UnwritableError(Exception):
-    """What a job says cannot be written: its reader has gone, or the disk is full."""
+    """The output of a job cannot be written: its reader has gone, or the disk is full."""
 
 
 class Jobs:
@@ -230,7 +230,7 @@ class Jobs:
         ]
 
     def logs(self, job: Job) -> str:
-        """All that it has said.
+        """All its output.
 
         Raises:
             ClusterError: the log went with the node that it was on.
@@ -256,10 +256,10 @@ class Jobs:
         return now
 
     def follow(self, job: Job, write: Callable[[str], None], notify: Callable[[str], None]) -> Job:
-        """Pass on what it says until it ends; returns it then.
+        """Pass on its output until it ends; returns it then.
 
         Args:
-            job: what to follow; all that it said before comes first.
+            job: what to follow; its earlier output comes first.
             write: gets pieces of text.
             notify: gets a sentence when a connection is lost, and when it is back.
 

@@ -1,5 +1,5 @@
-"""What a node says about itself. Only the standard library is needed to ask: the module is sent to the nodes by value,
-so that it answers also where lwgan_dist is missing or another.
+"""Facts about a node, gathered on it. Only the standard library is needed: the module is sent to the nodes by value, so
+that it answers also where lwgan_dist is missing or another.
 """
 
 import hashlib
@@ -132,7 +132,7 @@ def look_for_mark(location: str, name: str, content: str, own: str) -> dict[str,
 
 
 def gpus() -> dict[str, Any]:
-    """What PyTorch sees of GPUs."""
+    """The GPUs that PyTorch sees."""
     facts: dict[str, Any] = {"built_for": None, "available": False, "names": [], "nccl": None}
     facts["visible"] = os.environ.get("CUDA_VISIBLE_DEVICES")
     with suppress(Exception):  # `import_error` reports a PyTorch that cannot be imported

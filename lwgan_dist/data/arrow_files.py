@@ -210,8 +210,8 @@ def _require_equal(schemas: list[pa.Schema], files: list[str]) -> None:
         other = dict(zip(schema.names, schema.types, strict=True))
         for name in [*first, *other]:
             if first.get(name) != other.get(name):
-                here, there = other.get(name, "missing"), first.get(name, "missing")
-                raise DataError(f"{file}: column {quoted(name)} is {here}, but {there} in {files[0]}")
+                type_here, type_in_first = other.get(name, "missing"), first.get(name, "missing")
+                raise DataError(f"{file}: column {quoted(name)} is {type_here}, but {type_in_first} in {files[0]}")
 
 
 def _place_in_files(files: Sequence[str], counts: Sequence[int]) -> Place:
@@ -264,7 +264,7 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _fault(table: pa.Table, source: str, place: Place) -> DataError:
-    """What keeps a table from becoming rows."""
+    """Why a table cannot become rows."""
     names, types = table.column_names, [_element_type(kind) for kind in table.schema.types]
     if not any(map(_is_number, types)):
         listed = ", ".join(f"{quoted(name)} ({kind})" for name, kind in zip(names, types, strict=True))

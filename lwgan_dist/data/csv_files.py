@@ -36,7 +36,7 @@ _MIN_BLOCK, _MAX_BLOCK = 1 << 22, 1 << 30
 
 @dataclass(frozen=True)
 class _Layout:
-    """What the first lines of a file tell.
+    """The facts in the first lines of a file.
 
     Attributes:
         path: the file.
@@ -58,7 +58,7 @@ class _Layout:
         return {i for i, field in enumerate(self.first) if field in _BOOLEANS}
 
     def place(self, row: int) -> str:
-        """The line of a row, found by reading the file up to it."""
+        """The line of a row, from reading the file up to it."""
         record = next(islice(_records(self.path, self.delimiter, self.header_lines), row, None), None)
         return f"row {row + 1}" + (f" (line {record[0]})" if record else "")
 

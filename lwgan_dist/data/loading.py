@@ -26,7 +26,7 @@ _DAMAGE = (
     pa.ArrowException, OSError, EOFError, ValueError, TypeError, SyntaxError, MemoryError, RuntimeError,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-"""What pyarrow, numpy, gzip and zipfile raise at files that are not what their suffix says (found by fuzzing)."""
+"""What pyarrow, numpy, gzip and zipfile raise at files that are not of the format of their suffix (from fuzzing)."""
 
 
 def row_number(row: int) -> str:
@@ -35,7 +35,7 @@ def row_number(row: int) -> str:
 
 
 class Loaded(NamedTuple):
-    """What a reader returns.
+    """The rows that a reader returns.
 
     Attributes:
         rows: shape (n, *shape of a row), of the type in the file, C-contiguous, not checked yet.

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from lwgan_dist.data.blocks import Rows, blocks, flat
 
 NEIGHBORS = 20
-"""Of each row in the graph whose connected parts count. With 10, a fifth of samples of a curve fall apart by chance."""
+"""Neighbours of each row in the graph of connected parts. With 10, a fifth of samples of a curve fall apart."""
 
 LEAST_SHARE, LEAST_ROWS = 0.03, 30
 """A part has at least this share of the rows, and this many; smaller ones are stray rows."""

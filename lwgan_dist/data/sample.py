@@ -20,7 +20,7 @@ from lwgan_dist.seeding import generator
 
 @dataclass(frozen=True)
 class Sample:
-    """What a run learns from. Rows are kept as they were given, and standardised where they are read.
+    """The sample that a run learns from. Rows are kept as they were given, and standardised where they are read.
 
     Attributes:
         train, holdout: shapes (n_train, *shape) and (n_holdout, *shape). What is read from them is standardised:

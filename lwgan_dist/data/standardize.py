@@ -16,7 +16,7 @@ _ROWS_FOR_SCALE = 20_000
 """Rows from which the common scale is computed, evenly spaced, so that its cost does not grow with the sample."""
 
 _NUMBERS_FOR_SCALE = 1 << 22
-"""Of rows of more than one axis no more numbers than this (32 MiB) are taken for it: images have many."""
+"""Numbers (32 MiB) that are taken for it at most of rows of more than one axis: images have many."""
 
 
 @dataclass(frozen=True)

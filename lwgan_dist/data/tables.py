@@ -62,7 +62,7 @@ def read_table(path: str, *, columns: list[str] | None = None, array: str | None
 
     Raises:
         DataError: anything that cannot be read or estimated from; the message is one line that names the file and,
-            where there is one, column and row. UnreadableError if it is not there, or damaged.
+            where there is one, column and row. UnreadableError if it is missing or damaged.
         StorageError: the file system has failed for longer than the patience of `lwgan_dist.retries`.
     """
     loaded = retried(f"reading {path}", lambda: _reader(path, array)(path, columns))

@@ -1,5 +1,5 @@
 """Asynchronous successive halving by Ray Tune's scheduler, asked directly: trials are known by their names, so one
-that is carried out again, or was finished by an earlier command, counts once.
+that runs again, or was finished by an earlier command, counts once.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ class Asha:
         if name not in self._trials:
             self._trials[name] = SimpleNamespace(trial_id=name)
             self._scheduler.on_trial_add(None, self._trials[name])
-        told = {"report": report, "value": value}
-        decision = self._scheduler.on_trial_result(None, self._trials[name], told)
+        result = {"report": report, "value": value}
+        decision = self._scheduler.on_trial_result(None, self._trials[name], result)
         return bool(decision == TrialScheduler.CONTINUE)
 
     def remember(self, name: str, values: Sequence[float]) -> None:

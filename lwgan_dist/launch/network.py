@@ -27,7 +27,7 @@ def interface_of(address: str) -> str | None:
 
 
 def use_interface_of_node() -> None:
-    """On a worker: let gloo use the interface that carries the node's Ray address, unless told otherwise.
+    """On a worker: let gloo use the interface that carries the node's Ray address, unless it is configured otherwise.
 
     Left alone, gloo listens at the address of the host's name, which is often 127.0.0.1: workers on other nodes then
     cannot reach it ("Gloo connectFullMesh failed"). nccl leaves the loopback out by itself, and may know a faster one.

@@ -27,12 +27,12 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher, SearchGenerator
 
 from lwgan_dist.config import ExecutionConfig, WorkerRange
-from lwgan_dist.launch.metrics import Meter
+from lwgan_dist.launch.placement import autoscaler_refuses, await_places, resources, slots, waiting_for
 from lwgan_dist.launch.private import memory_kills_as
-from lwgan_dist.launch.room import autoscaler_refuses, await_room, resources, slots, waiting_for
+from lwgan_dist.launch.prometheus import Meter
 from lwgan_dist.launch.session import interrupt, session
-from lwgan_dist.launch.source import Listed, Source
-from lwgan_dist.launch.worker_logs import configure_worker, told_to_workers
+from lwgan_dist.launch.task_source import Listed, Source
+from lwgan_dist.launch.worker_logs import configure_worker, settings_of_workers
 
 CHUNK = 256
 """Tasks that pass through one Tuner, at least: what a Tuner holds grows with its trials and is freed at its end."""
@@ -84,7 +84,7 @@ def pool(
             several workers it starts their group itself and needs no CPU of its own.
         execution: workers and resources of one task, restarts, address.
         scratch: a local folder for Tune's state, emptied after use.
-        verbose: show what Ray says.
+        verbose: show Ray's messages.
         meter: counts what becomes of the tasks.
         dashboard: a local session that this pool starts has one, for pools of tasks of several workers that follow.
 
@@ -96,7 +96,7 @@ def pool(
         session(execution, _ENVIRONMENT, verbose=verbose, dashboard=nested or dashboard) as joined,
         meter or Meter("pool", "") as counting,
     ):
-        await_room(execution, _workers(execution), joined)
+        await_places(execution, _workers(execution), joined)
         yield Pool(work, execution, scratch, counting, joined=joined, verbose=verbose)
 
 
@@ -118,7 +118,7 @@ class Pool:
         """Tasks that can run at once with the resources present now."""
         return slots(self._execution) // _workers(self._execution)
 
-    def carry_out(self, tasks: Sequence[Any], on_done: Callable[[Any], None]) -> dict[int, str]:
+    def execute(self, tasks: Sequence[Any], on_done: Callable[[Any], None]) -> dict[int, str]:
         """Compute every task, in any order.
 
         Args:
@@ -157,17 +157,17 @@ class Pool:
         def current() -> int:
             nonlocal looked, limit, waits
             if time.monotonic() > looked + REFRESH_SECONDS:
-                looked, there = time.monotonic(), self.slots
+                looked, places = time.monotonic(), self.slots
                 if not self._joined:
-                    limit = there
+                    limit = places
                 elif several:  # few wait beyond: a group that waits for long gives up
-                    limit = there + 1
+                    limit = places + 1
                 elif autoscaler_refuses(self._execution) is None:
-                    limit = there + max(1, there // 4)
+                    limit = places + max(1, places // 4)
                 else:  # what waits calls the autoscaler
-                    limit = 2 * there + AHEAD
-                if waits != (there == 0):
-                    waits = there == 0
+                    limit = 2 * places + AHEAD
+                if waits != (places == 0):
+                    waits = places == 0
                     if waits:
                         _log.warning("waiting for %s", waiting_for(self._execution) or "nodes that hold a task")
                     else:
@@ -230,7 +230,7 @@ def _workers(execution: ExecutionConfig) -> int:
 
 
 class _Chunk:
-    """What waits, runs and has ended of the tasks that pass through one Tuner."""
+    """The tasks that wait, run and have ended, of those that pass through one Tuner."""
 
     def __init__(
         self,
@@ -251,11 +251,11 @@ class _Chunk:
         self.waiting: deque[int] = deque()
         self.running: dict[str, int] = {}
         self.placed: set[str] = set()
-        """Of `running`, the trials that have a place."""
+        """The trials among `running` that have a place."""
         self.ends: deque[tuple[int, dict[str, Any]]] = deque()
         self.deaths: Counter[int] = Counter()
         self.error: Exception | None = None
-        """What the source raised within Tune's handling of trials, which would make something else of it."""
+        """The error that the source raised within Tune's handling of trials, which would make something else of it."""
         self.staging: Path | None = None
         """Tune's folder on this machine beside the scratch one."""
 
@@ -294,7 +294,7 @@ class _Chunk:
             return True
 
     def started(self, trial: Any) -> None:
-        """A task has found its place."""
+        """A task has its place."""
         self.placed.add(trial.trial_id)
 
     def completed(self, trial: Any) -> None:
@@ -397,7 +397,7 @@ def _trainable(work: Work) -> type:
     What `work` raises is an answer like any other, as is that it cannot be imported: only a lost process is a failure
     to Tune. So the class refers to nothing but Ray, and tasks and reports pass through Tune as pickled text.
     """
-    pickled = ray.cloudpickle.dumps((work, configure_worker, told_to_workers()))
+    pickled = ray.cloudpickle.dumps((work, configure_worker, settings_of_workers()))
 
     class Task(ray.tune.Trainable):  # type: ignore[misc]
         under_way: Generator[Any, None, Any] | None = None

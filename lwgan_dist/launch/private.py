@@ -1,5 +1,5 @@
 """Every private name of Ray that is used, in one place, with why: a new version of Ray may move any of them. Each has a
-test that it is still there (tests/launch/test_private.py).
+test that it still exists (tests/launch/test_private.py).
 """
 
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ def torch_backend() -> type:
 
 
 def cluster_status() -> Any:
-    """What the control plane knows of nodes, demands and the autoscaler (v2): a ``GetClusterStatusReply``. Ray's public
-    state API says nothing of what an autoscaler finds infeasible.
+    """The control plane on nodes, demands and the autoscaler (v2): a ``GetClusterStatusReply``. Ray's public
+    state API does not list what an autoscaler calls infeasible.
 
     Raises:
         ray.exceptions.RpcError: the control plane does not answer.
@@ -42,7 +42,7 @@ except AuthenticationError:
 else:
     print("served")
 """
-"""A program that says whether a client without a token is served by the control plane at an address."""
+"""A program that prints whether a client without a token is served by the control plane at an address."""
 
 
 def read_environment_again() -> None:

@@ -1,4 +1,4 @@
-"""Ray for the length of a command: the session that is there, the cluster at an address, or a local one of our own."""
+"""Ray for the length of a command: the running session, the cluster at an address, or a local one of our own."""
 
 import io
 import logging
@@ -17,7 +17,7 @@ import ray
 from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.errors import ClusterError, refuse_client_address
-from lwgan_dist.launch.token import check_token, private_token_file, refusal
+from lwgan_dist.launch.auth_token import check_token, private_token_file, refusal
 from lwgan_dist.launch.worker_logs import ray_fields
 
 CONNECT_SECONDS = 10.0
@@ -39,8 +39,8 @@ def session(
     Args:
         execution: names the address; by default that in RAY_ADDRESS, or else a local session that ends with the block.
         environment: variables to set first, unless they are.
-        verbose: show what Ray says.
-        dashboard: a local session has one. Without it, what a killed trial of several workers held stays reserved.
+        verbose: show Ray's messages.
+        dashboard: a local session has one. Without it, what a killed trial of several workers had stays reserved.
 
     Raises:
         ClusterError: no cluster at the address, or one that is not joined from here.
@@ -103,7 +103,7 @@ def interrupt(_number: int, frame: FrameType | None) -> None:
 
 
 class _Brief(io.TextIOBase):
-    """What Ray prints in the driver, such as that a node is lost: on standard error, for standard output is the
+    """The output of Ray in the driver, such as that a node is lost: on standard error, for standard output is the
     command's own, and without the log of the raylet that comes with it.
     """
 
@@ -114,9 +114,9 @@ class _Brief(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        said = [line for line in text.splitlines() if line.strip() and not line.startswith("    [")]
-        if said:
-            self._stream.write("\n".join(said) + "\n")
+        lines = [line for line in text.splitlines() if line.strip() and not line.startswith("    [")]
+        if lines:
+            self._stream.write("\n".join(lines) + "\n")
         return len(text)
 
     def flush(self) -> None:

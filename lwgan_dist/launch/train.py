@@ -28,12 +28,12 @@ from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig, RunConfig, WorkerRange
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.errors import ClusterError, ConfigError, DataError, NonFiniteLossError, RunFailedError, UserError
-from lwgan_dist.launch.metrics import RunMeter
 from lwgan_dist.launch.network import GroupConfig
+from lwgan_dist.launch.placement import await_places, fewest_workers, resources, waiting_for
 from lwgan_dist.launch.private import count_places_anew
-from lwgan_dist.launch.room import await_room, fewest_workers, resources, waiting_for
+from lwgan_dist.launch.prometheus import RunMeter
 from lwgan_dist.launch.session import session
-from lwgan_dist.launch.worker_logs import configure_worker, told_to_workers
+from lwgan_dist.launch.worker_logs import configure_worker, settings_of_workers
 from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.reporting.live import LiveLosses
 from lwgan_dist.storage import Folder
@@ -57,7 +57,7 @@ places it goes on waiting."""
 
 _WANT_OF_PLACES = "WorkerGroupStartupTimeoutError"
 _CRASH_AT_START = ("WorkerGroupStartupFailedError", "RayActorError", "RayTaskError", "OutOfMemoryError")
-"""What a group does not start for, by the names of Ray's classes, or of those that they derive from."""
+"""Errors for which a group does not start, by the names of Ray's classes, or of those that they derive from."""
 
 LEAVE_SECONDS = 5.0
 """How long the end of a run waits for who watches it, who may hang in the storage."""
@@ -102,7 +102,7 @@ def train_on_ray(
         initial: parameters to start from, see `lwgan_dist.training.trainer.Trainer`.
         until: the iteration after which to halt; by default the last.
         on_progress: gets the progress records, in a thread of the driver.
-        verbose: show what Ray says.
+        verbose: show Ray's messages.
 
     Raises:
         NonFiniteLossError: a loss diverged; not retried.
@@ -116,8 +116,8 @@ def train_on_ray(
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(start_seconds)
     os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(execution.collective_timeout_seconds)
     with session(execution, _ENVIRONMENT, verbose=verbose) as joined:
-        await_room(execution, fewest_workers(execution), joined)
-        told = {
+        await_places(execution, fewest_workers(execution), joined)
+        settings = {
             "config": config.model_dump_json(),
             "folder": folder.location,
             "execution": execution.model_dump_json(),
@@ -125,14 +125,14 @@ def train_on_ray(
             "array": None if array is None else ray.put(np.asarray(array)),
             "initial": None if initial is None else ray.put(initial),
             "until": until,
-            "logs": told_to_workers(),
+            "logs": settings_of_workers(),
         }
         scratch = folder.sub(".ray")
 
         def attempt() -> ray.train.Result:
             trainer = ray.train.torch.TorchTrainer(
                 _worker,
-                train_loop_config=told,
+                train_loop_config=settings,
                 torch_config=GroupConfig(timeout_s=int(execution.collective_timeout_seconds)),
                 scaling_config=ray.train.ScalingConfig(
                     num_workers=(workers.min, workers.max) if isinstance(workers, WorkerRange) else workers,
@@ -192,18 +192,18 @@ def _until_it_starts(attempt: Callable[[], ray.train.Result], max_failures: int)
             logger.debug("begins anew: %s", error)
 
 
-def _worker(told: dict[str, Any]) -> dict[str, Any]:
-    """What every worker runs."""
-    configure_worker(told["logs"])
-    execution = ExecutionConfig.model_validate_json(told["execution"])
-    config = RunConfig.model_validate_json(told["config"])
-    array = None if told["array"] is None else ray.get(told["array"])
-    initial = None if told["initial"] is None else ray.get(told["initial"])
+def _worker(settings: dict[str, Any]) -> dict[str, Any]:
+    """The function that every worker runs."""
+    configure_worker(settings["logs"])
+    execution = ExecutionConfig.model_validate_json(settings["execution"])
+    config = RunConfig.model_validate_json(settings["config"])
+    array = None if settings["array"] is None else ray.get(settings["array"])
+    initial = None if settings["initial"] is None else ray.get(settings["initial"])
     torch.set_num_threads(execution.threads_per_worker)
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
 
-    folder = Folder.at(told["folder"])
+    folder = Folder.at(settings["folder"])
     sample, here = None, 0 if folder.has("env.json") else 1
     if not here:
         try:
@@ -212,7 +212,7 @@ def _worker(told: dict[str, Any]) -> dict[str, Any]:
             logger.error("%s", error)
             here = 3
         else:
-            here = 2 if sample.digest != told["data_digest"] else 0
+            here = 2 if sample.digest != settings["data_digest"] else 0
     unfit = max(int(code) for code in world.collect(torch.tensor([here], device=world.device)))
     if unfit or sample is None:  # all workers leave: a retry would end the same way
         return {"unfit": unfit}
@@ -235,7 +235,7 @@ def _worker(told: dict[str, Any]) -> dict[str, Any]:
                 checkpoint_seconds=execution.checkpoint_seconds,
                 checkpoints_kept=execution.checkpoints_kept,
                 report=report,
-                until=told["until"],
+                until=settings["until"],
                 leaving=lambda: ray.train.get_preemption_info() is not None,
             )
     except NonFiniteLossError as error:  # every worker gets here: a retry would end the same way
@@ -293,13 +293,13 @@ def _watched(
     def look() -> None:
         nonlocal last, moved, waits
         try:
-            told = folder.read_json(PROGRESS_FILE)
-        except (OSError, ConfigError):  # not there yet, or half-way through an upload
+            progress = folder.read_json(PROGRESS_FILE)
+        except (OSError, ConfigError):  # not written yet, or half-way through an upload
             return
-        if told != last:
-            last, moved, waits = told, time.monotonic(), False
+        if progress != last:
+            last, moved, waits = progress, time.monotonic(), False
             for listener in listeners:
-                listener(told)
+                listener(progress)
 
     def watch() -> None:
         nonlocal moved, waits

@@ -7,8 +7,8 @@ import ray
 from lwgan_dist import logs
 
 
-def told_to_workers() -> dict[str, Any]:
-    """What a driver tells its workers, for `configure_worker`: plain JSON, and nothing of its environment."""
+def settings_of_workers() -> dict[str, Any]:
+    """The logging of the workers of this driver, for `configure_worker`: plain JSON, and nothing of its environment."""
     return {"form": "json" if logs.is_json() else "text"}
 
 
@@ -16,11 +16,11 @@ _DONE: set[str] = set()
 """In this process."""
 
 
-def configure_worker(told: dict[str, Any]) -> None:
+def configure_worker(settings: dict[str, Any]) -> None:
     """Set the logging of a process of Ray up, once, with the node and the job that it belongs to."""
-    if told["form"] not in _DONE:
-        logs.configure(told["form"], **ray_fields())
-        _DONE.add(told["form"])
+    if settings["form"] not in _DONE:
+        logs.configure(settings["form"], **ray_fields())
+        _DONE.add(settings["form"])
 
 
 def ray_fields() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Latent distributions of every rank, and how a network is told which rank it works at.
+"""Latent distributions of every rank, and how the rank is given to a network.
 
 A rank r in 1..q names the latent distribution N(0, diag(1, .., 1, 0, .., 0)) with r ones on R^q.
 """

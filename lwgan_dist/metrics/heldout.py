@@ -9,8 +9,8 @@ from threadpoolctl import threadpool_limits
 
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.data.standardize import Standardizer
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.registry import METRICS, Drawn
-from lwgan_dist.model import FittedModel
 from lwgan_dist.seeding import generator
 
 Array = NDArray[Any]
@@ -42,10 +42,10 @@ def held_out_metrics(
         names: of the metrics, by default all.
     """
     seed, rank = model.config.seed, rank or model.dimension
-    held = len(sample.holdout) if sample.stream is None else rows
-    if held < 2:
+    count = len(sample.holdout) if sample.stream is None else rows
+    if count < 2:
         return None
-    x = sample.draw(generator(seed, "quality/rows"), min(held, rows), "holdout")
+    x = sample.draw(generator(seed, "quality/rows"), min(count, rows), "holdout")
     x = np.asarray(sample.standardizer.undo(x))
     generated = model.generate(rows, rank, seed)
     reconstructed = model.decode(model.encode(x, rank))

@@ -1,4 +1,4 @@
-"""The metrics that there are. One that is registered here is computed for every run, and appears by itself in
+"""The metrics. One that is registered here is computed for every run, and appears by itself in
 ``result.json``, in the terminal, in TensorBoard, in the tables of a search and among what a search can minimise.
 """
 
@@ -14,16 +14,16 @@ from lwgan_dist.seeding import generator
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a metric is computed from, in the units in which is measured.
+    """What a metric is computed from, in the units of a standardisation.
 
     Attributes:
-        held: held-out rows, shape (m, *shape).
+        holdout: held-out rows, shape (m, *shape).
         generated: rows that the model generated, shape (n, *shape).
         reconstructed: the held-out rows, encoded and decoded, shape (m, *shape).
         seed: for metrics that draw random numbers.
     """
 
-    held: Array
+    holdout: Array
     generated: Array
     reconstructed: Array
     seed: int
@@ -31,7 +31,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that says how good a model is.
+    """A measure of how good a model is.
 
     Attributes:
         name: in files, tables and configurations.
@@ -55,19 +55,21 @@ METRICS: dict[str, Metric] = {
             "energy_distance",
             "energy distance of generated rows",
             "energy distance of generated and held-out rows, at the estimated rank",
-            lambda drawn: energy_distance(drawn.held, drawn.generated),
+            lambda drawn: energy_distance(drawn.holdout, drawn.generated),
         ),
         Metric(
             "sliced_wasserstein",
             "sliced Wasserstein distance",
             "sliced Wasserstein distance of generated and held-out rows, at the estimated rank",
-            lambda drawn: sliced_wasserstein(drawn.held, drawn.generated, generator(drawn.seed, "quality/directions")),
+            lambda drawn: sliced_wasserstein(
+                drawn.holdout, drawn.generated, generator(drawn.seed, "quality/directions")
+            ),
         ),
         Metric(
             "reconstruction",
             "reconstruction error",
             "mean reconstruction error of held-out rows, at the estimated rank",
-            lambda drawn: float(np.linalg.norm(flat(drawn.held - drawn.reconstructed), axis=1).mean()),
+            lambda drawn: float(np.linalg.norm(flat(drawn.holdout - drawn.reconstructed), axis=1).mean()),
         ),
     )
 }

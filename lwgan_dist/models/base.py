@@ -34,7 +34,7 @@ class FittedNetworks(Protocol):
 
 
 class Codec(Protocol):
-    """A fitted model as far as judging needs it, see `lwgan_dist.model.FittedModel`."""
+    """A fitted model as far as judging needs it, see `lwgan_dist.fitted.FittedModel`."""
 
     def encode(self, rows: NDArray[Any], rank: int | None = None) -> NDArray[np.float64]:
         """Codes of rows of the data."""
@@ -51,7 +51,7 @@ class Finished:
         config: resolved.
         sample: that was trained on.
         tables: components of the score by split, each of shape (evaluations, ranks, components).
-        start: what the model's ``meta`` says of its start; None of a model without one.
+        start: the part of the model's ``meta`` about its start; None of a model without one.
         parts: the part of each training row, of data that fall apart.
         fitted: makes the fitted model.
     """
@@ -66,13 +66,13 @@ class Finished:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a finished training says.
+    """The outcome of a finished training.
 
     Attributes:
-        judgement: the dimension, if the model says one, and the scores.
+        judgement: the dimension, if the model estimates one, and the scores.
         notes: what a reader of it should know.
         tear: of the start, for models with one that tears.
-        parts: of data that fall apart, with what is said of each.
+        parts: of data that fall apart, with the dimension of each.
     """
 
     judgement: Judgement
@@ -86,20 +86,20 @@ class Kind(Protocol):
 
     @property
     def finds_parts(self) -> bool:
-        """Whether it says something of each part of data that fall apart."""
+        """Whether it judges each part of data that fall apart."""
 
     def schedule(self, config: RunConfig) -> str:
         """How it is optimised, in a word."""
 
-    def check(self, config: RunConfig, told: RunConfig, sample: Sample, source: str) -> None:
-        """Refuse a configuration, resolved and as told, or a sample that cannot be trained on.
+    def check(self, config: RunConfig, given: RunConfig, sample: Sample, source: str) -> None:
+        """Refuse a configuration, resolved and as given, or a sample that cannot be trained on.
 
         Raises:
             DataError, ConfigError: with ``source`` in front, the file that the data are from, or nothing.
         """
 
     def stages(self, config: RunConfig) -> Sequence[Stage]:
-        """Of the training of a resolved configuration."""
+        """The stages of the training of a resolved configuration."""
 
     def model(self, config: RunConfig, sample: Sample, world: World) -> Model[Any]:
         """A new model of a resolved configuration."""
@@ -111,7 +111,7 @@ class Kind(Protocol):
         """q, the most coordinates of a code."""
 
     def judge(self, finished: Finished) -> Verdict:
-        """What the evaluations say."""
+        """The verdict from the evaluations."""
 
 
 def load_parameters(networks: FittedNetworks, tensors: Mapping[str, Tensor]) -> None:

@@ -1,5 +1,5 @@
-"""The configurations of the models that there are. A model is registered by its name here, and found in the folder of
-this name: ``lwgan_dist.models.<name>.kind``.
+"""The configurations of all models. A model is registered by its name here, and its code is in the folder of this name:
+``lwgan_dist.models.<name>.kind``.
 """
 
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""What a fit will cost, from a pilot: some iterations of every stage. The cost of a fit does not depend on n."""
+"""The cost of a fit, from a pilot: some iterations of every stage. The cost of a fit does not depend on n."""
 
 import statistics
 import time
@@ -13,7 +13,7 @@ from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.training.stage import Stage
 
 ITERATIONS = 8
-"""Of every stage in the pilot."""
+"""Iterations of every stage that the pilot runs."""
 
 
 def fit_seconds(config: RunConfig, sample: Sample) -> float:
@@ -40,7 +40,7 @@ def fit_seconds(config: RunConfig, sample: Sample) -> float:
 
 
 def _stage_seconds(stage: Stage, spent: Sequence[float]) -> float:
-    """Of the iterations of a stage; the first one holds what comes once, as the geodesic start."""
+    """Processor seconds of a stage; its first iteration holds what comes once, as the geodesic start."""
     usual = statistics.median(spent[1:] or spent)
     once = max(0.0, spent[0] - usual)
     total = sum(stage.updates_at(i) for i in range(stage.round_length))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lwgan_dist.config import NetworksConfig
 
 Shape = tuple[int, ...]
-"""Of a row of the data: (p,) for tables, (height, width) or (channels, height, width) for images."""
+"""The shape of a row of the data: (p,) for tables, (height, width) or (channels, height, width) for images."""
 
 
 class Network(nn.Module):

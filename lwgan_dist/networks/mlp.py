@@ -118,17 +118,17 @@ class Mlp:
     """The family of multilayer perceptrons; see `lwgan_dist.networks.base.Family`."""
 
     def encoder(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> MlpEncoder:
-        """Of widths 8s, 4s, 2s, s."""
+        """An encoder of widths 8s, 4s, 2s, s."""
         assert settings.latent_dim is not None  # resolved
         assert settings.encoder_activation is not None
         return MlpEncoder(math.prod(shape), settings.latent_dim, settings.width, settings.encoder_activation, rng)
 
     def generator(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> MlpGenerator:
-        """Of widths s, 2s, 4s, 8s."""
+        """A generator of widths s, 2s, 4s, 8s."""
         assert settings.latent_dim is not None
         return MlpGenerator(settings.latent_dim, shape, settings.width, rng)
 
     def critic(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> MlpCritic:
-        """Of widths 4s, 2s, s."""
+        """A critic of widths 4s, 2s, s."""
         assert settings.latent_dim is not None
         return MlpCritic(math.prod(shape), settings.latent_dim, settings.width, rng)

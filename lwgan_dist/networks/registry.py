@@ -1,4 +1,4 @@
-"""The families of networks that there are, by the names in a configuration."""
+"""The families of networks, by the names in a configuration."""
 
 import torch
 

@@ -30,7 +30,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Page:
-    """What a page says.
+    """The content of a page.
 
     Attributes:
         template: its path in the package.

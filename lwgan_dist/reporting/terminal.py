@@ -266,7 +266,7 @@ def _score_table(result: RunResult) -> Table:
 
 
 def _certainty(result: RunResult) -> str:
-    """`` (90 %: 2 to 3; hold-out rows: 3)``: the rank set, and what other rows say where they say something else."""
+    """`` (90 %: 2 to 3; hold-out rows: 3)``: the rank set, and the estimate on other rows where it is another."""
     parts = []
     if result.rank_set and result.confidence:
         first, last = result.rank_set[0], result.rank_set[-1]

@@ -8,8 +8,8 @@ import numpy as np
 
 from lwgan_dist.data.blocks import flat
 from lwgan_dist.data.standardize import moments
+from lwgan_dist.fitted import FittedModel, networks_of, tear_of
 from lwgan_dist.metrics.heldout import held_out_metrics
-from lwgan_dist.model import FittedModel, networks_of, tear_of
 from lwgan_dist.models.base import Finished
 from lwgan_dist.models.registry import kind_of
 from lwgan_dist.results import RunResult, ScoreTables, scores_to_parquet
@@ -49,7 +49,7 @@ def write_all(run: Prepared, folder: Folder, state: TrainingState) -> RunResult:
 
 
 def result_of(run: Prepared, folder: Folder, state: TrainingState, tables: ScoreTables) -> RunResult:
-    """What the scores say, by the kind of model and its rule."""
+    """The result of the scores, by the kind of model and its rule."""
     kind = kind_of(run.config)
     verdict = kind.judge(
         Finished(

@@ -121,13 +121,13 @@ def read_result(folder: Folder) -> RunResult:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that a number may depend on."""
+    """The versions of Python and of the packages that a number may depend on."""
     packages = ("lwgan-dist", "torch", "numpy", "ray", "pyarrow", "safetensors", "scikit-learn")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
 def run_files(folder: Folder) -> dict[str, str]:
-    """What a reader of a finished run may want to open, by what it is."""
+    """The files of a finished run for its readers, by a description."""
     names = {"rank scores": RANK_SCORES_PNG, "samples": SAMPLES_PNG, "scores": SCORES_FILE, "model": "model"}
     return {what: f"{folder.location}/{name}" for what, name in names.items()}
 

@@ -41,7 +41,7 @@ class Prepared:
     def __init__(self, config: RunConfig, array: NDArray[Any] | None = None) -> None:
         self.array = array
         self._source = f"{config.data.path}: " if isinstance(config.data, TableData) else ""
-        with logs.held() as is_of_run:
+        with logs.deferred() as is_of_run:
             self.sample = load_sample(config.data, array)
             if isinstance(config.data, TableData):  # for workers of Ray, which have another working folder
                 path = str(Path(config.data.path).absolute())
@@ -59,7 +59,7 @@ class Prepared:
         self.stages = kind.stages(self.config)
 
     def _find_parts(self) -> NDArray[np.int64] | None:
-        """The part of each training row of data that fall apart, said before training; None for data in one piece."""
+        """The part of each training row of data that fall apart, logged before training; None for data in one piece."""
         if self.sample.stream is not None:
             return None
         parts = parts_of(self.sample.train)
@@ -74,7 +74,7 @@ class Prepared:
         return parts
 
     def identity(self) -> dict[str, Any]:
-        """What ``env.json`` knows the run by."""
+        """The identity of the run in ``env.json``."""
         return {
             "fingerprint": self.fingerprint,
             "data_sha256": self.sample.digest,

@@ -12,7 +12,7 @@ from torch import Tensor
 from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.errors import RunFailedError
-from lwgan_dist.model import FittedModel
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.reporting.live import LiveLosses
 from lwgan_dist.results import RunResult, ScoreTables
@@ -37,7 +37,7 @@ OnProgress = Callable[[dict[str, Any]], None]
 
 
 class Fit(NamedTuple):
-    """What `Run.fit` gives: the result, every component of the score, the networks."""
+    """The outcome of `Run.fit`: the result, every component of the score, the networks."""
 
     result: RunResult
     components: ScoreTables
@@ -45,7 +45,7 @@ class Fit(NamedTuple):
 
 
 class Halt(NamedTuple):
-    """What `Run.fit_until` gives: the networks on their way, and the processor time spent so far."""
+    """The outcome of `Run.fit_until`: the networks on their way, and the processor time spent so far."""
 
     model: FittedModel
     cpu_seconds: float
@@ -63,14 +63,14 @@ class Run(Prepared):
         notify: Callable[[str], None] = lambda _sentence: None,
         verbose: bool = False,
     ) -> RunResult:
-        """The result of the run in a folder: at once if it is there, else after training on from what is there.
+        """The result of the run in a folder: at once if it exists, else after training on from its last checkpoint.
 
         Args:
             folder: the run folder; made if it does not exist.
             execution: where and how.
             on_progress: gets progress records.
             notify: gets a sentence if the folder already holds a part or the whole of the run.
-            verbose: show what Ray says.
+            verbose: show Ray's messages.
 
         Raises:
             ConfigError: the folder holds another run, or is in use.
@@ -226,7 +226,7 @@ class Run(Prepared):
         iterations = sum(stage.iterations for stage in self.stages)
         if state is None or state.meta["iteration"] != iterations:
             raise RunFailedError(
-                f"{folder.location}: the final checkpoint is not there or damaged; the same command trains on from the "
+                f"{folder.location}: the final checkpoint is missing or damaged; the same command trains on from the "
                 "one before it. If this comes again, the workers do not write where this command reads: use a shared "
                 "folder or a URI as storage"
             )

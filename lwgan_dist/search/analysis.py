@@ -1,4 +1,4 @@
-"""What a search says: how the estimated dimension varies over configurations, what it and the objective depend on.
+"""The results of a search: how the estimated dimension varies over configurations, what it and the objective depend on.
 
 Pure functions of Arrow tables of the schemas in `lwgan_dist.search.tables`. The order of the rows of a table does not
 change a bit of what comes out: trials are taken in the order of their numbers.
@@ -35,12 +35,12 @@ IMPORTANCE_TRIALS = 10
 """Least number of trials for importances: with fewer, a fold would hold a single one."""
 FOLDS = 5
 TREES, DEPTH = 32, 8
-"""Of each forest; fANOVA takes time in proportion to the trees, and to the square of their leaves."""
+"""Size of each forest; fANOVA takes time in proportion to the trees, and to the square of their leaves."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a search says, in numbers; None where there is no such number."""
+    """The results of a search in numbers; None where there is no such number."""
 
     finished: int
     stopped: int
@@ -65,10 +65,10 @@ class Facts:
     default_failures: int
     """Fresh seeds on which either failed."""
     best_number: int | None
-    """Of the best trial; None with several objectives or if none has finished."""
+    """Number of the best trial; None with several objectives or if none has finished."""
     default_objective: float | None
     best_objective: float | None
-    """Of these trials in the search."""
+    """Objectives of these trials in the search."""
     cpu_seconds: float
     objectives: tuple[str, ...]
     """Labels of what is minimised."""

@@ -36,9 +36,9 @@ class Parameter(Frozen):
     grid: Values | None = None
     """Values that are all tried, for the searcher ``grid``: the grids of a space are crossed."""
     log: bool = False
-    """Of an ``integer``: uniform in the logarithm."""
+    """Whether an ``integer`` is uniform in the logarithm."""
     step: PositiveInt = 1
-    """Of an ``integer``: distance of the values, counted from the low end."""
+    """Distance of the values of an ``integer``, counted from the low end."""
     when: dict[str, Any] = {}
     """Only where other fields of the space have this value (or one of a list): ``{schedule.name: fast}``."""
 
@@ -111,7 +111,7 @@ SearcherConfig = Annotated[RandomSearcher | GridSearcher | OptunaSearcher, Field
 
 
 class NoScheduler(Frozen):
-    """Every trial is carried out to its end."""
+    """Every trial runs to its end."""
 
     name: Literal["none"] = "none"
 
@@ -141,7 +141,7 @@ class PlateauConfig(Frozen):
 
 
 class BudgetConfig(Frozen):
-    """When a search ends; trials that have begun are carried out."""
+    """When a search ends; trials that have begun run to their end."""
 
     trials: PositiveInt | None = None
     """Number of trials, initial points included; by default 30, of a ``grid`` all."""
@@ -246,9 +246,9 @@ class SearchConfig(Frozen):
             )
         if held_out and data.holdout_fraction == 0 and getattr(data, "rows", "fixed") != "stream":
             raise clash("objective", f"{sorted(held_out)[0]} needs run.data.holdout_fraction > 0 (got 0)")
-        known = used & {"miss", "dimension_error"}
-        if known and data.source != "manifold":
-            raise clash("objective", f"{sorted(known)[0]} needs data of known dimension")
+        needing = used & {"miss", "dimension_error"}
+        if needing and data.source != "manifold":
+            raise clash("objective", f"{sorted(needing)[0]} needs data of known dimension")
 
     def _check_searcher(self) -> None:
         several = len(self.objectives) > 1

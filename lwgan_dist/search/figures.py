@@ -324,9 +324,9 @@ def confirmation_figure(confirmation: pa.Table) -> Figure | None:
             left.plot([0, 1], pairs.T, "o-", color=colour, linewidth=1.1, markersize=4, alpha=0.8)
             right.plot(differences[mine], heights[mine], "o", color=colour, markersize=4.7, zorder=3, label=label)
     mean, low, high = paired_interval(differences)
-    known = math.isfinite(low)
-    error = high - mean if known else None
-    label = "mean and interval" if known else "mean"
+    has_interval = math.isfinite(low)
+    error = high - mean if has_interval else None
+    label = "mean and interval" if has_interval else "mean"
     right.errorbar(mean, 0, xerr=error, fmt="D", color="black", markersize=6, elinewidth=1.6, zorder=3, label=label)
     right.axvline(0, color="0.35", linewidth=0.9, linestyle="--", zorder=1)
     left.set_xticks([0, 1], ["default", "best trial"])
@@ -346,7 +346,7 @@ def confirmation_figure(confirmation: pa.Table) -> Figure | None:
         look.plain(axes)
     right.xaxis.set_major_locator(MaxNLocator(5))
     look.legend(figure)
-    interval = f"95 % t interval [{low:.3g}, {high:.3g}]" if known else "no interval"
+    interval = f"95 % t interval [{low:.3g}, {high:.3g}]" if has_interval else "no interval"
     return look.settled(
         figure, f"Comparison on {counted(len(rows), 'fresh seed')}: mean difference {mean:.3g}, {interval}"
     )

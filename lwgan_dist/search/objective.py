@@ -17,9 +17,9 @@ from typing import Any
 from lwgan_dist.config import Standardization
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.data.standardize import Standardizer
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.heldout import held_out_metrics
 from lwgan_dist.metrics.registry import METRICS
-from lwgan_dist.model import FittedModel
 from lwgan_dist.seeding import derive
 
 INTERIM_ROWS = 512
@@ -42,7 +42,7 @@ def unit_of(model: FittedModel, sample: Sample, standardize: Standardization) ->
     """
     if model.config.data.standardize == standardize:
         return sample.standardizer
-    assert sample.stream is None  # the configuration of a search says so
+    assert sample.stream is None  # the configuration of a search demands it
     return Standardizer.fit(sample.standardizer.undo(sample.train), standardize)
 
 
@@ -72,7 +72,7 @@ def interim_objective(model: FittedModel, sample: Sample, standardize: Standardi
     least = math.inf
     for rank in range(1, model.latent_dim + 1):
         metrics = held_out_metrics(model, sample, rank, unit, INTERIM_ROWS)
-        assert metrics is not None  # the configuration of a search says so
+        assert metrics is not None  # the configuration of a search demands it
         value = weighted(metrics, weights)
         if math.isfinite(value):
             least = min(least, value)

@@ -1,4 +1,4 @@
-"""What a search leaves for its readers: tables, the best configuration, figures, TensorBoard runs, a summary and a
+"""The files of a search for its readers: tables, the best configuration, figures, TensorBoard runs, a summary and a
 page, all drawn from the ledger, so the next command may replace them.
 """
 
@@ -20,12 +20,12 @@ from lwgan_dist.search.analysis import Facts
 from lwgan_dist.search.config import AshaScheduler, OptunaSearcher, SearchConfig
 from lwgan_dist.search.figures import ParameterAxis, search_figures
 from lwgan_dist.search.objective import label_of
-from lwgan_dist.search.queue import Ended
 from lwgan_dist.search.report import search_page
 from lwgan_dist.search.rows import search_tables, spent
 from lwgan_dist.search.search import Outcome, Search
 from lwgan_dist.search.tables import CONFIRMATION, DIMENSIONS, IMPORTANCES, RUNS, TRIALS, SearchTables
 from lwgan_dist.search.tensorboard import write_search
+from lwgan_dist.search.trial_queue import Ended
 from lwgan_dist.storage import Folder
 
 BEST, FRONT, FACTS = "best.yaml", "front", "facts.json"
@@ -37,7 +37,7 @@ _SCHEMAS = {
 
 @dataclass(frozen=True)
 class Published:
-    """What was written, for those who show it."""
+    """The files that were written, for those who show them."""
 
     tables: SearchTables
     facts: Facts
@@ -63,7 +63,7 @@ def publish(search: Search, outcome: Outcome, title: str) -> Published:
 
 
 def read_published(folder: Folder) -> Published:
-    """What an earlier command has written.
+    """The files that an earlier command has written.
 
     Raises:
         ConfigError: it is damaged.
@@ -97,7 +97,7 @@ def _write_best(search: Search, outcome: Outcome, tables: SearchTables) -> None:
 
 
 def run_file(search: Search, ended: Ended) -> str:
-    """A file for ``lwgan-dist train`` with the first run of a finished trial, and what it will say."""
+    """A file for ``lwgan-dist train`` with the first run of a finished trial, and its results as a comment."""
     record, objectives = ended.record, ended.outcome.objectives
     assert record
     assert objectives
@@ -128,7 +128,7 @@ def search_axes(config: SearchConfig) -> list[ParameterAxis]:
 
 
 def search_files(folder: Folder) -> dict[str, str]:
-    """What a reader of a search may want to open, by what it is."""
+    """The files of a search for its readers, by a description."""
     names = {
         "best run": BEST, "front": FRONT, "figure": f"{files.FIGURES}/dimension.png", "trials": "trials.parquet",
         "runs": "runs.parquet", "comparison": "confirmation.parquet", "dimensions": "dimensions.parquet",
@@ -138,7 +138,7 @@ def search_files(folder: Folder) -> dict[str, str]:
 
 
 def search_notes(search: Search, outcome: Outcome) -> list[str]:
-    """What a reader of the tables should know."""
+    """Notes for the reader of the tables."""
     config = search.config
     count = config.seeds_per_trial
     notes = [

@@ -1,4 +1,4 @@
-"""What the page of a search says, from its tables: numbers and tables here, sentences in ``templates/search.jinja``."""
+"""The page of a search, from its tables: numbers and tables here, sentences in ``templates/search.jinja``."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from lwgan_dist.search import analysis
 from lwgan_dist.search.objective import mean_objective
-from lwgan_dist.search.queue import Ended
 from lwgan_dist.search.search import Outcome, Pair, Search
 from lwgan_dist.search.tables import CONFIRMATION, MEASURES, PARAMETER, RUNS, TRIALS, SearchTables
+from lwgan_dist.search.trial_queue import Ended
 
 Row = dict[str, Any]
 
@@ -104,7 +104,7 @@ def _column(values: list[Any]) -> pa.Array:
 
 
 def runs_table(ended: Sequence[Ended], pairs: Sequence[Pair]) -> pa.Table:
-    """``runs.parquet``; runs of equal configurations are there once, under the first number."""
+    """``runs.parquet``; runs of equal configurations stand in it once, under the first number."""
     first = {item.key: item for item in reversed(ended)}
     rows = [
         {**run, "number": item.number, "role": "trial"}

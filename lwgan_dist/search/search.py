@@ -24,17 +24,17 @@ from lwgan_dist.config import RunConfig, TableData
 from lwgan_dist.configfile import read_config
 from lwgan_dist.data.tables import read_table, rows_digest
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.launch.metrics import Ended as Count
+from lwgan_dist.launch.prometheus import Ended as Count
 from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.run.folder import CONFIG_FILE
 from lwgan_dist.run.run import Run
 from lwgan_dist.search.config import AshaScheduler, GridSearcher, SearchConfig
 from lwgan_dist.search.objective import seeds
-from lwgan_dist.search.queue import Ended, Queue, context_of
 from lwgan_dist.search.searchers import Proposal, Searcher
 from lwgan_dist.search.space import Space
+from lwgan_dist.search.trial_queue import Ended, Queue, context_of
 from lwgan_dist.search.trials import EndedTrials, Trial, TrialRecord
-from lwgan_dist.search.work import TrialTask, carry_out
+from lwgan_dist.search.work import TrialTask, execute
 from lwgan_dist.storage import Folder, exclusive
 
 TRIALS_BY_DEFAULT = 30
@@ -51,7 +51,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a search says.
+    """The results of a search.
 
     Attributes:
         ended: trials in the order of their numbers.
@@ -69,7 +69,7 @@ class Outcome:
 
 
 class Search:
-    """A configuration in its folder. Nothing is written before `carry_out`.
+    """A configuration in its folder. Nothing is written before `execute`.
 
     Args:
         config: the search.
@@ -122,10 +122,10 @@ class Search:
         used = {measure for weights in self.config.objectives for measure in weights}
         if self.intrinsic_dim is None and used & {"miss", "dimension_error"}:
             raise ConfigError("objective: miss and dimension_error need data of known dimension")
-        held = len(self.sample.holdout)
-        if used & set(METRICS) and self.sample.stream is None and held < 2:
+        count = len(self.sample.holdout)
+        if used & set(METRICS) and self.sample.stream is None and count < 2:
             raise ConfigError(
-                f"run.data.holdout_fraction: leaves {held} hold-out rows, and the objective needs 2 or more"
+                f"run.data.holdout_fraction: leaves {count} hold-out rows, and the objective needs 2 or more"
             )
 
     def _check_halts(self, run: Run) -> None:
@@ -192,7 +192,7 @@ class Search:
 
     @property
     def ended(self) -> int:
-        """Of the trials the first so many have ended already."""
+        """Number of trials, from the first on, that have ended already."""
         queue = self._queue(self._searcher(), self._task, self._ended_trials(), lambda _queue: None)
         queue.look_ahead()
         return len(queue.ended)
@@ -214,7 +214,7 @@ class Search:
 
     # doing it ---------------------------------------------------------------------------------------------------------
 
-    def carry_out(
+    def execute(
         self, progress: Progress, publish: Callable[[Outcome], None] | None = None, *, verbose: bool = False
     ) -> Outcome:
         """Compute what is missing.
@@ -222,7 +222,7 @@ class Search:
         Args:
             progress: shows the phases.
             publish: gets the outcome, while no other command can work in the folder.
-            verbose: show what Ray says.
+            verbose: show Ray's messages.
 
         Raises:
             ClusterError: no cluster, or one without the resources.
@@ -232,7 +232,7 @@ class Search:
             claim(self.folder, "search", self._environment, self.config, self.ledger)
             recorded = self._ended_trials()
             execution = self.config.execution
-            with Engine("search", self.folder, execution, carry_out, ended=_count, verbose=verbose) as engine:
+            with Engine("search", self.folder, execution, execute, ended=_count, verbose=verbose) as engine:
                 queue = self._try(recorded, engine, progress)
                 self.ledger.gather()
                 best = queue.best()
@@ -326,7 +326,7 @@ def _standing(queue: Queue, running: int) -> Standing:
 
 
 def _count(record: TrialRecord) -> Count:
-    """What a trial that has ended counts as: its runs, of which one without an estimate has no entry."""
+    """Runs of a trial that has ended, of which one without an estimate has no entry, and how many failed."""
     failed = record.failure is not None
     return Count(len(record.runs) + failed, failed)
 

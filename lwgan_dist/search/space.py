@@ -111,7 +111,7 @@ class Space:
 
     def outside(self, values: Point) -> list[str]:
         """What keeps values from being those of a point, a line each: ``networks.width: 7 is not in its integer [8,
-        64]``. Nothing is said of active parameters that have no value.
+        64]``. Active parameters without a value are not among them.
         """
         lines = []
         for path, value in values.items():
@@ -214,7 +214,7 @@ class Space:
         return parameter.integer is None or (value - low) % parameter.step == 0
 
     def _active(self, values: Point) -> Point:
-        """Of values for all parameters, those whose conditions hold."""
+        """Those of the values for all parameters whose conditions hold."""
         active: Point = {}
         for path in self._order:
             if path in values and self.is_active(path, active):
@@ -280,14 +280,14 @@ class Space:
         if section == "data":
             return [f": is not searched, only {_DATA_FIELD} is: objectives on other data could not be compared"]
         if path in _SECTIONS:
-            of_section = [known for known in _FIELDS if known.startswith(f"{path}.")]
+            of_section = [name for name in _FIELDS if name.startswith(f"{path}.")]
             return [f": is a section; name its fields, for example {of_section[-1]}"]
         if path in _FIELDS:
             return [": has only one value"]
-        known = list(_FIELDS)
+        names = list(_FIELDS)
         if field and section in _SECTIONS:
-            known = [name for name in known if name.startswith(f"{section}.")]
-        return [f": unknown field{_hint(path, known)}"]
+            names = [name for name in names if name.startswith(f"{section}.")]
+        return [f": unknown field{_hint(path, names)}"]
 
     def _condition_errors(self, path: str) -> list[str]:
         when = self._parameters[path].when
@@ -475,15 +475,15 @@ def _key(path: str) -> str:
     return one_line(path) or "''"
 
 
-def _hint(path: str, known: Sequence[str]) -> str:
-    """``; did you mean objective.mmd_weight?``, or the known fields."""
-    close = difflib.get_close_matches(path, known, n=1, cutoff=0.75)
+def _hint(path: str, fields: Sequence[str]) -> str:
+    """``; did you mean objective.mmd_weight?``, or a few fields as they are."""
+    close = difflib.get_close_matches(path, fields, n=1, cutoff=0.75)
     if not close:  # the right field, without its section or in a wrong one
         field = path.rpartition(".")[2]
-        close = [name for name in _FIELDS if name.rpartition(".")[2] == field and name in known][:1]
+        close = [name for name in _FIELDS if name.rpartition(".")[2] == field and name in fields][:1]
     if close:
         return f"; did you mean {close[0]}?"
-    return f"; known: {', '.join(known)}" if len(known) <= 16 else ""
+    return f"; known: {', '.join(fields)}" if len(fields) <= 16 else ""
 
 
 def _text(value: Any) -> str:

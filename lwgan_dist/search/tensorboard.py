@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a search."""
+"""A search in TensorBoard."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

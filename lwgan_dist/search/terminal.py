@@ -1,4 +1,4 @@
-"""What a search shows in the terminal."""
+"""A search in the terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -52,7 +52,7 @@ def print_search(tables: SearchTables, facts: Facts, files: Mapping[str, str]) -
 def print_search_plan(
     parameters: Sequence[tuple[str, str, str]], proposals: Sequence[tuple[str, Mapping[str, Any]]]
 ) -> None:
-    """What a search would try, on standard output.
+    """The plan of a search, on standard output.
 
     Args:
         parameters: path, values as text, and condition (empty for none) of each searched field.

@@ -15,7 +15,7 @@ from lwgan_dist.search.objective import measures_of
 from lwgan_dist.search.tables import MEASURES
 
 Seeds = tuple[int, int]
-"""Of the sample and of the run."""
+"""The seed of the sample and that of the run."""
 
 _RUN = pa.struct(
     [
@@ -144,7 +144,7 @@ class EndedTrials:
             self._alike.setdefault((record.alike, record.context if record.stopped else None), record.key)
 
     def recorded(self, trial: Trial) -> TrialRecord | None:
-        """What was recorded of a trial, or else of one that is alike, under the rule of that one."""
+        """The record of a trial, or else of one that is alike, under the rule of that one."""
         record = self._records.get(trial.key) or self._records.get(trial.stopped_key)
         if record is not None:
             return record
@@ -152,7 +152,7 @@ class EndedTrials:
         return self._records[key] if key and self.judged(trial, self._records[key]) else None
 
     def judged(self, trial: Trial, record: TrialRecord) -> TrialRecord | None:
-        """What `recorded` returned, under the rule of the trial; None if the record cannot be judged by it."""
+        """The record that `recorded` returned, under the rule of the trial; None if it cannot be judged by it."""
         if record.key in (trial.key, trial.stopped_key):
             return record
         if trial.key not in self._again:

@@ -67,7 +67,7 @@ class Report:
     cpu_seconds: float
 
 
-def carry_out(task: TrialTask) -> Generator[Report, None, TrialRecord]:
+def execute(task: TrialTask) -> Generator[Report, None, TrialRecord]:
     """Computes a trial.
 
     Yields:
@@ -209,7 +209,7 @@ def _halts(run: Run, count: int) -> list[int]:
 
 
 def computed_with(execution: ExecutionConfig) -> dict[str, Any]:
-    """What else a record says."""
+    """How a run was computed: fields of its record beside the numbers."""
     assert isinstance(execution.workers, int)
     return {
         "threads": execution.threads_per_worker,

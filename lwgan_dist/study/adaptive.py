@@ -1,6 +1,6 @@
 """Replicates on demand: which groups get more replicates, decided from finished runs alone.
 
-The intervals are confidence sequences (`lwgan_dist.study.statistics.bernoulli_confidence_sequence`; Robbins 1970), so
+The intervals are confidence sequences (`lwgan_dist.study.proportions.bernoulli_confidence_sequence`; Robbins 1970), so
 that looking after every round, and letting all cells decide which one goes on, leaves their coverage. What follows from
 a set of finished runs is always the same: neither the cluster nor a resume changes which runs a study consists of.
 """

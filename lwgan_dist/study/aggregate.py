@@ -1,7 +1,7 @@
 """From the runs of a study to its tables: cells, comparisons, trends, sensitivity, bootstrap and its coverage.
 
 Every function takes Arrow tables of the schemas in `lwgan_dist.study.tables` and returns one; Polars groups the rows,
-the statistics are those of `lwgan_dist.study.statistics`. The order of the rows of a table does not change a bit of
+the statistics are those of `lwgan_dist.study.proportions`. The order of the rows of a table does not change a bit of
 what comes out: rows are sorted first, so that every sum has one order. What is not a number becomes null.
 
 A failed run is an incorrect estimate, and neither below nor above the truth. The unit of every interval and standard
@@ -19,7 +19,7 @@ import pyarrow as pa
 from polars import selectors
 
 from lwgan_dist import seeding
-from lwgan_dist.study import statistics, tables
+from lwgan_dist.study import proportions, tables
 
 _CELL = ["data", "n", "other", "method"]
 """Columns that name a cell, in the order of the tables; ``other`` is false for the LWGAN."""
@@ -100,19 +100,19 @@ def _with_intervals(cells: pl.DataFrame, hits: str) -> pl.DataFrame:
     """95 % intervals of a share of runs, by Wilson and by Clopper and Pearson, with the samples as trials.
 
     The lower end is that of floor(p samples) successes and the upper that of ceil(p samples), p = hits / runs: as if
-    all runs on a sample agreed, in which case they say no more than one; so with several runs a sample the interval is
+    all runs on a sample agreed, in which case they count as one; so with several runs a sample the interval is
     too wide rather than too narrow. With one it is the usual one.
     """
     hit, runs, samples = (cells[name].to_numpy().astype(np.int64) for name in (hits, "runs", "samples"))
     low, high = hit * samples // runs, -(-hit * samples // runs)
     ends = []
-    for interval in (statistics.wilson_interval, statistics.clopper_pearson_interval):
+    for interval in (proportions.wilson_interval, proportions.clopper_pearson_interval):
         ends += [interval(low, samples).lower, interval(high, samples).upper]
     return cells.with_columns(pl.Series(name, values) for name, values in zip(_ENDS, ends, strict=True))
 
 
 def cells(runs: pa.Table, *, sequence_alpha: float | None = None, sequence_cells: int | None = None) -> pa.Table:
-    """What the runs of every cell say.
+    """The runs of every cell, summarised.
 
     - P(correct) and its 95 % intervals: failures count as incorrect, so correct + under + over + failures = runs. The
       trials of the intervals are the samples: with several runs on a sample the lower end is that of
@@ -188,7 +188,7 @@ def _with_sequence(cells: pl.DataFrame, alpha: float | None, count: int | None) 
     known = cells.select(_IS_KNOWN.sum()).item()
     if alpha is None or not known:
         return cells.with_columns(sequence_low=pl.lit(math.nan), sequence_high=pl.lit(math.nan))
-    ends = statistics.bernoulli_confidence_sequence(
+    ends = proportions.bernoulli_confidence_sequence(
         cells["sequence_correct"].to_numpy(), cells["sequence"].to_numpy(), alpha / (count or known)
     )
     return cells.with_columns(sequence_low=pl.Series(ends.lower), sequence_high=pl.Series(ends.upper))
@@ -221,10 +221,10 @@ def comparisons(runs: pa.Table) -> pa.Table:
         only_b=(~_CORRECT & pl.col("correct_b")).sum(),
     )
     table = pairs.join(counted, on=pair, how="left").sort(pair).fill_null(0)
-    p_value = statistics.mcnemar_exact(table["only_a"].to_numpy(), table["only_b"].to_numpy())
+    p_value = proportions.mcnemar_exact(table["only_a"].to_numpy(), table["only_b"].to_numpy())
     return _table(
         table.rename({"method": "method_a", "method_b": "method_b"}).with_columns(
-            p_value=pl.Series(p_value), p_holm=pl.Series(statistics.holm(p_value))
+            p_value=pl.Series(p_value), p_holm=pl.Series(proportions.holm(p_value))
         ),
         tables.COMPARISONS,
     )
@@ -233,7 +233,7 @@ def comparisons(runs: pa.Table) -> pa.Table:
 def trends(runs: pa.Table, *, level: float = 0.95, seed: int = 0) -> pa.Table:
     """How P(correct), the standard error of the score and lambda depend on n, for every data and method.
 
-    n_level is from the first run on every sample (`lwgan_dist.study.statistics.size_reaching`), null with its interval
+    n_level is from the first run on every sample (`lwgan_dist.study.proportions.size_reaching`), null with its interval
     and fit if the truth is unknown, null with its interval where P(correct) is not monotone. Its resamples are a
     function of seed, data and method: other rows do not change it. A slope is from one point for each sample, the
     geometric mean of the positive values of the runs on it.
@@ -271,7 +271,7 @@ def _size_reached(trend: dict[str, Any], seed: int) -> dict[str, Any]:
     if not trend["is_known"] or not any(trend["trials"]):
         return {}
     rng = seeding.generator(seed, "study/n_level", trend["data"], trend["method"])
-    result = statistics.size_reaching(trend["n"], trend["correct"], trend["trials"], rng, level=trend["level"])
+    result = proportions.size_reaching(trend["n"], trend["correct"], trend["trials"], rng, level=trend["level"])
     fit = [None if math.isnan(share) else share for share in result.fit.tolist()]
     sizes = {"n_level": result.size, "n_low": result.lower, "n_high": result.upper, "reached": result.reached}
     return {"isotonic": fit, "monotone": result.monotone, **(sizes if result.monotone else {})}
@@ -306,7 +306,7 @@ def sensitivity(
     exponents: Sequence[float] = (0.5, 0.6, 0.7, 0.8, 0.9),
     constants: Sequence[float] = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
 ) -> pa.Table:
-    """What the LWGAN would have said with other penalties c SE^a, from the stored scores.
+    """The estimates of the LWGAN with other penalties c SE^a, from the stored scores.
 
     The rule is ``reference`` of `lwgan_dist.method.rank_selection.choose_rank`: argmin_r (mean_r + c SE_{r*}^a r) with
     r* = argmin_r mean_r, the smallest rank among equals. All runs with a dimension and scores are judged.
@@ -351,7 +351,7 @@ def sensitivity(
 
 
 def bootstrap_table(base: pa.Table, refits: pa.Table, mass: float) -> pa.Table:
-    """What the refits of every run say: their distribution and the smallest set of ranks with the mass.
+    """The refits of every run, summarised: their distribution and the smallest set of ranks with the mass.
 
     The set takes the ranks from the most frequent on until they hold the mass; of equally frequent ones the smaller
     goes first, so the answer is one. Its ranks need not be neighbours. It describes the bootstrap and is not by
@@ -385,7 +385,7 @@ def bootstrap_table(base: pa.Table, refits: pa.Table, mass: float) -> pa.Table:
     counted = counted.sort([*group, "count", "rank"], descending=[*[False] * len(group), True, False])
     total = count.sum().over(group)
     counted = counted.with_columns(
-        total=total, in_set=count.cum_sum().over(group) - count < (mass - statistics.ROUNDING) * total
+        total=total, in_set=count.cum_sum().over(group) - count < (mass - proportions.ROUNDING) * total
     )
     sets = counted.group_by(group).agg(
         ranks=rank,

@@ -26,14 +26,14 @@ from lwgan_dist.config import ArrayData, FastSchedule, PaperSchedule, RunConfig,
 from lwgan_dist.configfile import build_config
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.model import FittedModel
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.seeding import derive, generator
 from lwgan_dist.study.config import BootstrapConfig, RuleConfig
 
 Kind = Literal["parametric", "rows"]
 
 PAPER_ITERATIONS, PAPER_LEARNING_RATE = 2_000, 1e-4
-"""Of a warm refit by the authors (arXiv:2409.18374, their experiments)."""
+"""Iterations and learning rate of a warm refit by the authors (arXiv:2409.18374, their experiments)."""
 
 FAST_MATCHING_SHARE, FAST_LEARNING_RATE_SHARE = 1 / 3, 0.3
 """Updates of the matching stage and Adam's rate at its start in a warm refit, as parts of those of the run; measured by
@@ -82,14 +82,14 @@ def refit_config(config: RunConfig, bootstrap: BootstrapConfig, kind: Kind, inde
     Raises:
         ConfigError: ``bootstrap.settings`` make no configuration of a refit; the message names the key.
     """
-    told = config.model_dump(mode="json")
-    told["data"] = {
+    values = config.model_dump(mode="json")
+    values["data"] = {
         "source": "array",
         "standardize": config.data.standardize,
         "holdout_fraction": config.data.holdout_fraction,
         "seed": _seed(seed, "data", kind, index),
     }
-    told["seed"] = _seed(seed, "run", kind, index)
+    values["seed"] = _seed(seed, "run", kind, index)
     changes = dict(_dotted(bootstrap.settings))
     for path in changes:
         if (
@@ -100,7 +100,7 @@ def refit_config(config: RunConfig, bootstrap: BootstrapConfig, kind: Kind, inde
     if bootstrap.start == "warm":
         changes = _warm_settings(config.schedule, changes.get("schedule.name")) | changes
     try:
-        refit = build_config(RunConfig, told, changes)
+        refit = build_config(RunConfig, values, changes)
     except ConfigError as error:
         raise ConfigError("\n".join(f"bootstrap.settings: {line}" for line in str(error).splitlines())) from None
     if not isinstance(refit.data, ArrayData):

@@ -46,7 +46,7 @@ Rows = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ClassicalEstimate:
-    """What an estimator made of a sample; exactly one of ``dimension`` and ``failure`` is None.
+    """The result of an estimator on a sample; exactly one of ``dimension`` and ``failure`` is None.
 
     Attributes:
         value: the number as the estimator gave it, NaN if it gave none. It is kept beside a failure.
@@ -280,7 +280,7 @@ def require_library() -> None:
 def _named(name: str) -> ClassicalEstimator:
     if name in ESTIMATORS:
         return ESTIMATORS[name]
-    by_lower_case = {known.lower(): known for known in ESTIMATORS}
+    by_lower_case = {name.lower(): name for name in ESTIMATORS}
     close = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
     meant = f" (did you mean {by_lower_case[close[0]]}?)" if close else ""
     raise ConfigError(f"no classical estimator {name!r}{meant}; there are {', '.join(ESTIMATORS)}")

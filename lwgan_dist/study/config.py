@@ -1,4 +1,4 @@
-"""What a study is told. Pure data, as `lwgan_dist.config`: neither torch nor Ray."""
+"""The configuration of a study. Pure data, as `lwgan_dist.config`: neither torch nor Ray."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -44,7 +44,7 @@ class StudyPopulation(PopulationConfig):
     """Members of the population that samples are drawn from; several as the factor ``data.population``."""
 
     label: Label | None = None
-    """Its name in tables and figures; by default the member's number, with what is said about it here."""
+    """Its name in tables and figures; by default the member's number, with the properties given here."""
     settings: dict[str, Any] = {}
     """Fields of the LWGAN runs on these data but those of ``data``, by dotted path."""
 
@@ -65,13 +65,13 @@ StudyData = Annotated[StudyManifold | StudyPopulation | StudyTable, Field(discri
 
 class RuleConfig(Frozen):
     """A rank rule that is judged from the stored components of a fit, beside that of ``run.score``; what is not given
-    here is as there.
+    here is that of ``run.score``.
     """
 
     penalty: Literal["resolution", "reference", "rate", "fixed"] = "resolution"
     """As in the ``score`` section of a run."""
     resolution: Annotated[float, Field(ge=0, lt=1)] = 0.08
-    """As there."""
+    """As in the ``score`` section of a run."""
     penalty_exponent: Probability = 0.8
     """Exponent of the standard error."""
     penalty_constant: NonNegativeFloat = 1.0
@@ -79,7 +79,7 @@ class RuleConfig(Frozen):
     score_on: Split = "train"
     """Rows on which the score is computed."""
     critic: bool = True
-    """As there."""
+    """As in the ``score`` section of a run."""
 
 
 class LwganMethod(Frozen):
@@ -106,7 +106,7 @@ class StopWhen(Frozen):
     """Replicates on demand: add them until every cell's interval for P(correct) is narrow enough.
 
     The interval is a confidence sequence (Robbins 1970), valid however often one looks, at level alpha / (number of
-    cells); see `lwgan_dist.study.statistics.bernoulli_confidence_sequence`.
+    cells); see `lwgan_dist.study.proportions.bernoulli_confidence_sequence`.
     """
 
     interval_width: Probability
@@ -172,11 +172,11 @@ class StudyConfig(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _source_of_data(cls, told: Any) -> Any:
+    def _source_of_data(cls, values: Any) -> Any:
         """Data with a path are a table, with a number a member of the population, others a manifold."""
-        data = told.get("data") if isinstance(told, dict) else None
+        data = values.get("data") if isinstance(values, dict) else None
         if not isinstance(data, list):
-            return told
+            return values
         sources = {"path": "table", "population": "population"}
         named = [
             {"source": next((sources[key] for key in sources if key in item), "manifold"), **item}
@@ -184,7 +184,7 @@ class StudyConfig(Frozen):
             else item
             for item in data
         ]
-        return {**told, "data": named}
+        return {**values, "data": named}
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Self:

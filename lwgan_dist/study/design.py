@@ -1,4 +1,4 @@
-"""From the configuration of a study to its runs: which cells there are, which run each replicate is, with which seeds.
+"""From the configuration of a study to its runs: which cells it has, which run each replicate is, with which seeds.
 
 A *group* is what gets replicates: one data set, one n, one LWGAN variant or one classical estimator. An LWGAN group
 is several cells if several rank rules judge its fits.
@@ -111,7 +111,7 @@ class Design:
         names = Counter((group.data, group.n, method) for group in self.groups for method in group.methods)
         for (data, _, method), count in names.items():
             if count > 1:
-                raise ConfigError(f"data: {data!r} is there twice (for {method}); give labels: {{label: ...}}")
+                raise ConfigError(f"data: {data!r} is listed twice (for {method}); give labels: {{label: ...}}")
 
     def runs(self, group: Group, replicates: range) -> list[PlannedRun]:
         """The runs of some replicates of a group, in the order of their seeds."""
@@ -210,8 +210,8 @@ def run_key(identity: dict[str, Any], data_seed: int, seed: int) -> str:
 
 
 def _identity(group: Group) -> dict[str, Any]:
-    """What the numbers of a group's runs depend on beside the seeds: not on rank rules, and of a table on its rows, not
-    on where they lie. A classical estimator sees the data alone.
+    """Settings on which a group's numbers depend beside the seeds: no rank rules, and of a table its rows, not where
+    they lie. A classical estimator sees the data alone.
     """
     identity = group.config.identity()
     if group.table_digest:

@@ -7,10 +7,10 @@ from lwgan_dist.campaign.engine import Engine, of_task
 from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.campaign.progress import Progress, Standing
 from lwgan_dist.config import ExecutionConfig
-from lwgan_dist.launch.metrics import Ended
+from lwgan_dist.launch.prometheus import Ended
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.record import RunRecord
-from lwgan_dist.study.work import Done, Pack, RunTask, carry_out
+from lwgan_dist.study.work import Done, Pack, RunTask, execute
 
 PACK = 20
 """Runs of classical estimators in one task of Ray Tune: they take milliseconds."""
@@ -29,13 +29,13 @@ class Phases(Engine):
         ledger: of the study.
         execution: where and how.
         progress: shows the phases.
-        verbose: show what Ray says.
+        verbose: show Ray's messages.
     """
 
     def __init__(
         self, folder: Folder, ledger: Ledger[RunRecord], execution: ExecutionConfig, progress: Progress, verbose: bool
     ) -> None:
-        super().__init__("study", folder, execution, carry_out, ended=_ended, lost=_lost, verbose=verbose)
+        super().__init__("study", folder, execution, execute, ended=_ended, lost=_lost, verbose=verbose)
         self._ledger = ledger
         self._progress = progress
 

@@ -295,7 +295,7 @@ def _shares(rows: Sequence[Row], exponents: Sequence[float], constants: Sequence
 
 
 def bootstrap_figure(bootstrap: pa.Table, coverage: pa.Table, mass: float | None = None) -> Figure | None:
-    """Of up to 12 bootstrapped runs the distribution of the rank; of more, the coverage of the rank sets by n.
+    """The distribution of the rank of up to 12 bootstrapped runs; for more, the coverage of the rank sets by n.
 
     Args:
         bootstrap: the table of bootstrapped runs.

@@ -1,4 +1,4 @@
-"""What a study will cost, from a pilot: some iterations of every stage of an LWGAN run, one estimate by every classical
+"""The cost of a study, from a pilot: some iterations of every stage of an LWGAN run, one estimate by every classical
 estimator. The cost of a fit does not depend on n, that of an estimator does.
 """
 
@@ -22,7 +22,7 @@ from lwgan_dist.study.study import Study
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a group: processor seconds of one of its runs, and of one bootstrap refit."""
+    """Processor seconds of one run of a group, and of one bootstrap refit."""
 
     run: float
     refit: float = 0.0
@@ -36,7 +36,7 @@ class Pilot:
         self._known: dict[str, Cost] = {}
 
     def cost(self, run: PlannedRun) -> Cost:
-        """What a run costs, in processor seconds."""
+        """The cost of a run, in processor seconds."""
         group = run.group
         sample = load_sample(run.config.data)
         if group.kind == "classical":
@@ -45,9 +45,9 @@ class Pilot:
                 self._known[alike] = Cost(self._classical(group, sample, run.config.seed))
             return self._known[alike]
         config = Run(run.config).config
-        told = config.model_dump(mode="json", exclude={"data", "seed"})
+        settings = config.model_dump(mode="json", exclude={"data", "seed"})
         alike = hash_of(
-            [told, sample.ambient_dim, min(len(sample.train), getattr(config.schedule, "embedding_rows", 0))]
+            [settings, sample.ambient_dim, min(len(sample.train), getattr(config.schedule, "embedding_rows", 0))]
         )
         if alike not in self._known:
             self._known[alike] = Cost(fit_seconds(config, sample), self._refit(config, sample))
@@ -93,7 +93,7 @@ class PlanLine:
 
 
 def plan(study: Study) -> list[PlanLine]:
-    """What a study consists of before any further replicates on demand, what of it is missing, and what that costs."""
+    """The plan of a study before any further replicates on demand, the runs that are missing, and their cost."""
     bootstrap = study.config.bootstrap
     pilot = Pilot(bootstrap)
     planned = study.first_runs()

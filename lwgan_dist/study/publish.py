@@ -1,4 +1,4 @@
-"""What a study leaves for its readers: tables, figures, TensorBoard runs, a summary and a page, all drawn from the
+"""The files of a study for its readers: tables, figures, TensorBoard runs, a summary and a page, all drawn from the
 ledger, so the next command may replace them.
 """
 
@@ -29,14 +29,14 @@ def publish(study: Study, outcome: Outcome, title: str) -> None:
 
 
 def study_files(folder: Folder) -> dict[str, str]:
-    """What a reader of a study may want to open, by what it is."""
+    """The files of a study for its readers, by a description."""
     tables = ("runs", "cells", "comparisons", "trends", "sensitivity", "bootstrap", "coverage")
     names = {"figure": f"{files.FIGURES}/correct.png", **{name: f"{name}.parquet" for name in tables}}
     return files.readers_files(folder, names)
 
 
 def study_notes(study: Study, outcome: Outcome) -> list[str]:
-    """What a reader of the tables should know."""
+    """Notes for the reader of the tables."""
     config = study.config
     notes = [
         f"Precision {study.precision}, study seed {config.seed}; configuration in config.yaml, versions in env.json."

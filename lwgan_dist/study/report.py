@@ -1,4 +1,4 @@
-"""What the page of a study says, from its tables: numbers and tables here, sentences in ``templates/study.jinja``."""
+"""The page of a study, from its tables: numbers and tables here, sentences in ``templates/study.jinja``."""
 
 import math
 from collections import Counter

@@ -25,10 +25,10 @@ MOST_NEIGHBOURS = 1_000
 """Neighbours among which ABIDE chooses; memory grows with n times this."""
 
 SIGNIFICANCE = 1e-6
-"""Of ABIDE's test that the density is constant."""
+"""Level of ABIDE's test that the density is constant."""
 
 ITERATIONS = 5
-"""Of ABIDE: neighbourhoods for the dimension, then the dimension in the neighbourhoods."""
+"""Rounds of ABIDE: neighbourhoods for the dimension, then the dimension in the neighbourhoods."""
 
 BEST_RATIO = 0.2032
 """The share of a neighbourhood's rows in the inner ball at which the binomial estimate has the least variance."""
@@ -110,7 +110,7 @@ def gride(rows: Array, scale: int = GRIDE_SCALE) -> float:
 def isomap_residual(rows: Array, seed_rows: Array) -> float:
     """argmin_r (1 - squared correlation of geodesic distances with those in r Isomap coordinates + `ISOMAP_PENALTY` r).
 
-    A control: what the coordinates from which an LWGAN starts say by themselves.
+    A control: the dimension of the coordinates from which an LWGAN starts, by themselves.
 
     Args:
         rows: distinct, shape (n, p).
@@ -119,9 +119,10 @@ def isomap_residual(rows: Array, seed_rows: Array) -> float:
     some = rows[seed_rows]
     geodesic = shortest_path(neighbour_graph(some, ISOMAP_NEIGHBOURS), directed=False)
     coordinates = scaled(geodesic**2, min(ISOMAP_RANKS, rows.shape[1]))
-    told = squareform(geodesic, checks=False)
+    distances = squareform(geodesic, checks=False)
     residuals = [
-        1.0 - np.corrcoef(told, pdist(coordinates[:, :rank]))[0, 1] ** 2 for rank in range(1, coordinates.shape[1] + 1)
+        1.0 - np.corrcoef(distances, pdist(coordinates[:, :rank]))[0, 1] ** 2
+        for rank in range(1, coordinates.shape[1] + 1)
     ]
     return float(1 + np.argmin(np.array(residuals) + ISOMAP_PENALTY * np.arange(1, len(residuals) + 1)))
 
@@ -143,6 +144,6 @@ def principal_components(rows: Array, share: float = 0.95) -> Array:
     """The rows in as many principal components as hold a share of the variance."""
     centred = rows - rows.mean(axis=0)
     left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
-    held = np.cumsum(sizes**2) / np.sum(sizes**2)
-    count = 1 + int(np.searchsorted(held, share))
+    explained = np.cumsum(sizes**2) / np.sum(sizes**2)
+    count = 1 + int(np.searchsorted(explained, share))
     return np.asarray(left[:, :count] * sizes[:count])

@@ -39,7 +39,7 @@ from lwgan_dist.study.work import ClassicalTask, LwganTask, RefitTask, RunTask, 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command did.
+    """The outcome of a command.
 
     Attributes:
         planned: runs that the study consists of now, bootstrap refits included.
@@ -54,7 +54,7 @@ class Outcome:
 
 
 class Study:
-    """A configuration in its folder. Nothing is written before `carry_out`.
+    """A configuration in its folder. Nothing is written before `execute`.
 
     Args:
         config: the study.
@@ -127,7 +127,7 @@ class Study:
 
     # doing it --------------------------------------------------------------------------------------------------------
 
-    def carry_out(
+    def execute(
         self, progress: Progress, publish: Callable[[Outcome], None] | None = None, *, verbose: bool = False
     ) -> Outcome:
         """Compute what is missing, and the tables.
@@ -135,7 +135,7 @@ class Study:
         Args:
             progress: shows the phases.
             publish: gets the outcome, while no other command can work in the folder.
-            verbose: show what Ray says.
+            verbose: show Ray's messages.
 
         Raises:
             ClusterError: no cluster, or one without the resources.
@@ -216,7 +216,7 @@ class Study:
             base=base.key, dimension=refit.dimension, resample=refit.kind, index=refit.index,
         )  # fmt: skip
 
-    # what it says ----------------------------------------------------------------------------------------------------
+    # results ---------------------------------------------------------------------------------------------------------
 
     def tables(self, planned: Sequence[PlannedRun], refits: Sequence[Refit] = ()) -> StudyTables:
         """All tables, from the ledger."""

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a study."""
+"""A study in TensorBoard."""
 
 from collections.abc import Mapping
 from pathlib import Path

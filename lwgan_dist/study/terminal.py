@@ -1,4 +1,4 @@
-"""What a study shows in the terminal."""
+"""A study in the terminal."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -83,7 +83,7 @@ def _cell(row: Row | None, level: float) -> Text:
 
 
 def print_plan(lines: Sequence[Mapping[str, Any]]) -> None:
-    """What a study consists of and what it costs: a row for each data, n and method."""
+    """The plan of a study and its cost: a row for each data, n and method."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("data", "n", "method", "replicates", "runs", "to do", "CPU s a run"):

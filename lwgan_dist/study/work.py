@@ -29,7 +29,7 @@ from lwgan_dist.campaign.worker import (
 from lwgan_dist.config import ExecutionConfig, RunConfig, ScoreConfig, TableData
 from lwgan_dist.data.sample import Sample, load_sample
 from lwgan_dist.errors import DataError, interrupts_pass
-from lwgan_dist.model import FittedModel
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.results import scores_from_parquet
 from lwgan_dist.run.folder import SCORES_FILE
 from lwgan_dist.run.run import Fit as FittedRun
@@ -101,7 +101,7 @@ class Pack(Task):
 
 @dataclass
 class Done:
-    """What became of the runs of a pack.
+    """The outcome of the runs of a pack.
 
     Attributes:
         runs: that are finished.
@@ -116,18 +116,18 @@ class Done:
     unfinished: dict[str, str] = field(default_factory=dict)
 
 
-def carry_out(pack: Pack) -> Done:
+def execute(pack: Pack) -> Done:
     """Computes the runs of a pack and enters them in the ledger; those that are in it as files are passed over."""
     study = pack.folder("study")
     ledger = Ledger(study.sub(LEDGER), RunRecord)
     done = Done()
     for run in pack.runs:
         with logs.context(study=study.name, run=run.key):
-            _carry_out(run, study, ledger, pack.execution, done)
+            _execute(run, study, ledger, pack.execution, done)
     return done
 
 
-def _carry_out(run: RunTask, study: Folder, ledger: Ledger[RunRecord], execution: ExecutionConfig, done: Done) -> None:
+def _execute(run: RunTask, study: Folder, ledger: Ledger[RunRecord], execution: ExecutionConfig, done: Done) -> None:
     def is_recorded() -> bool:
         lacks_model = isinstance(run, LwganTask) and run.model and not has_model(study, run.key)
         return ledger.has_row(run.key) and not lacks_model
@@ -222,7 +222,7 @@ _KINDS: dict[str, Callable[..., RunRecord]] = {"lwgan": _lwgan, "classical": _cl
 
 
 def _of_the_sample(run: RunTask, make: Callable[[], Made]) -> Made | RunRecord:
-    """What is made of a sample, or the failed run where the sample of a manifold cannot be estimated from."""
+    """The result of ``make``, or the failed run where the sample of a manifold cannot be estimated from."""
     try:
         return make()
     except DataError as error:

@@ -1,4 +1,4 @@
-"""Checkpoints: the state of a run on disk, found again only if it is whole.
+"""Checkpoints: the state of a run on disk, loaded again only if it is whole.
 
 A checkpoint is a folder ``iteration-<number>`` with the tensors (safetensors), the rest of the state (JSON) and,
 written last, a manifest with size and SHA-256 of both. Neither safetensors nor JSON notices a flipped bit by itself.
@@ -69,7 +69,7 @@ class Checkpoints:
         """The state in one checkpoint.
 
         Raises:
-            DamagedCheckpointError: says what does not fit the manifest.
+            DamagedCheckpointError: names what does not fit the manifest.
         """
         folder = self.folder.sub(name)
         try:

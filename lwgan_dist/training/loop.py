@@ -42,7 +42,7 @@ def train_worker(
         checkpoint_seconds: least time between checkpoints.
         checkpoints_kept: of the newest.
         report: called on every worker, at the same iterations, with a progress record; None if nobody listens.
-        until: the iteration after which to halt; a run that is there already stays as it is.
+        until: the iteration after which to halt; a run that has come so far stays as it is.
         leaving: asked about once a second, by all workers after the same iterations: is the place of one of them about
             to be taken away? Then a checkpoint is written at once, and often from then on.
 
@@ -76,11 +76,11 @@ def train_worker(
             saved = time.monotonic()
         if progress.recorded and report:
             if world.is_main:
-                folder.write(PROGRESS_FILE, json.dumps(progress.told()).encode())
-            report(progress.told())
+                folder.write(PROGRESS_FILE, json.dumps(progress.as_dict()).encode())
+            report(progress.as_dict())
     _compare_replicas(trainer, world)
     state = trainer.state()
-    if world.is_main and trainer.iteration > begun:  # else it is there, and to write it anew would put it at risk
+    if world.is_main and trainer.iteration > begun:  # else it is saved, and to write it anew would put it at risk
         checkpoints.save(state)
     return state
 

@@ -1,4 +1,4 @@
-"""What the trainer needs to know of a model; `lwgan_dist.models` holds those that there are."""
+"""What the trainer needs to know of a model; `lwgan_dist.models` holds the models."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
@@ -22,7 +22,7 @@ class NamedNetworks(Protocol):
 
 class Model(Protocol[AStage]):
     """A model in training. All that is random in it is derived from (seed, stage, purpose, iteration), so its state is
-    its networks, its optimizers and what `tensors` and `meta` say.
+    its networks, its optimizers and what `tensors` and `meta` return.
     """
 
     @property
@@ -31,7 +31,7 @@ class Model(Protocol[AStage]):
 
     @property
     def stages(self) -> Sequence[AStage]:
-        """Of the training, in order."""
+        """The stages of the training, in order."""
 
     @property
     def phases(self) -> Sequence[Phase]:
@@ -45,12 +45,10 @@ class Model(Protocol[AStage]):
         """A stage begins."""
 
     def prepare(self, stage: AStage, iteration: int) -> None:
-        """What has to be there before an iteration, counted from 0 within the stage."""
+        """Make what an iteration needs, counted from 0 within the stage."""
 
     def steps(self, stage: AStage, iteration: int) -> Iterator[tuple[Phase, tuple[Any, ...]]]:
-        """The updates of an iteration: a phase, and what its step takes. Each is carried out before the next is asked
-        for.
-        """
+        """The updates of an iteration: a phase, and what its step takes. Each runs before the next is asked for."""
 
     def has_ended(self, stage: AStage, iteration: int) -> bool:
         """Whether a stage may end after this iteration; every worker is asked."""

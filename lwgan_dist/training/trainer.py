@@ -1,4 +1,4 @@
-"""The loop that carries out the stages of any model, and its state: networks, optimizers and a counter."""
+"""The loop that runs the stages of any model, and its state: networks, optimizers and a counter."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -38,7 +38,7 @@ class Progress:
     scores: int
     recorded: bool
 
-    def told(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """As plain JSON."""
         return asdict(self)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from lwgan_dist.config import RunConfig
 from lwgan_dist.configfile import build_config, parse_overrides
 from lwgan_dist.data.sample import load_sample
-from lwgan_dist.model import FittedModel, networks_of
+from lwgan_dist.fitted import FittedModel, networks_of
 from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.results import Judgement
 from lwgan_dist.seeding import derive

@@ -30,8 +30,8 @@ from lwgan_dist.config import ExecutionConfig, RunConfig, TrainConfig
 from lwgan_dist.configfile import build_config, parse_overrides, read_config
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.data.standardize import Standardizer
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.distances import energy_distance, sliced_wasserstein
-from lwgan_dist.model import FittedModel
 from lwgan_dist.models.lwgan.stages import constant
 from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.results import scores_from_parquet

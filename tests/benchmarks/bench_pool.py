@@ -54,7 +54,7 @@ def measure(tasks: int, cpus_per_worker: float) -> dict[str, Any]:
             rows.append((len(done), time.monotonic() - began, resident_mib()))
 
         pool._pass_through_tune = watched  # type: ignore[method-assign]
-        reasons = pool.carry_out([{"n": n} for n in range(tasks)], done.append)
+        reasons = pool.execute([{"n": n} for n in range(tasks)], done.append)
         seconds = time.monotonic() - began
         slots = pool.slots
     if reasons or sorted(task["n"] for task in done) != list(range(tasks)):

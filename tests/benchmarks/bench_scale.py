@@ -167,7 +167,7 @@ def bench_ledger(options: argparse.Namespace) -> None:
         print("\n".join(f"| {what} | {told} |" for what, told in rows))
         if options.tables:
             again = Study(study_config(options.runs), study.folder)
-            took, outcome = seconds(lambda: again.carry_out(_Silent()))
+            took, outcome = seconds(lambda: again.execute(_Silent()))
             assert outcome.planned == len(keys)
             assert not outcome.unfinished
             print(f"| the same command again, nothing to do: all tables | {took:.1f} s, peak {peak_mib():.0f} MiB |")
@@ -239,13 +239,13 @@ def _local_steps(config: StudyConfig, _name: str) -> Counter[str]:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as temporary:
         at = Folder.at
         patch.setattr(Folder, "at", lambda told: flaky_local(faults, told, patch) if told == temporary else at(told))
-        Study(config, Folder.at(temporary)).carry_out(_Silent())
+        Study(config, Folder.at(temporary)).execute(_Silent())
     return Counter(faults.steps)
 
 
 def _s3_requests(server: Any, config: StudyConfig, name: str) -> Counter[str]:
     server.counts.clear()
-    Study(config, Folder.at(server.uri(name))).carry_out(_Silent())
+    Study(config, Folder.at(server.uri(name))).execute(_Silent())
     return Counter(server.counts)
 
 
@@ -288,7 +288,7 @@ def _through_pool(options: argparse.Namespace, scratch: Path) -> None:
         execution = ExecutionConfig(cpus_per_worker=options.each, address=cluster.address)
         with module.pool(nothing, execution, scratch) as pool:
             slots, began, worked = pool.slots, time.monotonic(), time.process_time()
-            reasons = pool.carry_out([{"n": n} for n in range(options.tasks)], note)
+            reasons = pool.execute([{"n": n} for n in range(options.tasks)], note)
             took, worked = time.monotonic() - began, time.process_time() - worked
             children = _children_mib(slots)
         assert not reasons

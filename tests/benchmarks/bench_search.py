@@ -55,7 +55,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         search = Search(config, Folder.at(str(Path(temporary) / "search")))
         clock = Clock()
-        outcome = search.carry_out(clock)
+        outcome = search.execute(clock)
     inside = sum(item.record.wall_seconds for item in outcome.ended if item.record) / trials
     training = sum(item.record.cpu_seconds for item in outcome.ended if item.record) / trials
     skipped = 2 * cores  # in which processes start and import torch

@@ -26,7 +26,7 @@ from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.method.rank_selection import choose_rank
 from lwgan_dist.models.lwgan.embedding import START_RESOLUTION, distinct, geodesic_start
 from lwgan_dist.results import choice_of
-from lwgan_dist.study.statistics import clopper_pearson_interval
+from lwgan_dist.study.proportions import clopper_pearson_interval
 
 Row = dict[str, Any]
 TOYS = ("swissroll_curve", "s_curve", "hyperplane")

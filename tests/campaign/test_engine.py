@@ -4,7 +4,7 @@ import pytest
 
 from lwgan_dist.campaign.engine import Engine, of_task
 from lwgan_dist.config import ExecutionConfig
-from lwgan_dist.launch.metrics import Ended
+from lwgan_dist.launch.prometheus import Ended
 from lwgan_dist.storage import Folder
 
 

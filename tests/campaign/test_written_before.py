@@ -45,11 +45,11 @@ def folder(request, tmp_path):
 @pytest.mark.parametrize("folder", ["study"], indirect=True)
 def test_a_study_is_read_and_grows(folder):
     progress = Silent()
-    outcome = study(folder).carry_out(progress)
+    outcome = study(folder).execute(progress)
     assert progress.phases == []
     for name in ("runs", "bootstrap"):
         assert getattr(outcome.tables, name).equals(pq.read_table(BEFORE / "study" / f"{name}.parquet"))
-    outcome = study(folder, **{"lwgan.replicates": 3, "metrics": ["reconstruction"]}).carry_out(progress)
+    outcome = study(folder, **{"lwgan.replicates": 3, "metrics": ["reconstruction"]}).execute(progress)
     assert progress.phases == [(1, "LWGAN runs"), (1, "bootstrap refits")]
     runs = outcome.tables.runs.filter([kind == "lwgan" for kind in outcome.tables.runs["kind"].to_pylist()])
     having = {row["replicate"]: row["reconstruction"] is not None for row in runs.to_pylist()}
@@ -58,22 +58,22 @@ def test_a_study_is_read_and_grows(folder):
 
 @pytest.mark.parametrize("folder", ["search"], indirect=True)
 def test_a_search_is_read_and_grows(folder, monkeypatch):
-    carried, tasks = search_module.carry_out, []
+    carried, tasks = search_module.execute, []
 
     def counted(task):
         tasks.append(task)
         return (yield from carried(task))
 
-    monkeypatch.setattr(search_module, "carry_out", counted)
+    monkeypatch.setattr(search_module, "execute", counted)
     prepared = search(folder)
-    outcome = prepared.carry_out(Silent())
+    outcome = prepared.execute(Silent())
     tables = search_tables(prepared, outcome)
     assert {item.outcome.state for item in outcome.ended} == {"finished", "stopped"}
     for name in ("trials", "runs", "confirmation"):
         before = pq.read_table(BEFORE / "search" / f"{name}.parquet")
         assert getattr(tables, name).equals(before, check_metadata=False)
     assert tasks == []
-    search(folder, "budget.trials=9", "confirm_seeds=0").carry_out(Silent())
+    search(folder, "budget.trials=9", "confirm_seeds=0").execute(Silent())
     assert len(tasks) == 1
 
 
@@ -81,8 +81,8 @@ def test_a_search_is_read_and_grows(folder, monkeypatch):
 def test_trials_without_components_are_fitted_again_under_another_rule(folder, tmp_path):
     changes = ("run.score.resolution=0.5", "confirm_seeds=0", "budget.trials=2")
     prepared = search(folder, *changes)
-    outcome = prepared.carry_out(Silent())
+    outcome = prepared.execute(Silent())
     assert outcome.judged_again == 0
     straight = search(tmp_path / "straight", *changes)
-    tables = [search_tables(*pair).trials for pair in ((prepared, outcome), (straight, straight.carry_out(Silent())))]
+    tables = [search_tables(*pair).trials for pair in ((prepared, outcome), (straight, straight.execute(Silent())))]
     assert numbers(tables[0]).equals(numbers(tables[1]))

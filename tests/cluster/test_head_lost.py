@@ -98,7 +98,7 @@ def test_head_lost(cluster, redis):
 
     said = call("job", "resume", "long", "--follow") if redis else call(*submit, "--follow", *what)
     assert tiny_study.begun(said) == TOTAL - finished, "what is finished is not repeated"
-    straight = tiny_study.study(cluster.folder / "straight", **MANY).carry_out(tiny_study.Silent()).tables.runs
+    straight = tiny_study.study(cluster.folder / "straight", **MANY).execute(tiny_study.Silent()).tables.runs
     runs = pq.read_table(folder / "runs.parquet")
     assert runs.drop_columns(NO_TIME).equals(straight.drop_columns(NO_TIME))
 

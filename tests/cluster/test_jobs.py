@@ -29,7 +29,7 @@ from lwgan_dist.cluster.submission import Submission
 from lwgan_dist.config import TrainConfig
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.launch import token
+from lwgan_dist.launch import auth_token
 
 TOKEN = "0123456789abcdef" * 4
 SECRET = "zebra-secret-5417"
@@ -295,7 +295,7 @@ def test_a_token_that_is_wanted(cluster, monkeypatch, status, found):
     if found:
         monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
     line = refused("job", "list", "--address", cluster.url, code=5)
-    assert ("refuses the token in RAY_AUTH_TOKEN" if found else "wants a token, and none was found") in line
+    assert ("refuses the token in RAY_AUTH_TOKEN" if found else "wants a token, and none is set") in line
     assert TOKEN not in line
 
 
@@ -612,7 +612,7 @@ def test_a_running_name_is_followed_if_it_is_the_same(cluster, study_file):
 
 
 def test_who_only_submits_has_a_private_token_file_too(cluster):
-    token.private_token_file(create=True)
-    token.token_file().chmod(0o644)
+    auth_token.private_token_file(create=True)
+    auth_token.token_file().chmod(0o644)
     Jobs(cluster.url)
-    assert stat.S_IMODE(token.token_file().stat().st_mode) == 0o600
+    assert stat.S_IMODE(auth_token.token_file().stat().st_mode) == 0o600

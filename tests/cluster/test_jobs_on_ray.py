@@ -184,7 +184,7 @@ def test_stopped_and_resumed_by_name_nothing_is_repeated(call, tmp_path):
     told = call("job", "resume", "long", "--follow").stdout
     todo = begun(told)
     assert todo == total - finished, "what is finished is not repeated"
-    straight = study(tmp_path / "straight", **many).carry_out(Silent()).tables.runs
+    straight = study(tmp_path / "straight", **many).execute(Silent()).tables.runs
     runs = pq.read_table(folder / "runs.parquet")
     assert runs.num_rows == straight.num_rows
     assert runs.drop_columns(NO_TIME).equals(straight.drop_columns(NO_TIME))

@@ -16,7 +16,7 @@ from ray.dashboard.modules.metrics.dashboards import default_dashboard_panels
 from ray_head import ray_head
 from ruamel.yaml import YAML
 
-from lwgan_dist.launch.metrics import METRICS
+from lwgan_dist.launch.prometheus import METRICS
 
 pytestmark = pytest.mark.cluster
 

@@ -100,7 +100,7 @@ def test_study_on_two_nodes(nodes, home):
         assert job.wait() == 0, job.output
         output = job.output
     runs = pq.read_table(home / "runs" / "study" / "runs.parquet")
-    straight = study(home / "straight" / "study", **MANY).carry_out(Silent()).tables.runs
+    straight = study(home / "straight" / "study", **MANY).execute(Silent()).tables.runs
     assert runs.drop_columns(NOT_EXACT).equals(straight.drop_columns(NOT_EXACT))
     values = [table["value"].to_numpy(zero_copy_only=False) for table in (runs, straight)]
     np.testing.assert_allclose(*values, rtol=1e-9)

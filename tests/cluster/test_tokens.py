@@ -21,7 +21,7 @@ pytestmark = pytest.mark.cluster
 
 WRONG = "fedcba9876543210" * 4
 TOKENS = {"none": None, "wrong": WRONG, "right": TOKEN}
-REASONS = {"none": "wants a token, and none was found", "wrong": "refuses the token in RAY_AUTH_TOKEN"}
+REASONS = {"none": "wants a token, and none is set", "wrong": "refuses the token in RAY_AUTH_TOKEN"}
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_a_driver(head, config, tmp_path, who):
 
 @pytest.mark.parametrize(
     ("mode", "reason"),
-    [("token", "wants a token, and none was found"), ("disabled", "RAY_AUTH_MODE=disabled sends none")],
+    [("token", "wants a token, and none is set"), ("disabled", "RAY_AUTH_MODE=disabled sends none")],
 )
 def test_the_mode_alone(head, config, tmp_path, mode, reason):
     environment = head.client_environment() | {"RAY_AUTH_MODE": mode}

@@ -42,17 +42,17 @@ def cluster():
 
 
 @pytest.fixture
-def carry_out(cluster, tmp_path):
+def execute(cluster, tmp_path):
     """Carries tasks out; gives the answers in the order in which they came, and the reasons."""
 
-    def carry_out(tasks, work=pool_work.act, **execution):
+    def execute(tasks, work=pool_work.act, **execution):
         answers = []
         with pool(work, ExecutionConfig(**execution), tmp_path / "scratch") as places:
-            reasons = places.carry_out(tasks, answers.append)
+            reasons = places.execute(tasks, answers.append)
         assert list((tmp_path / "scratch").iterdir()) == []
         return answers, reasons
 
-    return carry_out
+    return execute
 
 
 @pytest.fixture
@@ -71,12 +71,12 @@ def numbers(answers):
     return sorted(answer["n"] for answer in answers)
 
 
-def test_every_answer_arrives_once_from_processes_that_are_used_again(carry_out, monkeypatch):
+def test_every_answer_arrives_once_from_processes_that_are_used_again(execute, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 10)
     monkeypatch.setattr(module, "CHUNK_PER_SLOT", 1)
     tuners, run = [], ray.tune.run
     monkeypatch.setattr(ray.tune, "run", lambda *args, **kwargs: tuners.append(1) or run(*args, **kwargs))
-    answers, reasons = carry_out([{"n": n} for n in range(20)], cpus_per_worker=2)
+    answers, reasons = execute([{"n": n} for n in range(20)], cpus_per_worker=2)
     assert numbers(answers) == list(range(20))
     assert all(answer["square"] == answer["n"] ** 2 for answer in answers)
     assert reasons == {}
@@ -84,30 +84,30 @@ def test_every_answer_arrives_once_from_processes_that_are_used_again(carry_out,
     assert len({answer["pid"] for answer in answers}) <= 2 * 3
 
 
-def test_a_task_that_raises_is_told_and_not_tried_again(carry_out, records):
+def test_a_task_that_raises_is_told_and_not_tried_again(execute, records):
     tasks = [{"n": n, "folder": str(records)} for n in range(6)]
     tasks[2]["raise"] = "no good"
-    answers, reasons = carry_out(tasks, cpus_per_worker=4)
+    answers, reasons = execute(tasks, cpus_per_worker=4)
     assert reasons == {2: "ValueError: no good"}
     assert numbers(answers) == [0, 1, 3, 4, 5]
     assert times(records, "begun")[2] == 1
 
 
-def test_work_that_cannot_be_imported_is_told(carry_out, tmp_path, monkeypatch):
+def test_work_that_cannot_be_imported_is_told(execute, tmp_path, monkeypatch):
     (tmp_path / "only_here.py").write_text("def work(task): return {}\n")
     monkeypatch.syspath_prepend(tmp_path)
     from only_here import work
 
-    answers, reasons = carry_out([{"n": 0}], work)
+    answers, reasons = execute([{"n": 0}], work)
     assert answers == []
     assert reasons == {0: "ModuleNotFoundError: No module named 'only_here'"}
 
 
-def test_a_killed_process_costs_its_task_a_retry_and_the_others_nothing(carry_out, records, tmp_path):
+def test_a_killed_process_costs_its_task_a_retry_and_the_others_nothing(execute, records, tmp_path):
     tasks = [{"n": n, "folder": str(records)} for n in range(16)]
     tasks[3]["kill_once"] = str(tmp_path / "killed")
     tasks[5]["kill_always"] = True
-    answers, reasons = carry_out(tasks, max_failures=2, cpus_per_worker=2)
+    answers, reasons = execute(tasks, max_failures=2, cpus_per_worker=2)
     assert (tmp_path / "killed").exists()
     assert numbers(answers) == [n for n in range(16) if n != 5]
     assert list(reasons) == [5]
@@ -118,12 +118,12 @@ def test_a_killed_process_costs_its_task_a_retry_and_the_others_nothing(carry_ou
     assert times(records, "ended")[3] == 1
 
 
-def test_a_process_that_dies_between_two_tasks_loses_none(carry_out, records, tmp_path):
+def test_a_process_that_dies_between_two_tasks_loses_none(execute, records, tmp_path):
     tasks = [{"n": n, "folder": str(records), "seconds": 0.01} for n in range(24)]
     markers = [tmp_path / f"killed-{n}" for n in range(0, 24, 6)]
     for i, marker in enumerate(markers):
         tasks[6 * i] |= {"kill_once": str(marker), "kill_after": 0.005 * i}
-    answers, reasons = carry_out(tasks, cpus_per_worker=2)
+    answers, reasons = execute(tasks, cpus_per_worker=2)
     assert all(marker.exists() for marker in markers)
     assert reasons == {}
     assert numbers(answers) == list(range(24))
@@ -137,11 +137,11 @@ def test_an_error_in_on_done_reaches_the_caller(cluster, tmp_path):
 
     one = ExecutionConfig(cpus_per_worker=4)
     with pool(pool_work.act, one, tmp_path) as places, pytest.raises(RuntimeError, match="cannot take"):
-        places.carry_out([{"n": n} for n in range(5)], on_done)
+        places.execute([{"n": n} for n in range(5)], on_done)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_tunes_own_state_is_of_no_account(carry_out, tmp_path, monkeypatch):
+def test_tunes_own_state_is_of_no_account(execute, tmp_path, monkeypatch):
     monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "0.1")
     ended, truncated = threading.Event(), set()
 
@@ -156,7 +156,7 @@ def test_tunes_own_state_is_of_no_account(carry_out, tmp_path, monkeypatch):
     thread = threading.Thread(target=truncate)
     thread.start()
     try:
-        answers, reasons = carry_out([{"n": n, "seconds": 0.1} for n in range(30)], cpus_per_worker=4)
+        answers, reasons = execute([{"n": n, "seconds": 0.1} for n in range(30)], cpus_per_worker=4)
     finally:
         ended.set()
         thread.join()
@@ -169,11 +169,11 @@ def placement_groups():
     return [group for group in ray.util.placement_group_table().values() if group["state"] != "REMOVED"]
 
 
-def test_tasks_with_a_group_each_never_block_each_other(carry_out, records):
+def test_tasks_with_a_group_each_never_block_each_other(execute, records):
     tasks = [
         {"n": n, "folder": str(records), "seconds": 2.0} for n in range(4)
     ]  # longer than one start may lag behind another
-    answers, reasons = carry_out(tasks, pool_work.act_in_a_group, workers=2)
+    answers, reasons = execute(tasks, pool_work.act_in_a_group, workers=2)
     assert numbers(answers) == list(range(4))
     assert reasons == {}
     assert len({answer["pid"] for answer in answers}) == 4
@@ -210,9 +210,9 @@ def test_a_group_that_can_never_start_is_refused_with_the_arithmetic(cluster, tm
         pass
 
 
-def test_a_single_task_without_a_place_waits_for_a_node(cluster, carry_out, caplog):
+def test_a_single_task_without_a_place_waits_for_a_node(cluster, execute, caplog):
     told = []
-    thread = threading.Thread(target=lambda: told.extend(carry_out([{"n": 1}], resources_per_worker={"rare": 1})))
+    thread = threading.Thread(target=lambda: told.extend(execute([{"n": 1}], resources_per_worker={"rare": 1})))
     with caplog.at_level(logging.WARNING, "lwgan_dist"):
         thread.start()
         time.sleep(2)
@@ -225,7 +225,7 @@ def test_a_single_task_without_a_place_waits_for_a_node(cluster, carry_out, capl
     assert "waiting for more nodes" in caplog.text
 
 
-def test_a_killed_node_loses_no_task(cluster, carry_out, records):
+def test_a_killed_node_loses_no_task(cluster, execute, records):
     node = cluster.add_node(num_cpus=2)
     cluster.wait_for_nodes()
     killed, seconds = threading.Event(), 2.0
@@ -248,7 +248,7 @@ def test_a_killed_node_loses_no_task(cluster, carry_out, records):
 
     thread = threading.Thread(target=kill)
     thread.start()
-    answers, reasons = carry_out([{"n": n, "folder": str(records), "seconds": seconds} for n in range(24)])
+    answers, reasons = execute([{"n": n, "folder": str(records), "seconds": seconds} for n in range(24)])
     thread.join()
     assert killed.is_set()
     assert numbers(answers) == list(range(24))
@@ -274,7 +274,7 @@ except ClusterError as error:
     print(error)
 try:
     with pool(pool_work.act, ExecutionConfig(), scratch) as places:
-        places.carry_out([{"n": n, "folder": str(records), "seconds": 120} for n in range(50)], print)
+        places.execute([{"n": n, "folder": str(records), "seconds": 120} for n in range(50)], print)
 except KeyboardInterrupt:
     print("KeyboardInterrupt")
 """
@@ -292,7 +292,7 @@ tasks = [{"n": n} for n in range(6)]
 tasks[1] |= {"eat": 40, "eat_once": sys.argv[1] + "/eaten"}
 tasks[4] |= {"eat": 40}
 with pool(pool_work.act, ExecutionConfig(cpus_per_worker=1, max_failures=2), Path(sys.argv[1], "scratch")) as places:
-    reasons = places.carry_out(tasks, answers.append)
+    reasons = places.execute(tasks, answers.append)
 print(json.dumps([sorted(answer["n"] for answer in answers), reasons]))
 """
 

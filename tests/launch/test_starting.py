@@ -12,9 +12,9 @@ from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
 from lwgan_dist.config import RunConfig
 from lwgan_dist.launch import train
-from lwgan_dist.launch.metrics import reason_class
 from lwgan_dist.launch.pool import ProcessOutOfMemoryError, _interruptible
 from lwgan_dist.launch.private import memory_kills_as
+from lwgan_dist.launch.prometheus import reason_class
 from lwgan_dist.launch.session import _terminable
 from lwgan_dist.storage import Folder
 

@@ -13,8 +13,8 @@ from tiny import MODELS, make_trainer, trajectory, whole_parameters
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.errors import DataError, NonFiniteLossError
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.registry import METRICS
-from lwgan_dist.model import FittedModel
 from lwgan_dist.models.configs import ModelConfig
 from lwgan_dist.models.registry import kind_of
 from lwgan_dist.results import COMPONENTS, scores_from_parquet

@@ -7,9 +7,9 @@ from tiny import MODELS, make_trainer
 from torch import nn
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.method.latent import mask_to_rank, one_hot_code
 from lwgan_dist.method.objective import input_gradient
-from lwgan_dist.model import FittedModel
 from lwgan_dist.networks.base import Critic, Encoder, Generator
 from lwgan_dist.networks.registry import FAMILIES
 from lwgan_dist.run.run import Run

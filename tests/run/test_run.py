@@ -14,7 +14,7 @@ from tiny import FAST
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.errors import ConfigError, DataError, NonFiniteLossError, RunFailedError
-from lwgan_dist.model import FittedModel
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.results import scores_from_parquet
 from lwgan_dist.run import artifacts
 from lwgan_dist.run.folder import read_result

@@ -61,7 +61,7 @@ def test_a_search_shows_its_trials_and_where_its_files_are_and_show_shows_them_a
 def test_another_rank_rule_judges_the_recorded_trials(file, tmp_path, monkeypatch):
     arguments = ("tune", file, "--storage", tmp_path / "runs", "confirm_seeds=0")
     assert "judged again" not in call(*arguments).stderr
-    monkeypatch.setattr("lwgan_dist.search.search.carry_out", None)
+    monkeypatch.setattr("lwgan_dist.search.search.execute", None)
     result = call(*arguments, "run.score.resolution=0.5")
     assert result.exit_code == 0, result.output
     assert "note: run: differs from the command before" in result.stderr

@@ -21,9 +21,9 @@ OTHER = {"run.score.penalty": "fixed", "run.score.penalty_constant": 0.0}
 NO_PAIRS = {"confirm_seeds": 0}
 
 
-def carry_out(folder, changes=None, **told):
+def execute(folder, changes=None, **told):
     prepared = search(folder, changes, **told)
-    return prepared, prepared.carry_out(Silent())
+    return prepared, prepared.execute(Silent())
 
 
 def dimensions(outcome):
@@ -50,14 +50,14 @@ def fitted(monkeypatch):
 
 def test_all_tables_are_those_of_a_search_with_the_other_rule(tmp_path, fitted):
     told = {"seeds_per_trial": 2, "budget": {"trials": 5}, "objective": {"energy_distance": 1.0, "miss": 0.5}}
-    _, before = carry_out(tmp_path / "search", **told)
+    _, before = execute(tmp_path / "search", **told)
     assert len(fitted) == 5 * 2 + 2 * 2
     fitted.clear()
-    prepared, outcome = carry_out(tmp_path / "search", OTHER, **told)
+    prepared, outcome = execute(tmp_path / "search", OTHER, **told)
     of_trials = {tuple(seeds) for ended in outcome.ended for seeds in prepared.trial(ended.proposal.values).seeds}
     assert not {(run.data.seed, run.seed) for run in fitted} & of_trials, "only another best trial on fresh seeds"
     assert outcome.judged_again >= 5
-    straight, expected = carry_out(tmp_path / "straight", OTHER, **told)
+    straight, expected = execute(tmp_path / "straight", OTHER, **told)
     again, whole = search_tables(prepared, outcome), search_tables(straight, expected)
     assert numbers(again.trials).equals(numbers(whole.trials))
     assert numbers(again.runs).equals(numbers(whole.runs)), "with their fingerprints"
@@ -72,9 +72,9 @@ def test_all_tables_are_those_of_a_search_with_the_other_rule(tmp_path, fitted):
 @pytest.mark.parametrize("told", [{"searcher": {"name": "optuna"}}, {"scheduler": ASHA}], ids=["optuna", "asha"])
 def test_the_trials_stay_those_that_were_proposed_and_stopped(tmp_path, monkeypatch, fitted, told):
     told = {**told, **NO_PAIRS, "budget": {"trials": 8}, "objective": {"energy_distance": 1.0}}
-    _, before = carry_out(tmp_path / "search", **told)
-    monkeypatch.setattr(search_module, "carry_out", None)
-    prepared, outcome = carry_out(tmp_path / "search", OTHER, **told)
+    _, before = execute(tmp_path / "search", **told)
+    monkeypatch.setattr(search_module, "execute", None)
+    prepared, outcome = execute(tmp_path / "search", OTHER, **told)
     assert [item.proposal for item in outcome.ended] == [item.proposal for item in before.ended]
     assert [item.outcome.state for item in outcome.ended] == [item.outcome.state for item in before.ended]
     assert [item.as_recorded for item in outcome.ended] == [item.outcome for item in before.ended]
@@ -82,19 +82,19 @@ def test_the_trials_stay_those_that_were_proposed_and_stopped(tmp_path, monkeypa
     assert search(tmp_path / "search", OTHER, **told).ended == 8, "as --dry-run says"
     if "searcher" in told:  # what is proposed next rests on the results as they were recorded
         assert [item.outcome.objectives for item in outcome.ended] != [item.outcome.objectives for item in before.ended]
-    _, once_more = carry_out(tmp_path / "search", **told)
+    _, once_more = execute(tmp_path / "search", **told)
     assert trials_table(prepared, once_more.ended).equals(trials_table(prepared, before.ended)), "and back"
 
 
 def test_a_rule_that_is_searched_is_a_part_of_the_trial(tmp_path, fitted):
     space = {"score.penalty": {"grid": ["reference", "rate"]}, "networks.width": {"grid": [2, 3]}}
     told = {"space": space, "searcher": {"name": "grid"}, "budget": {}, "initial": ["default"], **NO_PAIRS}
-    _, before = carry_out(tmp_path / "search", **told)
+    _, before = execute(tmp_path / "search", **told)
     fits = len(fitted)
-    prepared, outcome = carry_out(tmp_path / "search", {"run.score.penalty_constant": 9.0}, **told)
+    prepared, outcome = execute(tmp_path / "search", {"run.score.penalty_constant": 9.0}, **told)
     assert len(fitted) == fits
     assert dimensions(outcome) != dimensions(before)
-    straight, expected = carry_out(tmp_path / "straight", {"run.score.penalty_constant": 9.0}, **told)
+    straight, expected = execute(tmp_path / "straight", {"run.score.penalty_constant": 9.0}, **told)
     again = trials_table(prepared, outcome.ended)
     assert numbers(again).equals(numbers(trials_table(straight, expected.ended)))
     assert Counter(again["parameters.score.penalty"].to_pylist()).keys() >= {"reference", "rate"}
@@ -106,9 +106,9 @@ def test_a_trial_that_diverged_has_failed_under_any_rule(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Run, "fit", diverges)
     told = {"budget": {"trials": 2}, **NO_PAIRS}
-    carry_out(tmp_path / "search", **told)
-    monkeypatch.setattr(search_module, "carry_out", None)
-    _, outcome = carry_out(tmp_path / "search", OTHER, **told)
+    execute(tmp_path / "search", **told)
+    monkeypatch.setattr(search_module, "execute", None)
+    _, outcome = execute(tmp_path / "search", OTHER, **told)
     assert ["not finite" in item.failure for item in outcome.ended] == [True, True]
 
 
@@ -117,7 +117,7 @@ def test_a_configuration_that_cannot_be_is_tried_under_another_rule(tmp_path):
     run = {**TINY["run"], "data": {**TINY["run"]["data"], "n": 40, "holdout_fraction": 0.05}}
     told = {"run": run, "space": {"score.score_on": {"grid": ["train", "holdout"]}}, "searcher": {"name": "grid"}}
     told |= {"budget": {}, "initial": ["default"], **NO_PAIRS}
-    _, outcome = carry_out(tmp_path / "search", **told)
+    _, outcome = execute(tmp_path / "search", **told)
     failed = [item for item in outcome.ended if item.failure]
     assert ["hold-out rows" in item.failure for item in failed] == [True]
     assert [item.record.alike for item in failed] == [None]
@@ -135,6 +135,6 @@ def test_data_that_fall_apart_are_fitted_again(tmp_path, monkeypatch, fitted):
     told = {"budget": {"trials": 1}, **NO_PAIRS}
     for changes in ({}, OTHER):
         fitted.clear()
-        _, outcome = carry_out(tmp_path / "search", changes, **told)
+        _, outcome = execute(tmp_path / "search", changes, **told)
         assert len(fitted) == 1
         assert outcome.judged_again == 0

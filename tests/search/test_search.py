@@ -26,10 +26,10 @@ from lwgan_dist.search import work
 from lwgan_dist.search.config import SearchConfig
 from lwgan_dist.search.objective import interim_objective, seeds, unit_of
 from lwgan_dist.search.publish import publish, read_published, run_file, search_caveats
-from lwgan_dist.search.queue import Queue
 from lwgan_dist.search.report import comparison_sentence
 from lwgan_dist.search.rows import runs_table, search_tables, spent, trials_table
 from lwgan_dist.search.searchers import Proposal
+from lwgan_dist.search.trial_queue import Queue
 from lwgan_dist.search.trials import TrialRecord
 from lwgan_dist.search.work import Report
 from lwgan_dist.storage import Folder
@@ -43,13 +43,13 @@ def straight(tmp_path_factory):
     prepared = search(tmp_path_factory.mktemp("straight") / "search", searcher={"name": "optuna"}, seeds_per_trial=2)
     progress = Silent()
     published = []
-    outcome = prepared.carry_out(progress, lambda outcome: published.append(publish(prepared, outcome, "title")))
+    outcome = prepared.execute(progress, lambda outcome: published.append(publish(prepared, outcome, "title")))
     return prepared, outcome, published[0], progress
 
 
-def carry_out(folder, changes=None, **told):
+def execute(folder, changes=None, **told):
     prepared = search(folder, changes, **told)
-    return prepared, prepared.carry_out(Silent())
+    return prepared, prepared.execute(Silent())
 
 
 def trials(prepared, outcome):
@@ -182,9 +182,9 @@ def test_a_proposal_rests_on_all_trials_but_as_many_as_are_ahead(tmp_path):
 @pytest.mark.parametrize("searcher", ["random", "optuna"])
 def test_a_search_that_is_interrupted_anywhere_ends_the_same_and_repeats_nothing(tmp_path, monkeypatch, searcher):
     told = {"searcher": {"name": searcher}, "budget": {"trials": 7}}
-    prepared, outcome = carry_out(tmp_path / "straight", **told)
+    prepared, outcome = execute(tmp_path / "straight", **told)
     expected = numbers(trials(prepared, outcome))
-    carried = search_module.carry_out
+    carried = search_module.execute
     done: list[str] = []
 
     class KilledError(Exception):
@@ -200,9 +200,9 @@ def test_a_search_that_is_interrupted_anywhere_ends_the_same_and_repeats_nothing
             done.append(answer.key)
             return answer
 
-        monkeypatch.setattr(search_module, "carry_out", some)
+        monkeypatch.setattr(search_module, "execute", some)
         try:
-            prepared, outcome = carry_out(tmp_path / "cut", **told)
+            prepared, outcome = execute(tmp_path / "cut", **told)
         except KilledError:
             assert stop < 100
     assert numbers(trials(prepared, outcome)).equals(expected)
@@ -211,7 +211,7 @@ def test_a_search_that_is_interrupted_anywhere_ends_the_same_and_repeats_nothing
 
 def test_a_trial_goes_on_from_its_finished_runs_and_checkpoints(tmp_path, monkeypatch):
     told = {"budget": {"trials": 1}, "seeds_per_trial": 2, "confirm_seeds": 0}
-    prepared, outcome = carry_out(tmp_path / "straight", **told)
+    prepared, outcome = execute(tmp_path / "straight", **told)
     fit, fits = Run.fit, []
 
     def broken(self, *args, **kwargs):
@@ -222,10 +222,10 @@ def test_a_trial_goes_on_from_its_finished_runs_and_checkpoints(tmp_path, monkey
 
     monkeypatch.setattr(Run, "fit", broken)
     with pytest.raises(KeyboardInterrupt):
-        carry_out(tmp_path / "cut", **told)
+        execute(tmp_path / "cut", **told)
     trained = []
     monkeypatch.setattr(Run, "_train_here", counting(Run._train_here, trained))
-    prepared, again = carry_out(tmp_path / "cut", **told)
+    prepared, again = execute(tmp_path / "cut", **told)
     assert numbers(trials(prepared, again)).equals(numbers(trials(prepared, outcome)))
     assert len(trained) == 2
     assert trained[0] < 0.5 * trained[1], "the first run was only read"
@@ -241,31 +241,31 @@ def counting(train, trained):
 
 
 def test_a_larger_budget_computes_only_what_is_new(tmp_path, monkeypatch):
-    carry_out(tmp_path / "search", budget={"trials": 4}, confirm_seeds=0)
-    carried, done = search_module.carry_out, []
+    execute(tmp_path / "search", budget={"trials": 4}, confirm_seeds=0)
+    carried, done = search_module.execute, []
 
     def counted(task):
         done.append(task)
         return (yield from carried(task))
 
-    monkeypatch.setattr(search_module, "carry_out", counted)
-    prepared, outcome = carry_out(tmp_path / "search", budget={"trials": 6}, confirm_seeds=0)
+    monkeypatch.setattr(search_module, "execute", counted)
+    prepared, outcome = execute(tmp_path / "search", budget={"trials": 6}, confirm_seeds=0)
     assert len(done) == 2
     assert len(outcome.ended) == 6
-    straight, expected = carry_out(tmp_path / "straight", budget={"trials": 6}, confirm_seeds=0)
+    straight, expected = execute(tmp_path / "straight", budget={"trials": 6}, confirm_seeds=0)
     assert numbers(trials(prepared, outcome)).equals(numbers(trials(straight, expected)))
 
 
 def test_equal_configurations_are_carried_out_once(tmp_path, monkeypatch):
-    carried, done = search_module.carry_out, []
+    carried, done = search_module.execute, []
 
     def counted(task):
         done.append(task)
         return (yield from carried(task))
 
-    monkeypatch.setattr(search_module, "carry_out", counted)
+    monkeypatch.setattr(search_module, "execute", counted)
     space = {"networks.width": {"choice": [2, 3]}}
-    prepared, outcome = carry_out(tmp_path / "search", space=space, confirm_seeds=0, initial=["default"])
+    prepared, outcome = execute(tmp_path / "search", space=space, confirm_seeds=0, initial=["default"])
     table = trials(prepared, outcome)
     assert table.num_rows == 8
     assert len(done) == 2
@@ -273,9 +273,9 @@ def test_equal_configurations_are_carried_out_once(tmp_path, monkeypatch):
 
 
 def test_another_objective_needs_no_new_run(tmp_path, monkeypatch):
-    carry_out(tmp_path / "search", confirm_seeds=0)
-    monkeypatch.setattr(search_module, "carry_out", None)
-    prepared, outcome = carry_out(tmp_path / "search", confirm_seeds=0, objective={"sliced_wasserstein": 2.0})
+    execute(tmp_path / "search", confirm_seeds=0)
+    monkeypatch.setattr(search_module, "execute", None)
+    prepared, outcome = execute(tmp_path / "search", confirm_seeds=0, objective={"sliced_wasserstein": 2.0})
     for row in trials(prepared, outcome).to_pylist():
         assert row["objective"] == 2 * row["sliced_wasserstein"]
 
@@ -295,7 +295,7 @@ def test_a_table_that_cannot_be_read_is_no_property_of_a_configuration(tmp_path)
 
 def test_a_trial_that_another_worker_ends_while_it_is_waited_for_is_not_computed_again(tmp_path, monkeypatch):
     changes = {"initial": ["default"], "budget": {"trials": 1}, "confirm_seeds": 0}
-    straight, _ = carry_out(tmp_path / "straight", **changes)
+    straight, _ = execute(tmp_path / "straight", **changes)
     (record,) = straight.ledger.records(straight.ledger.keys())
     asked = []
 
@@ -305,7 +305,7 @@ def test_a_trial_that_another_worker_ends_while_it_is_waited_for_is_not_computed
         raise InUseError("another process is working in this run folder")
 
     monkeypatch.setattr(Run, "fit", held)
-    _, outcome = carry_out(tmp_path / "search", **changes)
+    _, outcome = execute(tmp_path / "search", **changes)
     assert outcome.unfinished == {}
     assert [item.outcome.state for item in outcome.ended] == ["finished"]
     assert len(asked) == 1
@@ -313,7 +313,7 @@ def test_a_trial_that_another_worker_ends_while_it_is_waited_for_is_not_computed
 
 def test_a_trial_is_recorded_though_what_is_left_of_it_cannot_be_removed(tmp_path, monkeypatch):
     stubborn.keep(monkeypatch, SCRATCH)
-    _, outcome = carry_out(tmp_path / "search", initial=["default"])
+    _, outcome = execute(tmp_path / "search", initial=["default"])
     assert outcome.unfinished == {}
     assert {item.outcome.state for item in outcome.ended} == {"finished"}
 
@@ -327,7 +327,7 @@ def test_a_trial_that_diverges_is_recorded_with_its_reason_and_never_wins(tmp_pa
         return fit(self, *args, **kwargs)
 
     monkeypatch.setattr(Run, "fit", diverges)
-    prepared, outcome = carry_out(tmp_path / "search", searcher={"name": "optuna"}, initial=["default"])
+    prepared, outcome = execute(tmp_path / "search", searcher={"name": "optuna"}, initial=["default"])
     rows = trials(prepared, outcome).to_pylist()
     failed = [row for row in rows if row["parameters.networks.width"] == 3]
     assert failed
@@ -337,14 +337,14 @@ def test_a_trial_that_diverges_is_recorded_with_its_reason_and_never_wins(tmp_pa
         assert (row["objective"], row["place"], row["best"], row["dimension"]) == (None, None, False, None)
     assert outcome.best.proposal.values["networks.width"] == 2
     assert outcome.unfinished == {}
-    monkeypatch.setattr(search_module, "carry_out", None)  # failed trials are not tried again
-    _, again = carry_out(tmp_path / "search", searcher={"name": "optuna"}, initial=["default"])
+    monkeypatch.setattr(search_module, "execute", None)  # failed trials are not tried again
+    _, again = execute(tmp_path / "search", searcher={"name": "optuna"}, initial=["default"])
     assert [item.outcome for item in again.ended] == [item.outcome for item in outcome.ended]
 
 
 def test_a_configuration_that_cannot_be_is_a_failed_trial(tmp_path):
     space = {"networks.latent_dim": {"grid": [2, 9]}}  # 9 ranks do not find place in a batch of 16
-    prepared, outcome = carry_out(tmp_path / "search", space=space, searcher={"name": "grid"}, budget={})
+    prepared, outcome = execute(tmp_path / "search", space=space, searcher={"name": "grid"}, budget={})
     good, bad = trials(prepared, outcome).to_pylist()
     assert good["state"] == "finished"
     assert bad["state"] == "failed"
@@ -358,10 +358,10 @@ def test_a_folder_that_another_process_holds_is_no_failure_of_the_configuration(
     fit = Run.fit
     monkeypatch.setattr(Run, "fit", held)
     monkeypatch.setattr(worker, "PATIENCE_SECONDS", 0.0)
-    _, outcome = carry_out(tmp_path / "search", budget={"trials": 2}, confirm_seeds=0)
+    _, outcome = execute(tmp_path / "search", budget={"trials": 2}, confirm_seeds=0)
     assert len(outcome.unfinished) == 2
     monkeypatch.setattr(Run, "fit", fit)
-    _, again = carry_out(tmp_path / "search", budget={"trials": 2}, confirm_seeds=0)
+    _, again = execute(tmp_path / "search", budget={"trials": 2}, confirm_seeds=0)
     assert [item.outcome.state for item in again.ended] == ["finished", "finished"]
 
 
@@ -369,7 +369,7 @@ def test_a_trial_whose_schedule_is_too_short_for_the_reports_fails_alone(tmp_pat
     space = {"schedule.critic_iterations": {"grid": [400, 20]}}
     run = override(TINY["run"], {"data.n": 60, "schedule.critic_iterations": 400})
     told = {"space": space, "run": {**run, "data": TINY["run"]["data"]}, "searcher": {"name": "grid"}, "budget": {}}
-    prepared, outcome = carry_out(tmp_path / "search", scheduler={**ASHA, "reports_per_seed": 20}, **told)
+    prepared, outcome = execute(tmp_path / "search", scheduler={**ASHA, "reports_per_seed": 20}, **told)
     states = {row["parameters.schedule.critic_iterations"]: row for row in trials(prepared, outcome).to_pylist()}
     assert states[400]["state"] == "finished"
     assert "too short to be halted 20 times" in states[20]["failure"]
@@ -395,7 +395,7 @@ def test_fresh_seeds_on_which_the_best_fails_count_against_it(tmp_path, monkeypa
     prepared = search(
         tmp_path / "search", initial=["default"], confirm_seeds=4, objective={"energy_distance": 1}, **told
     )
-    outcome = prepared.carry_out(Silent())
+    outcome = prepared.execute(Silent())
     assert outcome.best.proposal.values == {"networks.width": 3}
     facts = publish(prepared, outcome, "title").facts
     assert (facts.pairs, facts.better, facts.worse, facts.best_failures, facts.default_failures) == (1, 1, 3, 3, 0)
@@ -408,7 +408,7 @@ def test_fresh_seeds_on_which_the_best_fails_count_against_it(tmp_path, monkeypa
 def test_an_objective_that_is_not_finite_fails(tmp_path, monkeypatch):
     measured = work.fitted_metrics
     monkeypatch.setattr(work, "fitted_metrics", lambda *args: {**measured(*args), "energy_distance": [math.nan] * 3})
-    prepared, outcome = carry_out(tmp_path / "search", budget={"trials": 2})
+    prepared, outcome = execute(tmp_path / "search", budget={"trials": 2})
     assert outcome.best is None
     assert set(trials(prepared, outcome)["failure"].to_pylist()) == {"the objective is not finite"}
 
@@ -422,14 +422,14 @@ def test_a_lost_trial_is_no_result_and_is_tried_again(tmp_path, monkeypatch):
         return fit(self, *args, **kwargs)
 
     monkeypatch.setattr(Run, "fit", full)
-    prepared, outcome = carry_out(tmp_path / "search", initial=["default"])
+    prepared, outcome = execute(tmp_path / "search", initial=["default"])
     assert outcome.unfinished
     assert all("No space left" in reason for reason in outcome.unfinished.values())
     assert len(outcome.ended) + sum(name.startswith("trial") for name in outcome.unfinished) == 8
     monkeypatch.setattr(Run, "fit", fit)
-    prepared, again = carry_out(tmp_path / "search", initial=["default"])
+    prepared, again = execute(tmp_path / "search", initial=["default"])
     assert again.unfinished == {}
-    straight, expected = carry_out(tmp_path / "straight", initial=["default"])
+    straight, expected = execute(tmp_path / "straight", initial=["default"])
     assert numbers(trials(prepared, again)).equals(numbers(trials(straight, expected)))
 
 
@@ -455,11 +455,11 @@ def test_after_a_lost_trial_nothing_is_proposed_that_would_rest_on_it(tmp_path, 
 
     monkeypatch.setattr(Run, "fit", full)
     told = {"searcher": {"name": "optuna", "ahead": 1}, "confirm_seeds": 0}
-    _, outcome = carry_out(tmp_path / "search", **told)
+    _, outcome = execute(tmp_path / "search", **told)
     assert [item.number for item in outcome.ended] == [0, 1]
     assert list(outcome.unfinished) == ["trial 2"]
-    prepared, again = carry_out(tmp_path / "search", **told)
-    straight, expected = carry_out(tmp_path / "straight", **told)
+    prepared, again = execute(tmp_path / "search", **told)
+    straight, expected = execute(tmp_path / "straight", **told)
     assert numbers(trials(prepared, again)).equals(numbers(trials(straight, expected)))
 
 
@@ -467,19 +467,19 @@ def test_after_a_lost_trial_nothing_is_proposed_that_would_rest_on_it(tmp_path, 
 
 
 def test_no_trial_begins_when_time_is_up(tmp_path, monkeypatch):
-    from lwgan_dist.search import queue
+    from lwgan_dist.search import trial_queue
 
     clock = iter(range(0, 10_000, 100))
-    monkeypatch.setattr(queue, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    _, outcome = carry_out(tmp_path / "search", budget={"trials": 8, "hours": 0.1}, confirm_seeds=0)
+    monkeypatch.setattr(trial_queue, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    _, outcome = execute(tmp_path / "search", budget={"trials": 8, "hours": 0.1}, confirm_seeds=0)
     assert len(outcome.ended) == 3  # at 100, 200 and 300 s of 360
 
 
 def test_a_plateau_ends_the_search_and_a_resume_ends_there_too(tmp_path):
     told = {"budget": {"trials": 40, "plateau": {"patience": 3, "tolerance": 1e9}}, "confirm_seeds": 0}
-    _, outcome = carry_out(tmp_path / "search", **told)
+    _, outcome = execute(tmp_path / "search", **told)
     assert len(outcome.ended) == 4, "the first is better than nothing, three are not better"
-    _, again = carry_out(tmp_path / "search", **told)
+    _, again = execute(tmp_path / "search", **told)
     assert [item.key for item in again.ended] == [item.key for item in outcome.ended]
 
 
@@ -487,7 +487,7 @@ def test_a_grid_ends_by_itself(tmp_path):
     space = {"networks.width": {"grid": [2, 3]}, "networks.latent_dim": {"integer": [1, 3]}}
     prepared = search(tmp_path / "search", space=space, searcher={"name": "grid"}, budget={}, initial=["default"])
     assert prepared.trial_count == 6
-    outcome = prepared.carry_out(Silent())
+    outcome = prepared.execute(Silent())
     points = {tuple(sorted(item.proposal.values.items())) for item in outcome.ended}
     assert len(points) == len(outcome.ended) == 6
 
@@ -496,7 +496,7 @@ def test_a_grid_ends_by_itself(tmp_path):
 
 
 def test_halving_stops_the_worst_at_their_rungs_and_leaves_the_others_as_they_were(tmp_path):
-    prepared, outcome = carry_out(tmp_path / "asha", scheduler=ASHA, budget={"trials": 12}, confirm_seeds=0)
+    prepared, outcome = execute(tmp_path / "asha", scheduler=ASHA, budget={"trials": 12}, confirm_seeds=0)
     rows = trials(prepared, outcome).to_pylist()
     stopped = [row for row in rows if row["state"] == "stopped"]
     assert 3 <= len(stopped) <= 9
@@ -509,7 +509,7 @@ def test_halving_stops_the_worst_at_their_rungs_and_leaves_the_others_as_they_we
         if len(row["reports"]) == 1:
             assert first > np.percentile(seen, 50)
         seen.append(first)
-    straight, whole = carry_out(tmp_path / "none", budget={"trials": 12}, confirm_seeds=0)
+    straight, whole = execute(tmp_path / "none", budget={"trials": 12}, confirm_seeds=0)
     for row, other in zip(rows, trials(straight, whole).to_pylist(), strict=True):
         if row["state"] == "finished":
             assert row["objective"] == other["objective"], "halts on the way change nothing"
@@ -518,23 +518,23 @@ def test_halving_stops_the_worst_at_their_rungs_and_leaves_the_others_as_they_we
 
 def test_a_resume_knows_who_was_stopped(tmp_path, monkeypatch):
     told = {"scheduler": ASHA, "confirm_seeds": 0}
-    _, outcome = carry_out(tmp_path / "search", **told)
-    monkeypatch.setattr(search_module, "carry_out", None)
-    _, again = carry_out(tmp_path / "search", **told)
+    _, outcome = execute(tmp_path / "search", **told)
+    monkeypatch.setattr(search_module, "execute", None)
+    _, again = execute(tmp_path / "search", **told)
     assert [item.outcome for item in again.ended] == [item.outcome for item in outcome.ended]
     assert "stopped" in {item.outcome.state for item in again.ended}
 
 
 def test_without_the_scheduler_stopped_trials_are_carried_out(tmp_path):
-    _, outcome = carry_out(tmp_path / "search", scheduler=ASHA, confirm_seeds=0)
+    _, outcome = execute(tmp_path / "search", scheduler=ASHA, confirm_seeds=0)
     assert "stopped" in {item.outcome.state for item in outcome.ended}
-    _, again = carry_out(tmp_path / "search", confirm_seeds=0)
+    _, again = execute(tmp_path / "search", confirm_seeds=0)
     assert {item.outcome.state for item in again.ended} == {"finished"}
 
 
 def test_reports_of_several_seeds_are_means_so_far(tmp_path):
     told = {"scheduler": {"name": "asha", "reports_per_seed": 1, "reduction_factor": 1.0001}, "seeds_per_trial": 2}
-    prepared, outcome = carry_out(tmp_path / "search", budget={"trials": 1}, confirm_seeds=0, **told)
+    prepared, outcome = execute(tmp_path / "search", budget={"trials": 1}, confirm_seeds=0, **told)
     (row,) = trials(prepared, outcome).to_pylist()
     first = runs_table(outcome.ended, []).to_pylist()[0]
     assert row["reports"] == [first["energy_distance"] + first["reconstruction"]]
@@ -542,13 +542,13 @@ def test_reports_of_several_seeds_are_means_so_far(tmp_path):
 
 def test_reports_are_the_same_after_an_interruption_at_any_of_them(tmp_path, monkeypatch):
     told = {"scheduler": ASHA, "budget": {"trials": 4}, "confirm_seeds": 0}
-    _, straight = carry_out(tmp_path / "straight", **told)
+    _, straight = execute(tmp_path / "straight", **told)
     report = Queue.report
     count = itertools.count()
     monkeypatch.setattr(Queue, "report", lambda *args: report(*args) if next(count) % 5 != 4 else interrupt())
     for _ in range(20):
         try:
-            _, outcome = carry_out(tmp_path / "cut", **told)
+            _, outcome = execute(tmp_path / "cut", **told)
             break
         except KeyboardInterrupt:
             pass
@@ -574,13 +574,13 @@ def test_a_trial_that_is_begun_anew_is_not_counted_twice(tmp_path):
 
 def test_finished_trials_of_another_objective_set_no_rung(tmp_path, monkeypatch):
     told = {"scheduler": ASHA, "confirm_seeds": 0, "budget": {"trials": 3}}
-    carry_out(tmp_path / "search", **told)
+    execute(tmp_path / "search", **told)
     remembered = []
     monkeypatch.setattr("lwgan_dist.launch.asha.Asha.remember", lambda _self, name, values: remembered.append(name))
-    _, outcome = carry_out(tmp_path / "search", objective={"energy_distance": 10.0}, **told)
+    _, outcome = execute(tmp_path / "search", objective={"energy_distance": 10.0}, **told)
     assert remembered == []
     assert [item.outcome.reports for item in outcome.ended if item.record.context is None] == []
-    carry_out(tmp_path / "search", **told)
+    execute(tmp_path / "search", **told)
     assert remembered
 
 
@@ -588,7 +588,7 @@ def test_finished_trials_of_another_objective_set_no_rung(tmp_path, monkeypatch)
 
 
 def test_processor_time_counts_each_trial_and_fresh_run_once(tmp_path):
-    prepared, outcome = carry_out(tmp_path / "search")
+    prepared, outcome = execute(tmp_path / "search")
     assert spent(outcome) == pytest.approx(sum(r.cpu_seconds for r in prepared.ledger.records(prepared.ledger.keys())))
     assert outcome.pairs
 
@@ -603,7 +603,7 @@ def test_several_objectives_have_a_front_and_a_file_for_each_of_it(tmp_path):
         "confirm_seeds": 0,
     }
     prepared = search(tmp_path / "search", **told)
-    outcome = prepared.carry_out(Silent(), lambda outcome: publish(prepared, outcome, "two"))
+    outcome = prepared.execute(Silent(), lambda outcome: publish(prepared, outcome, "two"))
     rows = trials(prepared, outcome).to_pylist()
     front = [row for row in rows if row["best"]]
     for row in rows:
@@ -627,7 +627,7 @@ def test_the_objective_is_measured_in_the_units_of_the_default_whatever_is_searc
         "space": {"data.standardize": {"choice": ["none", "global"]}},
         "budget": {"trials": 2},
     }
-    prepared, outcome = carry_out(tmp_path / "search", initial=["default", {"data.standardize": "global"}], **told)
+    prepared, outcome = execute(tmp_path / "search", initial=["default", {"data.standardize": "global"}], **told)
     _, other = outcome.ended
     assert other.proposal.values == {"data.standardize": "global"}
     trial = prepared.trial(other.proposal.values)
@@ -717,7 +717,7 @@ def test_tables_of_a_search_in_which_nothing_finished(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Run, "fit", diverges)
     prepared = search(tmp_path / "search", budget={"trials": 2})
-    outcome = prepared.carry_out(Silent(), lambda outcome: publish(prepared, outcome, "none"))
+    outcome = prepared.execute(Silent(), lambda outcome: publish(prepared, outcome, "none"))
     tables = search_tables(prepared, outcome)
     assert outcome.best is None
     assert tables.dimensions.num_rows == tables.importances.num_rows == tables.confirmation.num_rows == 0

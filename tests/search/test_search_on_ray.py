@@ -47,7 +47,7 @@ def test_killed_again_and_again_the_trials_are_those_of_a_straight_search(tmp_pa
     """SIGKILL to the command and its Ray after a random number of new trials."""
     told = {"searcher": {"name": searcher}, "budget": {"trials": TRIALS}}
     prepared = search(tmp_path / "straight", **told)
-    straight = trials_table(prepared, prepared.carry_out(Silent()).ended)
+    straight = trials_table(prepared, prepared.execute(Silent()).ended)
     file, folder = tmp_path / "search.yaml", tmp_path / "search"
     file.write_text(to_yaml(config({"execution.workers": 1}, **told)))
     draw, killed = random.Random(f"{SEED} {searcher}"), []
@@ -92,7 +92,7 @@ def test_trials_of_two_workers_of_which_half_are_stopped_leave_nothing(tmp_path)
     try:
         prepared = search(tmp_path / "two", {"execution.workers": 2}, **told)
         progress = Silent()
-        outcome = prepared.carry_out(progress)
+        outcome = prepared.execute(progress)
         assert max(standing.running for standing in progress.updates) > 0, "what is under way is told of"
         states = [item.outcome.state for item in outcome.ended]
         assert states.count("stopped") >= NESTED // 4
@@ -106,7 +106,7 @@ def test_trials_of_two_workers_of_which_half_are_stopped_leave_nothing(tmp_path)
         assert ray.available_resources()["CPU"] == 4
     finally:
         ray.shutdown()
-    whole = search(tmp_path / "one", **{**told, "scheduler": {"name": "none"}}).carry_out(Silent())
+    whole = search(tmp_path / "one", **{**told, "scheduler": {"name": "none"}}).execute(Silent())
     for item, other in zip(outcome.ended, whole.ended, strict=True):
         if item.outcome.objectives:
             assert item.outcome.objectives == pytest.approx(other.outcome.objectives, rel=1e-3), "but for rounding"

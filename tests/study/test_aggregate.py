@@ -35,7 +35,7 @@ from study_rows import runs_table
 from lwgan_dist import seeding
 from lwgan_dist.method.rank_selection import choose_rank
 from lwgan_dist.study import aggregate, tables
-from lwgan_dist.study import statistics as st
+from lwgan_dist.study import proportions as st
 
 CONFINT = {
     (3, 5): ((0.2307242812760129, 0.8823792257673522), (0.14663279963467313, 0.9472550494736831)),

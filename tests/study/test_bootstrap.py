@@ -10,7 +10,7 @@ from tiny import FAST, PAPER
 from lwgan_dist.config import ArrayData, ExecutionConfig, RunConfig, override
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.model import FittedModel, networks_of
+from lwgan_dist.fitted import FittedModel, networks_of
 from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.results import Judgement
 from lwgan_dist.run.run import Run

@@ -135,7 +135,7 @@ def test_a_run_is_that_of_the_train_command():
         ({"factors": {"data.noise": [0.1, 0.1]}}, r"a value is given twice"),
         ({"factors": {"networks.widht": [1]}}, r"networks.widht: unknown key; did you mean width"),
         ({"factors": {"data.noise": [-1]}}, r"data.noise: must be >= 0"),
-        ({"data": [{"name": "s_curve"}, {"name": "s_curve"}]}, r"is there twice .* give labels"),
+        ({"data": [{"name": "s_curve"}, {"name": "s_curve"}]}, r"is listed twice .* give labels"),
         ({"data": [{"name": "s_curve", "settings": {"seed.x": 1}}]}, r"seed"),
         ({"data": [{"name": "s_curve", "dim": 3}]}, r"s_curve has dimension 2"),
         ({"sizes": [40, 40]}, r"sizes: a size is given twice"),

@@ -24,7 +24,7 @@ NAMES = ["energy_distance", "reconstruction"]
 @pytest.fixture(scope="module")
 def carried(tmp_path_factory):
     prepared = study(tmp_path_factory.mktemp("metrics") / "study", metrics=NAMES, **TOLD)
-    return prepared, prepared.carry_out(Silent())
+    return prepared, prepared.execute(Silent())
 
 
 def test_a_row_has_the_metrics_of_the_train_command_at_its_own_dimension(carried, tmp_path):
@@ -73,19 +73,19 @@ def test_terminal_and_page_show_them(carried, capsys):
 def test_without_metrics_nothing_of_them_is_computed_or_shown(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("lwgan_dist.metrics.heldout.held_out_metrics", None)
     prepared = study(tmp_path / "study", **TOLD)
-    outcome = prepared.carry_out(Silent())
+    outcome = prepared.execute(Silent())
     assert not {*outcome.tables.runs.column_names, *outcome.tables.cells.column_names} & set(METRICS)
     print_study(outcome.tables.cells, {})
     assert "metrics" not in capsys.readouterr().out
     progress = Silent()
-    later = study(tmp_path / "study", metrics=NAMES, **TOLD).carry_out(progress)
+    later = study(tmp_path / "study", metrics=NAMES, **TOLD).execute(progress)
     assert progress.phases == [], "no run is repeated for a metric"
     assert set(later.tables.cells["reconstruction"].to_pylist()) == {None}
 
 
 def test_without_hold_out_rows_there_are_none(tmp_path):
     told = {**TOLD, "data": [{"name": "s_curve", "holdout_fraction": 0}], "lwgan": {"replicates": 1}, "classical": {}}
-    outcome = study(tmp_path / "study", metrics=NAMES, **told).carry_out(Silent())
+    outcome = study(tmp_path / "study", metrics=NAMES, **told).execute(Silent())
     assert outcome.tables.runs["reconstruction"].to_pylist() == [None]
 
 

@@ -123,7 +123,7 @@ def test_a_study_keeps_the_failure_and_goes_on(tmp_path):
     pytest.importorskip("skdim")
     classical = {"estimators": ["Gride", "TwoNN"], "replicates": 2}
     data, lwgan = [{"name": "s_curve", "holdout_fraction": 0}], {"replicates": 0}
-    tables = study(tmp_path / "study", classical=classical, data=data, lwgan=lwgan, sizes=[60, 130]).carry_out(Silent())
+    tables = study(tmp_path / "study", classical=classical, data=data, lwgan=lwgan, sizes=[60, 130]).execute(Silent())
     failed = {(row["method"], row["n"], row["failure"] is not None) for row in tables.tables.runs.to_pylist()}
     assert failed == {("Gride", 60, True), ("Gride", 130, False), ("TwoNN", 60, False), ("TwoNN", 130, False)}
 

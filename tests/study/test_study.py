@@ -32,16 +32,16 @@ pytestmark = pytest.mark.usefixtures("blank_figures")
 NO_TIME = ["cpu_seconds", "wall_seconds"]
 
 
-def carry_out(folder, changes=None, **told):
+def execute(folder, changes=None, **told):
     progress = Silent()
     prepared = study(folder, changes, **told)
-    return prepared, prepared.carry_out(progress), progress
+    return prepared, prepared.execute(progress), progress
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     folder = tmp_path_factory.mktemp("straight") / "study"
-    return folder, *carry_out(folder)
+    return folder, *execute(folder)
 
 
 def numbers(table):
@@ -115,8 +115,8 @@ def test_margin_is_the_distance_of_the_two_best_ranks_over_its_error(straight, m
 
 def test_a_finished_study_answers_at_once_and_equally(straight, monkeypatch):
     folder, _, outcome, _ = straight
-    monkeypatch.setattr("lwgan_dist.study.engine.carry_out", None)
-    _again, repeated, progress = carry_out(folder)
+    monkeypatch.setattr("lwgan_dist.study.engine.execute", None)
+    _again, repeated, progress = execute(folder)
     assert progress.phases == []
     for field in fields(outcome.tables):
         before, after = getattr(outcome.tables, field.name), getattr(repeated.tables, field.name)
@@ -126,11 +126,11 @@ def test_a_finished_study_answers_at_once_and_equally(straight, monkeypatch):
 def test_order_and_growth_change_no_number(straight, tmp_path):
     """Begun with a part, in another order, then grown: the same runs, and only the new ones are computed."""
     _, _, outcome, _ = straight
-    _, _, first = carry_out(tmp_path / "grown", sizes=[40], lwgan={"replicates": 1}, data=[TINY["data"][1]])
+    _, _, first = execute(tmp_path / "grown", sizes=[40], lwgan={"replicates": 1}, data=[TINY["data"][1]])
     assert first.phases == [(1, "LWGAN runs"), (2 * 3, "classical runs")]
-    _, _, second = carry_out(tmp_path / "grown", data=list(reversed(TINY["data"])), lwgan={"replicates": 1})
+    _, _, second = execute(tmp_path / "grown", data=list(reversed(TINY["data"])), lwgan={"replicates": 1})
     assert second.phases == [(3, "LWGAN runs"), (3 * 6, "classical runs")]
-    _, grown, third = carry_out(tmp_path / "grown")
+    _, grown, third = execute(tmp_path / "grown")
     assert third.phases == [(4, "LWGAN runs")]
     assert numbers(grown.tables.runs).equals(numbers(outcome.tables.runs))
     assert numbers(grown.tables.cells).equals(numbers(outcome.tables.cells))
@@ -149,7 +149,7 @@ def test_a_diverged_run_is_recorded_counts_as_incorrect_and_ends_nothing(tmp_pat
 
     monkeypatch.setattr(Run, "fit", diverging)
     told = {"data": TINY["data"][:1], "sizes": [40], "classical": {}}
-    prepared, outcome, _ = carry_out(tmp_path / "study", **told)
+    prepared, outcome, _ = execute(tmp_path / "study", **told)
     assert outcome.diverged == 1
     assert outcome.unfinished == {}
     failed = [row for row in outcome.tables.runs.to_pylist() if row["failure"]]
@@ -160,7 +160,7 @@ def test_a_diverged_run_is_recorded_counts_as_incorrect_and_ends_nothing(tmp_pat
     assert (cell["runs"], cell["failures"]) == (2, 1)
     publish(prepared, outcome, "test")
     assert "the critic loss is not finite" in (tmp_path / "study" / "summary.md").read_text()
-    _, again, progress = carry_out(tmp_path / "study", **told)  # it would diverge again: not repeated
+    _, again, progress = execute(tmp_path / "study", **told)  # it would diverge again: not repeated
     assert progress.phases == []
     assert again.diverged == 1
 
@@ -174,12 +174,12 @@ def test_a_run_that_breaks_is_no_result_and_is_tried_again(tmp_path, monkeypatch
         return classical(run, *args)
 
     monkeypatch.setitem(work._KINDS, "classical", broken)
-    _, outcome, _ = carry_out(tmp_path / "study", lwgan={"replicates": 0})
+    _, outcome, _ = execute(tmp_path / "study", lwgan={"replicates": 0})
     assert list(outcome.unfinished.values()) == ["OSError: no space left"] * 6
     assert outcome.tables.runs.num_rows == 18, "of the same packs, the others are finished"
     assert outcome.tables.runs["failure"].null_count == 18
     monkeypatch.setitem(work._KINDS, "classical", classical)
-    _, outcome, _progress = carry_out(tmp_path / "study", lwgan={"replicates": 0})
+    _, outcome, _progress = execute(tmp_path / "study", lwgan={"replicates": 0})
     assert outcome.unfinished == {}
     assert outcome.tables.runs.num_rows == 24
 
@@ -191,7 +191,7 @@ def test_a_table_that_changes_while_the_study_runs_is_not_mixed(tmp_path, monkey
     prepared = study(tmp_path / "study", **told)
     rows[0, 0] += 1
     np.save(tmp_path / "a.npy", rows)
-    outcome = prepared.carry_out(Silent())
+    outcome = prepared.execute(Silent())
     assert len(outcome.unfinished) == 6
     assert all("has changed meanwhile" in reason for reason in outcome.unfinished.values())
 
@@ -200,7 +200,7 @@ def test_unknown_truth(tmp_path):
     rows = np.random.default_rng(0).normal(size=(80, 3))
     np.save(tmp_path / "a.npy", rows)
     told = {"data": [{"path": str(tmp_path / "a.npy"), "label": "mine"}], "sizes": [40]}
-    prepared, outcome, _ = carry_out(tmp_path / "study", **told)
+    prepared, outcome, _ = execute(tmp_path / "study", **told)
     assert set(outcome.tables.runs["correct"].to_pylist()) == {None}
     assert outcome.tables.comparisons.num_rows == 0
     assert all(cell["modal_dimension"] and cell["p_correct"] is None for cell in outcome.tables.cells.to_pylist())
@@ -230,9 +230,9 @@ def test_a_study_keeps_its_precision_on_another_machine(tmp_path, monkeypatch):
     run = {name: value for name, value in TINY["run"].items() if name != "precision"}
     told = {"run": run, "classical": {}, "sizes": [40], "data": TINY["data"][:1]}
     monkeypatch.setattr("lwgan_dist.campaign.folder.bfloat16_pays", lambda: True)
-    carry_out(tmp_path / "study", **told)
+    execute(tmp_path / "study", **told)
     monkeypatch.setattr("lwgan_dist.campaign.folder.bfloat16_pays", lambda: False)
-    prepared, _, progress = carry_out(tmp_path / "study", **told)
+    prepared, _, progress = execute(tmp_path / "study", **told)
     assert progress.phases == []
     assert prepared.precision == "bfloat16"
 
@@ -240,7 +240,7 @@ def test_a_study_keeps_its_precision_on_another_machine(tmp_path, monkeypatch):
 def test_whole_run_folders_are_kept_if_asked_for(straight, tmp_path):
     _, _, outcome, _ = straight
     told = {"data": TINY["data"][:1], "sizes": [60], "classical": {}}
-    _, kept, _ = carry_out(tmp_path / "study", {"keep_runs": True}, **told)
+    _, kept, _ = execute(tmp_path / "study", {"keep_runs": True}, **told)
     rows = kept.tables.runs.to_pylist()
     names = {row["fingerprint"]: row["dimension"] for row in rows if row["method"] == "LWGAN"}
     folders = {
@@ -272,13 +272,13 @@ def test_a_run_that_was_cut_off_goes_on_from_its_checkpoint(straight, tmp_path, 
     if when != "in the middle":
         monkeypatch.setattr(Ledger, "write", cut_off)
     with pytest.raises(KeyboardInterrupt):
-        carry_out(tmp_path / "study", {"execution.checkpoint_seconds": 0}, **told)
+        execute(tmp_path / "study", {"execution.checkpoint_seconds": 0}, **told)
     monkeypatch.undo()
     before, left = len(done), 5 if when == "in the middle" else 0  # of 8 iterations; the fourth was cut off
     monkeypatch.setattr(Trainer, "_iterate", counted)
     when = "later"
     # another rank rule does not stand in the way
-    _, resumed, _ = carry_out(tmp_path / "study", {"run.score.penalty_constant": 2.0}, **told)
+    _, resumed, _ = execute(tmp_path / "study", {"run.score.penalty_constant": 2.0}, **told)
     assert resumed.unfinished == {}
     assert len(done) - before == left, "not from the start"
     ours, theirs = resumed.tables.runs.to_pylist()[0], outcome.tables.runs.to_pylist()
@@ -306,7 +306,7 @@ def test_groups_that_share_fits_share_them(tmp_path):
     """The rank rule as a factor: one fit, judged twice, and bootstrapped twice."""
     told = {"data": TINY["data"][:1], "sizes": [40], "classical": {}, "lwgan": {"replicates": 2}}
     changes = {"factors": {"score.penalty": ["reference", "rate"]}, "bootstrap": {"kinds": ["rows"], "resamples": 2}}
-    _, outcome, progress = carry_out(tmp_path / "study", changes, **told)
+    _, outcome, progress = execute(tmp_path / "study", changes, **told)
     assert progress.phases == [(2, "LWGAN runs"), (4, "bootstrap refits")]
     assert outcome.tables.runs.num_rows == 4
     assert len(set(outcome.tables.runs["key"].to_pylist())) == 2
@@ -320,7 +320,7 @@ def test_groups_that_share_fits_share_them(tmp_path):
 def test_a_whole_table_is_one_sample(tmp_path):
     np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(80, 3)))
     told = {"data": [{"path": str(tmp_path / "a.npy"), "intrinsic_dim": 2}], "sizes": None}
-    prepared, outcome, _ = carry_out(tmp_path / "study", **told)
+    prepared, outcome, _ = execute(tmp_path / "study", **told)
     runs = outcome.tables.runs.to_pylist()
     assert {(row["method"], row["replicate"], row["initialisation"]) for row in runs} == {
         ("LWGAN", 0, 0), ("LWGAN", 0, 1), ("LWGAN (rate)", 0, 0), ("LWGAN (rate)", 0, 1), ("TwoNN", 0, 0), ("MLE", 0, 0)
@@ -332,10 +332,10 @@ def test_a_whole_table_is_one_sample(tmp_path):
 
 def test_what_an_earlier_configuration_left_does_not_stay(straight, tmp_path):
     told = {"sizes": [40], "lwgan": {"replicates": 0}}
-    prepared, outcome, _ = carry_out(tmp_path / "study", **told)
+    prepared, outcome, _ = execute(tmp_path / "study", **told)
     publish(prepared, outcome, "test")
     assert (tmp_path / "study" / "comparisons.parquet").exists()
-    prepared, outcome, _ = carry_out(tmp_path / "study", classical={"estimators": ["MLE"], "replicates": 2}, **told)
+    prepared, outcome, _ = execute(tmp_path / "study", classical={"estimators": ["MLE"], "replicates": 2}, **told)
     publish(prepared, outcome, "test")
     assert not (tmp_path / "study" / "comparisons.parquet").exists()
     assert "comparisons.parquet" not in (tmp_path / "study" / "summary.md").read_text()
@@ -343,11 +343,11 @@ def test_what_an_earlier_configuration_left_does_not_stay(straight, tmp_path):
 
 def test_workers_that_write_elsewhere_are_found_out(tmp_path, monkeypatch):
     monkeypatch.setattr(Ledger, "write", lambda *_: None)
-    _, outcome, _ = carry_out(tmp_path / "study", sizes=[40], lwgan={"replicates": 0})
+    _, outcome, _ = execute(tmp_path / "study", sizes=[40], lwgan={"replicates": 0})
     assert len(outcome.unfinished) == 12
     assert all("is not in the ledger" in reason for reason in outcome.unfinished.values())
     with pytest.raises(ClusterError, match="does not see the study"):
-        work.carry_out(work.Pack(location=str(tmp_path / "elsewhere"), execution=ExecutionConfig(), runs=()))
+        work.execute(work.Pack(location=str(tmp_path / "elsewhere"), execution=ExecutionConfig(), runs=()))
 
 
 def test_a_run_that_takes_its_process_along_is_found_among_its_pack(tmp_path, monkeypatch):
@@ -360,13 +360,13 @@ def test_a_run_that_takes_its_process_along_is_found_among_its_pack(tmp_path, mo
             if any(run.estimator == "MLE" and run.config.data.seed == fatal[0] for run in task.runs):
                 reasons[index] = "the process died"
             else:
-                on_done(index, work.carry_out(task))
+                on_done(index, work.execute(task))
         return reasons
 
     monkeypatch.setattr(engine.Engine, "compute", on_ray)
     prepared = study(tmp_path / "study", {"execution.workers": 1}, sizes=[40], lwgan={"replicates": 0})
     fatal.append(prepared.first_runs()[0].data_seed)
-    outcome = prepared.carry_out(Silent())
+    outcome = prepared.execute(Silent())
     assert list(outcome.unfinished.values()) == ["the process died"] * 2, "one for each of the two manifolds"
     assert outcome.tables.runs.num_rows == 12 - 2
 
@@ -378,16 +378,16 @@ def test_runs_of_a_lost_pack_that_were_entered_before_are_counted(tmp_path, monk
         reasons = {}
         for index, task in enumerate(tasks):
             if len(task.runs) > 2:  # 3 of a pack are entered when its process dies
-                work.carry_out(replace(task, runs=task.runs[:3]))
+                work.execute(replace(task, runs=task.runs[:3]))
                 reasons[index] = "the process died"
                 lost.append(index)
             else:
-                on_done(index, work.carry_out(task))
+                on_done(index, work.execute(task))
         return reasons
 
     monkeypatch.setattr(engine.Engine, "compute", on_ray)
     progress = Silent()
-    outcome = study(tmp_path / "study", {"execution.workers": 1}, lwgan={"replicates": 0}).carry_out(progress)
+    outcome = study(tmp_path / "study", {"execution.workers": 1}, lwgan={"replicates": 0}).execute(progress)
     assert lost
     assert outcome.unfinished == {}
     assert progress.phases == [(24, "classical runs")]
@@ -396,7 +396,7 @@ def test_runs_of_a_lost_pack_that_were_entered_before_are_counted(tmp_path, monk
 
 def test_a_run_is_recorded_though_what_is_left_of_it_cannot_be_removed(tmp_path, monkeypatch):
     stubborn.keep(monkeypatch, SCRATCH)
-    _, outcome, progress = carry_out(tmp_path / "study", sizes=[40], classical={})
+    _, outcome, progress = execute(tmp_path / "study", sizes=[40], classical={})
     assert outcome.unfinished == {}
     assert progress.updates[-1].done == outcome.tables.runs.num_rows // 2 == 4, "two rules judge each"
 
@@ -429,7 +429,7 @@ def test_a_rule_on_too_few_holdout_rows_is_refused_at_once(tmp_path):
 
 
 def on_demand(folder, **stop):
-    return carry_out(
+    return execute(
         folder, {"stop_when": {"interval_width": 0.6, "step": 4, "max_replicates": 60, **stop}},
         lwgan={"replicates": 0}, sizes=[40], data=[{"name": "s_curve"}, {"name": "swissroll_curve", "noise": 0.1}],
         classical={"estimators": ["TwoNN", "MLE", "CorrInt"], "replicates": 2},
@@ -451,7 +451,7 @@ def test_tests_and_sample_sizes_are_of_the_replicates_fixed_beforehand(tmp_path)
     _, outcome, _ = on_demand(tmp_path / "study")
     assert outcome.tables.runs.num_rows > 6 * 2
     assert set(outcome.tables.comparisons["pairs"].to_pylist()) == {2}
-    _, fixed, _ = carry_out(
+    _, fixed, _ = execute(
         tmp_path / "fixed", lwgan={"replicates": 0}, sizes=[40],
         data=[{"name": "s_curve"}, {"name": "swissroll_curve", "noise": 0.1}],
         classical={"estimators": ["TwoNN", "MLE", "CorrInt"], "replicates": 2},
@@ -460,7 +460,7 @@ def test_tests_and_sample_sizes_are_of_the_replicates_fixed_beforehand(tmp_path)
 
 
 def test_replicates_go_where_the_interval_is_widest(tmp_path):
-    prepared, outcome, _ = carry_out(
+    prepared, outcome, _ = execute(
         tmp_path / "study", lwgan={"replicates": 0}, sizes=[40], data=[{"name": "s_curve"}],
         classical={"estimators": ["MLE", "CorrInt", "lPCA"], "replicates": 20},
     )  # fmt: skip
@@ -488,7 +488,7 @@ def test_no_cell_gets_more_than_the_most_replicates(tmp_path):
 
 def test_a_resume_takes_the_same_decisions(tmp_path, monkeypatch):
     _, straight, _ = on_demand(tmp_path / "straight")
-    carried, done = work.carry_out, []
+    carried, done = work.execute, []
 
     def interrupted(task):
         if len(done) == 9:
@@ -496,11 +496,11 @@ def test_a_resume_takes_the_same_decisions(tmp_path, monkeypatch):
         done.append(task)
         return carried(task)
 
-    monkeypatch.setattr("lwgan_dist.study.engine.carry_out", interrupted)
+    monkeypatch.setattr("lwgan_dist.study.engine.execute", interrupted)
     monkeypatch.setattr("lwgan_dist.study.engine.PACK", 1)
     with pytest.raises(KeyboardInterrupt):
         on_demand(tmp_path / "resumed")
-    monkeypatch.setattr("lwgan_dist.study.engine.carry_out", carried)
+    monkeypatch.setattr("lwgan_dist.study.engine.execute", carried)
     _, resumed, progress = on_demand(tmp_path / "resumed")
     assert sum(total for total, _ in progress.phases) == straight.planned - 9
     assert numbers(resumed.tables.cells).equals(numbers(straight.tables.cells))
@@ -513,8 +513,8 @@ BOOTSTRAP = {"bootstrap": {"kinds": ["parametric", "rows"], "resamples": 3}}
 
 def test_the_bootstrap_refits_every_run_and_a_resume_repeats_none(tmp_path):
     told = {"data": TINY["data"][:1], "sizes": [40], "classical": {}}
-    _, first, _ = carry_out(tmp_path / "study", **told)
-    prepared, outcome, progress = carry_out(tmp_path / "study", BOOTSTRAP, **told)
+    _, first, _ = execute(tmp_path / "study", **told)
+    prepared, outcome, progress = execute(tmp_path / "study", BOOTSTRAP, **told)
     assert progress.phases == [(2, "LWGAN runs"), (2 * 2 * 3, "bootstrap refits")], "once more for the networks"
     assert numbers(outcome.tables.runs).equals(numbers(first.tables.runs))
     rows = outcome.tables.bootstrap.to_pylist()
@@ -524,11 +524,11 @@ def test_the_bootstrap_refits_every_run_and_a_resume_repeats_none(tmp_path):
         assert row["covers"] == (2 in row["rank_set"])
     coverage = outcome.tables.coverage.to_pylist()
     assert [(row["kind"], row["runs"]) for row in coverage] == [("parametric", 2), ("rows", 2)]
-    _, again, progress = carry_out(tmp_path / "study", BOOTSTRAP, **told)
+    _, again, progress = execute(tmp_path / "study", BOOTSTRAP, **told)
     assert progress.phases == []
     assert again.tables.bootstrap.equals(outcome.tables.bootstrap)
     further = {"bootstrap": {**BOOTSTRAP["bootstrap"], "resamples": 4}}
-    _, _, progress = carry_out(tmp_path / "study", further, **told)
+    _, _, progress = execute(tmp_path / "study", further, **told)
     assert progress.phases == [(4, "bootstrap refits")]
     publish(prepared, outcome, "test")
     assert (tmp_path / "study" / "figures" / "bootstrap.png").exists()
@@ -538,7 +538,7 @@ def test_the_bootstrap_refits_every_run_and_a_resume_repeats_none(tmp_path):
 def test_a_folder_that_another_process_holds_is_no_failure_of_the_method(tmp_path, monkeypatch, kind):
     told = {"data": TINY["data"][:1], "sizes": [40], "classical": {}, "lwgan": {"replicates": 1}}
     if kind == "refits":
-        carry_out(tmp_path / "study", {"bootstrap": {"resamples": 1}}, **told)
+        execute(tmp_path / "study", {"bootstrap": {"resamples": 1}}, **told)
     waits = []
 
     def held(*_args, **_kwargs):
@@ -547,7 +547,7 @@ def test_a_folder_that_another_process_holds_is_no_failure_of_the_method(tmp_pat
 
     monkeypatch.setattr(Run, "fit", held)
     monkeypatch.setattr(worker, "PATIENCE_SECONDS", 0.6)
-    _, outcome, _ = carry_out(tmp_path / "study", {"bootstrap": {"resamples": 2}}, **told)
+    _, outcome, _ = execute(tmp_path / "study", {"bootstrap": {"resamples": 2}}, **told)
     assert len(outcome.unfinished) == 1
     assert "another process" in next(iter(outcome.unfinished.values()))
     assert outcome.tables.runs["failure"].null_count == outcome.tables.runs.num_rows
@@ -558,7 +558,7 @@ def test_a_folder_that_another_process_holds_is_no_failure_of_the_method(tmp_pat
 def test_a_run_that_another_worker_ends_while_it_is_waited_for_is_not_computed_again(tmp_path, monkeypatch):
     """A worker of a killed command, say: it holds the folder of the run, enters it and goes."""
     told = {"data": TINY["data"][:1], "sizes": [40], "classical": {}, "lwgan": {"replicates": 1}}
-    straight, *_ = carry_out(tmp_path / "straight", **told)
+    straight, *_ = execute(tmp_path / "straight", **told)
     (record,) = straight.ledger.records(straight.ledger.keys())
     asked = []
 
@@ -568,7 +568,7 @@ def test_a_run_that_another_worker_ends_while_it_is_waited_for_is_not_computed_a
         raise InUseError("another process is working in this run folder")
 
     monkeypatch.setattr(Run, "fit", held)
-    _, outcome, progress = carry_out(tmp_path / "study", **told)
+    _, outcome, progress = execute(tmp_path / "study", **told)
     assert outcome.unfinished == {}
     assert progress.updates[-1].done == len(asked) == 1
 
@@ -583,7 +583,7 @@ def test_the_first_pool_of_a_study_has_the_dashboard_that_later_ones_need(tmp_pa
         def serve(source):
             while not source.is_dry:
                 index, task = source.take()
-                source.done(index, work.carry_out(task))
+                source.done(index, work.execute(task))
 
     @contextmanager
     def pool(*_, dashboard, **__):
@@ -592,7 +592,7 @@ def test_the_first_pool_of_a_study_has_the_dashboard_that_later_ones_need(tmp_pa
 
     monkeypatch.setattr("lwgan_dist.launch.pool.pool", pool)
     changes = {"execution.workers": workers}
-    carry_out(tmp_path / "study", changes, data=TINY["data"][:1], sizes=[40], lwgan={"replicates": 0})
+    execute(tmp_path / "study", changes, data=TINY["data"][:1], sizes=[40], lwgan={"replicates": 0})
     assert told == [workers > 1]
 
 
@@ -606,7 +606,7 @@ def test_a_refit_that_diverges_is_counted(tmp_path, monkeypatch):
         return fit(self, *args, initial=initial, **kwargs)
 
     monkeypatch.setattr(Run, "fit", diverges)
-    _, outcome, _ = carry_out(tmp_path / "study", {"bootstrap": {"resamples": 2}}, **told)
+    _, outcome, _ = execute(tmp_path / "study", {"bootstrap": {"resamples": 2}}, **told)
     (row,) = outcome.tables.bootstrap.to_pylist()
     assert (row["resamples"], row["failures"], row["rank_set"]) == (0, 2, [])
     assert outcome.unfinished == {}

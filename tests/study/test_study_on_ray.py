@@ -36,7 +36,7 @@ def numbers(table):
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     """In this process, without Ray and without interruption."""
-    outcome = study(tmp_path_factory.mktemp("straight") / "study", **MANY).carry_out(Silent())
+    outcome = study(tmp_path_factory.mktemp("straight") / "study", **MANY).execute(Silent())
     assert outcome.planned == RUNS
     return outcome.tables
 
@@ -136,13 +136,13 @@ def test_runs_of_two_workers_are_nested_and_leave_nothing(tmp_path):
     told = {"data": TINY["data"][:1], "sizes": [40], "lwgan": {"replicates": 1}, "bootstrap": {"resamples": 1}}
     ray.init(address="local", num_cpus=4, include_dashboard=True, log_to_driver=False)
     try:
-        outcome = study(tmp_path / "two", {"execution.workers": 2}, **told).carry_out(Silent())
+        outcome = study(tmp_path / "two", {"execution.workers": 2}, **told).execute(Silent())
         groups = ray.util.placement_group_table()
         assert {group["state"] for group in groups.values()} <= {"REMOVED"}
     finally:
         ray.shutdown()
     assert outcome.unfinished == {}
-    one = study(tmp_path / "one", **told).carry_out(Silent()).tables.runs.to_pylist()
+    one = study(tmp_path / "one", **told).execute(Silent()).tables.runs.to_pylist()
     two = outcome.tables.runs.to_pylist()
     assert identities(outcome.tables.runs) == [
         (row["data"], row["n"], row["method"], row["replicate"], row["initialisation"]) for row in one

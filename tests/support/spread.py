@@ -10,6 +10,6 @@ def with_spread(*arguments: str) -> None:
 
     METRICS["spread"] = Metric(
         "spread", "ratio of spreads", "standard deviation of generated rows over that of held-out rows",
-        lambda drawn: float(np.std(drawn.generated) / np.std(drawn.held)), larger_is_better=True,
+        lambda drawn: float(np.std(drawn.generated) / np.std(drawn.holdout)), larger_is_better=True,
     )  # fmt: skip
     lwgan_dist(*arguments)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lwgan_dist.study import statistics
+from lwgan_dist.study import proportions
 from lwgan_dist.study.tables import BOOTSTRAP, CELLS, COMPARISONS, RUNS, SENSITIVITY, TRENDS
 
 METHODS = ("LWGAN", "TwoNN", "MLE", "lPCA", "DANCo")
@@ -134,7 +134,7 @@ def _cells(runs: list[dict[str, Any]], on_demand: bool) -> list[dict[str, Any]]:
         }  # fmt: skip
         if truth is not None:
             k, m = sum(row["correct"] for row in rows), len(rows)
-            wilson, exact = statistics.wilson_interval(k, m), statistics.clopper_pearson_interval(k, m)
+            wilson, exact = proportions.wilson_interval(k, m), proportions.clopper_pearson_interval(k, m)
             errors = np.array([row["value"] - truth for row in good])
             cell |= {
                 "correct": k, "p_correct": k / m,
@@ -146,7 +146,7 @@ def _cells(runs: list[dict[str, Any]], on_demand: bool) -> list[dict[str, Any]]:
                 "rmse": float(np.sqrt((errors**2).mean())) if len(good) else None,
             }  # fmt: skip
             if on_demand:
-                sequence = statistics.bernoulli_confidence_sequence(k, m, 0.01)
+                sequence = proportions.bernoulli_confidence_sequence(k, m, 0.01)
                 cell |= {"sequence_low": float(sequence.lower), "sequence_high": float(sequence.upper)}
         cells.append(cell)
     return cells
@@ -180,7 +180,7 @@ def _trends(cells: list[dict[str, Any]], sizes: tuple[int, ...]) -> list[dict[st
         if group[0]["intrinsic_dim"] is not None:
             fit = [
                 float(f)
-                for f in statistics.isotonic_proportions([c["correct"] for c in group], [c["runs"] for c in group])
+                for f in proportions.isotonic_proportions([c["correct"] for c in group], [c["runs"] for c in group])
             ]
             reached = [n for n, f in zip(sizes, fit, strict=True) if f >= 0.95]
             row |= {"isotonic": fit, "n_level": reached[0] if reached else None, "n_low": float(sizes[0]),
@@ -231,7 +231,7 @@ def _bootstrap(rng: np.random.Generator, runs: list[dict[str, Any]], replicates:
         row = {"data": label, "n": n, "method": method, "kind": kind, "runs": m, "mean_set_size": size}
         if group[0]["intrinsic_dim"] is not None:
             k = sum(row["covers"] for row in group)
-            wilson, exact = statistics.wilson_interval(k, m), statistics.clopper_pearson_interval(k, m)
+            wilson, exact = proportions.wilson_interval(k, m), proportions.clopper_pearson_interval(k, m)
             row |= {
                 "covers": k, "p_covers": k / m, "wilson_low": float(wilson.lower), "wilson_high": float(wilson.upper),
                 "exact_low": float(exact.lower), "exact_high": float(exact.upper),

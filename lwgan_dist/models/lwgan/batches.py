@@ -170,7 +170,7 @@ class Batches:
 
         Args:
             stage, step: when.
-            name: of the rows; their neighbours are found once.
+            name: of the rows; their neighbours are computed once.
             rows: between which it is interpolated.
             fixed: rows that are not moved.
         """
@@ -196,8 +196,8 @@ class Batches:
         if size is None:
             x = self._parts(split, *part)
         else:
-            there = None if self.sample.stream else len(getattr(self.sample, split))
-            rows = size if there is None else max(2, min(size, there // 2))
+            available = None if self.sample.stream else len(getattr(self.sample, split))
+            rows = size if available is None else max(2, min(size, available // 2))
             x = self._pair(self.sample.draw(rng, 2 * rows, split))
         rows = len(x[0])
         z = self._pair(rng.standard_normal((2 * rows, self.latent_dim)))

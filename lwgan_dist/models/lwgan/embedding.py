@@ -44,7 +44,7 @@ WIDEST_GRAPH = 4
 """The neighbourhood grows up to this many times ``neighbors`` to make the graph connected."""
 
 NO_DISTANCE = 1e-12
-"""Of rows that are equal, along some directions or in all: an edge of length 0 would be none."""
+"""Length of the edge between rows that are equal, in some directions or in all: one of length 0 would be none."""
 
 SAME = 9
 """Decimals to which rows are compared along some of their directions."""
@@ -79,7 +79,7 @@ MOST_RANK_CUT_TWICE = 4
 
 @dataclass(frozen=True)
 class Tear:
-    """What was torn to lay coordinates on the rows.
+    """The tear that let coordinates be laid on the rows.
 
     Attributes:
         pieces: that were laid side by side; 1 for none. Of groups of directions, the largest number.
@@ -152,7 +152,7 @@ def geodesic_start(rows: Array, latent_dim: int, neighbors: int, resolution: flo
     rows = np.asarray(rows, dtype=np.float64)
     rows = rows - rows.mean(axis=0)
     rows /= np.abs(rows).max()
-    import_module("sklearn.decomposition")  # brings thread pools of its own, which have to be there to be limited
+    import_module("sklearn.decomposition")  # brings thread pools of its own, which have to exist to be limited
     with threadpool_limits(1):
         rows = np.asarray(Standardizer.fit(rows, "global").apply(rows))
         part = parts_of(rows)
@@ -213,9 +213,9 @@ def _laid_apart(rows: Array, together: _Laid, latent_dim: int, neighbors: int, r
         most = sum(len(group.members) for group, _ in groups)
         return _joined(groups, together, rest, most, resolution)
 
-    found = independent_groups(rows, resolution)
-    kept = {group.members: [(group, laid(group))] for group in found.groups}
-    for one, other, both in found.joins:
+    split = independent_groups(rows, resolution)
+    kept = {group.members: [(group, laid(group))] for group in split.groups}
+    for one, other, both in split.joins:
         parts = kept.pop(one.members) + kept.pop(other.members)
         whole, separate = laid(both), joined(parts)
         rank = needed(whole.decodability, resolution)
@@ -223,7 +223,7 @@ def _laid_apart(rows: Array, together: _Laid, latent_dim: int, neighbors: int, r
         pays = rank < needed(without, resolution) and left <= CLEARLY * without[rank - 1]
         kept[both.members] = [(both, whole)] if pays else parts
     groups = [part for parts in kept.values() for part in parts]
-    return joined(groups, found.rest).first(latent_dim) if len(groups) > 1 else None
+    return joined(groups, split.rest).first(latent_dim) if len(groups) > 1 else None
 
 
 def _finds_more(one: _Laid, other: _Laid, resolution: float) -> bool:
@@ -250,9 +250,9 @@ def _joined(
     """The coordinates of groups of directions as one list, at every place those that explain most per coordinate."""
     curves = []  # by the number of coordinates, from 0
     for group, laid in groups:
-        known = np.minimum.accumulate(laid.decodability)
-        known[needed(known, resolution) :] = known[needed(known, resolution) - 1]
-        curves.append(np.append(group.rows.var(axis=0).sum(), known))
+        decoded = np.minimum.accumulate(laid.decodability)
+        decoded[needed(decoded, resolution) :] = decoded[needed(decoded, resolution) - 1]
+        curves.append(np.append(group.rows.var(axis=0).sum(), decoded))
     taken = [0] * len(groups)
     missing = rest + sum(float(own[0]) for own in curves)
     chosen: list[Array] = []
@@ -305,12 +305,12 @@ def _side_by_side(
         own = Standardizer.fit(rows[part], "global")
         scaled_rows = np.asarray(own.apply(rows[part]))
         laid = _laid(scaled_rows, latent_dim, neighbors, resolution, tear=tear)
-        there = laid.coordinates.shape[1]
-        known = laid.decodability  # in the scale of the part, as it is judged
-        curve[:there] += len(part) * known
-        curve[there:] += len(part) * known[-1]
+        width = laid.coordinates.shape[1]
+        decoded = laid.decodability  # in the scale of the part, as it is judged
+        curve[:width] += len(part) * decoded
+        curve[width:] += len(part) * decoded[-1]
         half = np.abs(laid.coordinates[:, 0]).max() or 1.0
-        coordinates[part, :there] = laid.coordinates / half
+        coordinates[part, :width] = laid.coordinates / half
         coordinates[part, 0] += 3.0 * number
         at_tear[part], reach[part] = laid.at_tear, _reach(original[part], laid.graph)
         tears.append(laid.tear)
@@ -320,9 +320,9 @@ def _side_by_side(
     if len(stray):
         nearest = NearestNeighbors(n_neighbors=1).fit(rows[member]).kneighbors(rows[stray], return_distance=False)
         coordinates[stray] = coordinates[member[nearest.ravel()]]
-    most = max(tears, key=lambda found: found.share)
-    share = float(np.average([found.share for found in tears], weights=edges))
-    groups = max(found.groups for found in tears)
+    most = max(tears, key=lambda each: each.share)
+    share = float(np.average([each.share for each in tears], weights=edges))
+    groups = max(each.groups for each in tears)
     started = _embedding(original, coordinates, latent_dim, curve / len(member))
     return replace(started, tear=replace(most, share=share, groups=groups), at_tear=at_tear, reach=reach)
 
@@ -332,11 +332,11 @@ def _embedding(
 ) -> Embedding:
     from scipy.stats import rankdata
 
-    m, there = len(rows), coordinates.shape[1]
+    m, width = len(rows), coordinates.shape[1]
     codes, weights = np.zeros((m, latent_dim)), np.zeros(latent_dim)
     decodability = np.full(latent_dim, curve[-1] if len(curve) else 0.0)
     decodability[: len(curve)] = curve
-    varies = np.ptp(coordinates, axis=0) > 0 if m else np.zeros(there, dtype=bool)
+    varies = np.ptp(coordinates, axis=0) > 0 if m else np.zeros(width, dtype=bool)
     codes[:, np.flatnonzero(varies)] = ndtri((rankdata(coordinates[:, varies], axis=0) - 0.5) / max(1, m))
     weights[np.flatnonzero(varies)] = 1.0
     return Embedding(
@@ -382,13 +382,14 @@ def _torn(untorn: _Laid, squared: Array, rows: Array, resolution: float, most: i
             at_tear = np.zeros(len(rows), dtype=bool)
             at_tear[i[torn]] = True
             coordinates = _extended(coordinates, rows, isomap.shape[1])
-            known = _decodability_by_rank(coordinates, rows)
+            decoded = _decodability_by_rank(coordinates, rows)
             # across two clumps halves close nearly all of the gap, and yet a further coordinate decodes the clumps
-            if not torn.any() or known.min() < min(NEARLY * known[rank - 1], known[rank - 1] - 4.0 * resolution**2):
+            reached = decoded[rank - 1]
+            if not torn.any() or decoded.min() < min(NEARLY * reached, reached - 4.0 * resolution**2):
                 continue
-            known[rank:] = known[rank - 1]  # that this rank is enough has just been decided
+            decoded[rank:] = reached  # that this rank is enough has just been decided
             tear = Tear(len(np.unique(piece)), rank, float(torn.mean()))
-            return _Laid(coordinates, untorn.graph, known, tear, at_tear)
+            return _Laid(coordinates, untorn.graph, decoded, tear, at_tear)
     return None
 
 

@@ -165,8 +165,9 @@ def _explained(components: Array, members: tuple[int, ...]) -> Array:
     shares = np.zeros(components.shape[1])
     for targets in (components, components**2):
         missed = np.square(targets - targets[near].mean(axis=1)).mean(axis=0)
-        told = 1.0 - missed / np.where(_varies(targets), targets.var(axis=0), 1.0) / (1.0 + 1.0 / PREDICTING_NEIGHBOURS)
-        shares = np.maximum(shares, np.where(_varies(targets), told, 0.0))
+        variance = np.where(_varies(targets), targets.var(axis=0), 1.0)
+        explained = 1.0 - missed / variance / (1.0 + 1.0 / PREDICTING_NEIGHBOURS)
+        shares = np.maximum(shares, np.where(_varies(targets), explained, 0.0))
     return shares
 
 

@@ -1,4 +1,4 @@
-"""The LWGAN as a kind of model: what it can be trained on, and what its scores say."""
+"""The LWGAN as a kind of model: what it can be trained on, and how its scores are judged."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -46,7 +46,7 @@ def dimensions_by_part(codec: Codec, config: RunConfig, sample: Sample, parts: N
         parts: the part of each training row, see `lwgan_dist.data.parts`.
     """
     score, ranks = config.score, range(1, (config.networks.latent_dim or 1) + 1)
-    found = []
+    results = []
     for part in range(int(parts.max()) + 1):
         x = sample.train[parts == part]
         dimension = None
@@ -59,8 +59,8 @@ def dimensions_by_part(codec: Codec, config: RunConfig, sample: Sample, parts: N
             table = np.stack([errors[group].mean(axis=0) for group in np.array_split(order, PART_EVALUATIONS)])
             rule = ResolvedRanks(table, table, score.penalty_exponent, score.penalty_constant)
             dimension = rule.dimension(score.resolution)
-        found.append(Part(rows=len(x), share=len(x) / len(parts), dimension=dimension))
-    return found
+        results.append(Part(rows=len(x), share=len(x) / len(parts), dimension=dimension))
+    return results
 
 
 class LwganKind:
@@ -72,8 +72,8 @@ class LwganKind:
         """Its name."""
         return config.schedule.name
 
-    def check(self, config: RunConfig, told: RunConfig, sample: Sample, source: str) -> None:
-        """Every batch fits into the training rows and holds every rank; hold-out rows are there if they decide."""
+    def check(self, config: RunConfig, given: RunConfig, sample: Sample, source: str) -> None:
+        """Every batch fits into the training rows and holds every rank; hold-out rows exist if they decide."""
         batch_size, train_rows = config.schedule.batch_size, len(sample.train)
         if sample.stream is None and batch_size is not None and train_rows < batch_size:
             raise DataError(
@@ -90,7 +90,7 @@ class LwganKind:
             for stage in stages_of(config):
                 rank_parts(stage, latent_dim)
         except ConfigError:
-            if told.schedule.batch_size or told.networks.latent_dim:  # chosen, so it is these that are wrong
+            if given.schedule.batch_size or given.networks.latent_dim:  # chosen, so it is these that are wrong
                 raise
             raise DataError(
                 f"{source}{train_rows} training rows are too few for {latent_dim} ranks, of which "
@@ -121,23 +121,23 @@ class LwganKind:
         """The rank that the rule chooses, and how far it is to be believed."""
         config, sample, tables = finished.config, finished.sample, finished.tables
         judgement = Judgement.of(tables, config.objective, config.score, sample.rows)
-        found: list[Part] = []
+        parts: list[Part] = []
         notes: list[str] = []
         if finished.parts is not None:
-            found = dimensions_by_part(finished.fitted(), config, sample, finished.parts)
+            parts = dimensions_by_part(finished.fitted(), config, sample, finished.parts)
             if judgement.resolution is not None:  # the parts are judged by this rule
-                judgement, notes = _reconciled(judgement, found)
+                judgement, notes = _reconciled(judgement, parts)
         notes += _bounds(judgement, sample)
         notes += _elsewhere(judgement, config, tables, sample)
         notes += _unfitted(judgement, config, sample)
-        return Verdict(judgement, notes, tear_of(finished.start) if finished.start else None, found)
+        return Verdict(judgement, notes, tear_of(finished.start) if finished.start else None, parts)
 
 
 KIND = LwganKind()
 
 
 def tear_of(start: Mapping[str, Any]) -> TearSummary:
-    """What was torn, from the start as a checkpoint holds it, maybe of an earlier version."""
+    """The tear of a start, as a checkpoint holds it, maybe of an earlier version."""
     return TearSummary(**{name: start[name] for name in TearSummary.model_fields if name in start})
 
 
@@ -155,17 +155,17 @@ def _bounds(judgement: Judgement, sample: Sample) -> list[str]:
 
 
 def _elsewhere(judgement: Judgement, config: RunConfig, tables: ScoreTables, sample: Sample) -> list[str]:
-    """What the rows say that the score was not computed on, where it is something else."""
+    """A note where the rows that the score was not computed on give another dimension."""
     notes = []
     for split in tables.keys() - {config.score.score_on}:
-        told = judgement.other_dimension
+        other = judgement.other_dimension
         how = "the reconstruction errors alone give"
         if config.score.penalty != "resolution":
             score = config.score.model_copy(update={"score_on": split})
-            told = Judgement.of(tables, config.objective, score, sample.rows).dimension
+            other = Judgement.of(tables, config.objective, score, sample.rows).dimension
             how = "the same rule gives"
-        if told is not None and told != judgement.dimension:
-            notes.append(f"on the {split} rows {how} {told}: the evidence is weak")
+        if other is not None and other != judgement.dimension:
+            notes.append(f"on the {split} rows {how} {other}: the evidence is weak")
     return notes
 
 
@@ -193,15 +193,15 @@ def _unfitted(judgement: Judgement, config: RunConfig, sample: Sample) -> list[s
 
 
 def _reconciled(judgement: Judgement, parts: list[Part]) -> tuple[Judgement, list[str]]:
-    """The estimate of data that fall apart: that of its parts where they agree, with what is to be said about it."""
-    said = sorted({part.dimension for part in parts if part.dimension is not None})
-    if len(said) == 1:
-        (dimension,) = said
+    """The estimate of data that fall apart: that of its parts where they agree, with notes on it."""
+    estimates = sorted({part.dimension for part in parts if part.dimension is not None})
+    if len(estimates) == 1:
+        (dimension,) = estimates
         ranks = judgement.rank_set
         if ranks:
             ranks = list(range(min(dimension, *ranks), max(dimension, *ranks) + 1))
         return judgement.model_copy(update={"dimension": dimension, "rank_set": ranks}), []
-    if not said:
+    if not estimates:
         return judgement, ["the data fall into parts, none of which has rows enough for an estimate of its own"]
     dimensions = ", ".join(str(part.dimension or "?") for part in parts)
     return judgement, [

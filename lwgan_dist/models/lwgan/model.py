@@ -182,16 +182,16 @@ class Lwgan:
         count, table = len(rows), np.full((len(rows) + 4, self.latent_dim + 2), np.nan)
         if self.world.is_main:
             try:
-                found = geodesic_start(
+                start = geodesic_start(
                     rows, self.latent_dim, schedule.embedding_neighbors, START_RESOLUTION, tear=schedule.tear
                 )
-                table[:] = _packed(found)
+                table[:] = _packed(start)
             except (
                 ArithmeticError,
                 ValueError,
                 IndexError,
                 np.linalg.LinAlgError,
-            ) as error:  # said here; the others learn of it by the NaN
+            ) as error:  # logged here; the others learn of it by the NaN
                 logger.error("the geodesic coordinates cannot be computed: %s", error)
         here = torch.from_numpy(table).to(self.world.device)
         table = self.world.collect(here)[0].cpu().numpy()

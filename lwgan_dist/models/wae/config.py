@@ -1,4 +1,4 @@
-"""What a Wasserstein auto-encoder is told."""
+"""The configuration of a Wasserstein auto-encoder."""
 
 from typing import Annotated, Literal, Self
 

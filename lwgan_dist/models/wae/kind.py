@@ -23,7 +23,7 @@ class WaeKind:
         """It has one, of its own name."""
         return config.model.name
 
-    def check(self, config: RunConfig, told: RunConfig, sample: Sample, source: str) -> None:
+    def check(self, config: RunConfig, given: RunConfig, sample: Sample, source: str) -> None:
         """A batch fits into the training rows."""
         batch_size = _of(config).batch_size or 0
         if sample.stream is None and len(sample.train) < batch_size:
@@ -51,7 +51,7 @@ class WaeKind:
         return latent_dim
 
     def judge(self, finished: Finished) -> Verdict:
-        """The objective on the training rows; an auto-encoder of one size says no dimension."""
+        """The objective on the training rows; an auto-encoder of one size estimates no dimension."""
         config = finished.config
         table = finished.tables["train"][:, 0]
         weight = _of(config).mmd_weight

@@ -63,7 +63,7 @@ class FittedModel:
         return self._map(lambda x: encoder(x, torch.tensor(rank))[:, :rank], rows, self.standardizer.apply)
 
     def at_tear(self, rows: Array) -> NDArray[np.bool_]:
-        """Which rows lie where closed data were torn open, shape (n,): codes of neighbours may lie far apart there.
+        """Which rows lie where closed data were torn open, shape (n,): codes of neighbours may lie far apart.
 
         A row does if it is nearer to a training row at the tear than that one's farthest neighbour in the graph. Where
         groups of directions were laid out by themselves, the tear of any of them counts; in many directions neighbours
@@ -72,14 +72,14 @@ class FittedModel:
         Args:
             rows: of the data, shape (n, *shape).
         """
-        found = np.zeros(len(rows), dtype=bool)
+        flags = np.zeros(len(rows), dtype=bool)
         if self.tear is None:
-            return found
-        known, reach = self.tear
+            return flags
+        torn, reach = self.tear
         for i in range(0, len(rows), _ROWS_AT_ONCE):
             x = flat(self.standardizer.apply(rows[i : i + _ROWS_AT_ONCE]))
-            found[i : i + _ROWS_AT_ONCE] = (cdist(x, known) <= reach).any(axis=1)
-        return found
+            flags[i : i + _ROWS_AT_ONCE] = (cdist(x, torn) <= reach).any(axis=1)
+        return flags
 
     def decode(self, codes: Array) -> NDArray[np.float64]:
         """Rows G(z) in the units of the data, shape (n, *shape), for codes of shape (n, r), r <= q.
@@ -150,7 +150,7 @@ class FittedModel:
     def _map(
         self, function: Callable[[Tensor], Tensor], rows: Array, change: Callable[[Array], Array] = np.asarray
     ) -> NDArray[np.float64]:
-        """Apply a network to what is made of rows, a bounded number at once."""
+        """Apply a network to rows, changed first, a bounded number at once."""
         dtype = next(self.networks.generator.parameters()).dtype
         parts: list[Tensor] = [
             function(torch.as_tensor(change(rows[i : i + _ROWS_AT_ONCE]), dtype=dtype))

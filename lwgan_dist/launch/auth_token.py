@@ -46,7 +46,7 @@ def find_token() -> tuple[str, str] | None:
 
 
 def authorization() -> dict[str, str]:
-    """What goes into a request, as HTTP headers; nothing without a token."""
+    """The HTTP headers of a request; none without a token."""
     token = find_token()
     return {"authorization": f"Bearer {token[0]}"} if token else {}
 
@@ -59,7 +59,7 @@ def refusal(address: str) -> str:
     if "RAY_AUTH_MODE" in os.environ and os.environ["RAY_AUTH_MODE"].lower() != "token":
         mode = os.environ["RAY_AUTH_MODE"]
         return f"the Ray cluster at {address} wants a token, and RAY_AUTH_MODE={mode} sends none: unset it; {_NO_TOKEN}"
-    return f"the Ray cluster at {address} wants a token, and none was found: {_NO_TOKEN}"
+    return f"the Ray cluster at {address} wants a token, and none is set: {_NO_TOKEN}"
 
 
 def check_token(address: str) -> None:

@@ -1,4 +1,4 @@
-"""What finds place in a cluster, and how it is waited for."""
+"""How many workers a cluster has place for, and the wait for more nodes."""
 
 import logging
 import math
@@ -25,7 +25,7 @@ class Place(NamedTuple):
     """A node.
 
     Attributes:
-        fits: workers that find place on it.
+        fits: workers that fit on it.
         arithmetic: why no more fit, in words.
     """
 
@@ -34,7 +34,7 @@ class Place(NamedTuple):
 
 
 def resources(execution: ExecutionConfig) -> dict[str, float]:
-    """What one worker needs, under Ray's names."""
+    """The resources of one worker, under Ray's names."""
     each = {"CPU": execution.cpus_per_worker, **execution.resources_per_worker}
     if execution.use_gpu:
         each["GPU"] = execution.gpus_per_worker
@@ -48,12 +48,12 @@ def fewest_workers(execution: ExecutionConfig) -> int:
 
 
 def place(where: str, present: Mapping[str, float], needed: Mapping[str, float]) -> Place:
-    """How many workers that need ``needed`` each find place where ``present`` is."""
+    """How many workers that need ``needed`` each fit where ``present`` is."""
     fits, name = min((math.floor(present.get(name, 0.0) / each + 1e-9), name) for name, each in needed.items())
     return Place(fits, f"{where}: {present.get(name, 0.0):g} {name} hold {fits} of {name} {needed[name]:g}")
 
 
-def room(execution: ExecutionConfig) -> list[Place]:
+def places(execution: ExecutionConfig) -> list[Place]:
     """The live nodes."""
     return [
         place(node["NodeManagerAddress"], node["Resources"], resources(execution))
@@ -63,8 +63,8 @@ def room(execution: ExecutionConfig) -> list[Place]:
 
 
 def slots(execution: ExecutionConfig) -> int:
-    """Workers that find place on the live nodes."""
-    return sum(place.fits for place in room(execution))
+    """Workers that fit on the live nodes."""
+    return sum(place.fits for place in places(execution))
 
 
 def autoscaler_refuses(execution: ExecutionConfig) -> bool | None:
@@ -82,9 +82,9 @@ def autoscaler_refuses(execution: ExecutionConfig) -> bool | None:
     return any(dict(request.resources_bundle) == ours for request in [*requests, *state.infeasible_resource_requests])
 
 
-def await_room(execution: ExecutionConfig, workers: int, joined: bool) -> None:
+def await_places(execution: ExecutionConfig, workers: int, joined: bool) -> None:
     """Wait until the nodes of a cluster hold the workers, and ask its autoscaler for them meanwhile; refuse what never
-    will find place.
+    will fit.
 
     A session of our own does not grow: it refuses at once. So does an autoscaler (v2), as soon as it has said that it
     has no such nodes; else it has `PATIENCE_SECONDS`. Without one, nodes have ``start_timeout_seconds`` to join.
@@ -95,18 +95,18 @@ def await_room(execution: ExecutionConfig, workers: int, joined: bool) -> None:
         joined: others use the session too, or nodes may join it.
 
     Raises:
-        ClusterError: the workers find no place.
+        ClusterError: the workers do not fit.
     """
     began, refusals, group = time.monotonic(), 0, None
     try:
         while True:
-            there = room(execution)
-            total = sum(item.fits for item in there)
+            nodes = places(execution)
+            total = sum(item.fits for item in nodes)
             if total >= workers:
                 return
             text = (
                 f"{workers} worker{'s' if workers > 1 else ''} with {_needs(execution)} each must run at once, and "
-                f"there is place for {total} ({'; '.join(item.arithmetic for item in there) or 'no node'})"
+                f"there is place for {total} ({'; '.join(item.arithmetic for item in nodes) or 'no node'})"
             )
             mend = "lower what each needs (execution.cpus_per_worker, ..) or their number"
             if not joined:

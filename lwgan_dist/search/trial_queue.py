@@ -47,7 +47,7 @@ class Ended:
 
 
 class Queue:
-    """A source of tasks (see `lwgan_dist.launch.source.Source`).
+    """A source of tasks (see `lwgan_dist.launch.task_source.Source`).
 
     Args:
         config: of the search.
@@ -258,7 +258,7 @@ class Queue:
         self._on_ended(self)
 
     def _outcome(self, record: TrialRecord) -> tuple[Outcome, str | None]:
-        """What follows from a record, and why there is no objective."""
+        """The outcome that follows from a record, and why there is no objective."""
         reports = record.reports if record.context == self._context else []
         if record.failure or record.stopped:
             return Outcome("failed" if record.failure else "stopped", None, reports), record.failure
@@ -276,7 +276,7 @@ class Queue:
 
 
 def context_of(config: SearchConfig) -> str | None:
-    """Of a search with a scheduler that stops trials: what their reports are of, and by which rule they are stopped."""
+    """Identity of the reports of trials and of the rule that stops them; None for a scheduler that stops none."""
     if not isinstance(config.scheduler, AshaScheduler):
         return None
     content = [config.scheduler.model_dump(mode="json"), config.objectives, config.seeds_per_trial]

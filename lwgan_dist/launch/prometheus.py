@@ -33,7 +33,7 @@ _log = logging.getLogger("lwgan_dist")
 
 
 class Metric(NamedTuple):
-    """What is exported under a name."""
+    """A metric that is exported under a name."""
 
     kind: Literal["counter", "gauge"]
     what: str
@@ -78,12 +78,12 @@ REASONS = {
 
 def reason_class(reason: str) -> str:
     """The class of a reason: one of `REASONS`, or ``other``."""
-    return next((known for known, pattern in REASONS.items() if re.search(pattern, reason)), "other")
+    return next((name for name, pattern in REASONS.items() if re.search(pattern, reason)), "other")
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What is counted of a task's answer.
+    """The counts in a task's answer.
 
     Attributes:
         done: runs that are recorded.
@@ -193,7 +193,7 @@ class Meter(_Exporter):
     Args:
         kind: ``study`` or ``search``.
         name: of its folder.
-        ended: what the answer of a task says.
+        ended: counts the runs in the answer of a task.
         lost: runs that are not finished if a task is lost; by default 1.
     """
 

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, betabinom, binom
 
-from lwgan_dist.study import statistics as st
+from lwgan_dist.study import proportions as st
 
 WILSON = {
     (0.05, 0, 20): (0.0, 0.1611251580528194),

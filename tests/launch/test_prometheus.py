@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lwgan_dist.launch import metrics as module
-from lwgan_dist.launch.metrics import METRICS, REASONS, Ended, Meter, RunMeter, reason_class
+from lwgan_dist.launch import prometheus as module
+from lwgan_dist.launch.prometheus import METRICS, REASONS, Ended, Meter, RunMeter, reason_class
 from lwgan_dist.search.search import _count as ended_of_search
 from lwgan_dist.search.trials import TrialRecord
 from lwgan_dist.storage import Folder
@@ -191,7 +191,7 @@ def test_reasons_have_few_classes(reason, known):
 
 def test_without_ray_nothing_is_imported_or_exported():
     code = (
-        "import sys; from lwgan_dist.launch.metrics import Meter\n"
+        "import sys; from lwgan_dist.launch.prometheus import Meter\n"
         "with Meter('study', 'mine') as meter:\n"
         "    meter.ended({})\n"
         "assert 'ray' not in sys.modules\n"
