@@ -67,15 +67,15 @@ class Ledger(Generic[R]):
 
     def states(self) -> dict[str, bool]:
         """Whether a run ended with an estimate, by the name of every finished run."""
-        states = {record.key: record.failure is None for record in self._row_records()}
-        for name in self._parts():
+        states: dict[str, bool] = {}
+        for name in reversed(self._parts()):  # the same record counts as in `records`
             if name not in self._states:  # a study of many gatherings asks after each
                 table = self._read_part(name, ["key", "failure"])
                 self._states[name] = None if table is None else (table["key"], table["failure"].is_null())
             columns = self._states[name]
             if columns:
                 states.update(zip(columns[0].to_pylist(), columns[1].to_pylist(), strict=True))
-        return states
+        return states | {record.key: record.failure is None for record in self._row_records()}
 
     def records(self, keys: Iterable[str], *, without: Collection[str] = ()) -> Iterator[R]:
         """Those of the named runs that are finished, each once, in no particular order.

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -31,7 +31,7 @@ from lwgan_dist.launch.placement import autoscaler_refuses, await_places, resour
 from lwgan_dist.launch.private import memory_kills_as
 from lwgan_dist.launch.prometheus import Meter
 from lwgan_dist.launch.session import interrupt, session
-from lwgan_dist.launch.task_source import Listed, Source
+from lwgan_dist.launch.task_source import Source
 from lwgan_dist.launch.worker_logs import configure_worker, settings_of_workers
 
 CHUNK = 256
@@ -117,23 +117,6 @@ class Pool:
     def slots(self) -> int:
         """Tasks that can run at once with the resources present now."""
         return slots(self._execution) // _workers(self._execution)
-
-    def execute(self, tasks: Sequence[Any], on_done: Callable[[Any], None]) -> dict[int, str]:
-        """Compute every task, in any order.
-
-        Args:
-            tasks: what `work` is called with.
-            on_done: gets what `work` returned for each, in this thread, as they end. What it raises ends the pool.
-
-        Returns:
-            Reasons, by index, why tasks could not be finished; see `Source.lost`.
-
-        Raises:
-            KeyboardInterrupt: at once; tasks that run are lost.
-        """
-        listed = Listed(tasks, lambda _index, answer: on_done(answer))
-        self.serve(listed)
-        return listed.reasons
 
     def serve(self, source: Source) -> None:
         """Carry out tasks until their source is dry.

@@ -287,6 +287,9 @@ class Search:
             fresh = (seeds(self.config.seed, "confirm", index),)
             for role, trial in configurations.items():
                 planned[index, role] = replace(trial, seeds=fresh, context=None)
+        # a worker of a killed command may have recorded some of them while the trials ran
+        for record in self.ledger.records({trial.key for trial in planned.values()}, without=("fits",)):
+            recorded.add(record)
         missing = {trial.key: trial for trial in planned.values() if recorded.recorded(trial) is None}
         if missing:
             progress.begin(len(missing), "runs on fresh seeds")

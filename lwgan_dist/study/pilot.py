@@ -97,8 +97,10 @@ def plan(study: Study) -> list[PlanLine]:
     bootstrap = study.config.bootstrap
     pilot = Pilot(bootstrap)
     planned = study.first_runs()
-    missing = Counter(id(run.group) for run in study.missing(planned))
     finished = study.ledger.keys()
+    todo_runs = study.missing(planned)
+    missing = Counter(id(run.group) for run in todo_runs)
+    new = Counter(id(run.group) for run in todo_runs if run.key not in finished)  # others have their refits below
     refits = Counter(
         id(refit.base.group) for refit in refits_of(planned, study.ledger, bootstrap) if refit.key not in finished
     )
@@ -108,7 +110,7 @@ def plan(study: Study) -> list[PlanLine]:
         cost = pilot.cost(runs[0])
         todo = refits[id(group)]
         if bootstrap and group.kind == "lwgan":
-            todo += missing[id(group)] * bootstrap.resamples * len(bootstrap.kinds)
+            todo += new[id(group)] * bootstrap.resamples * len(bootstrap.kinds)
         lines.append(
             PlanLine(
                 group.data, group.n, group.methods, study.design.replicates(group), len(runs), missing[id(group)], todo,

@@ -10,8 +10,9 @@ The folder of a study:
 - ``work/``, ``models/``, ``runs/``  runs under way; networks for the bootstrap; whole run folders, if they are kept
 """
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -167,7 +168,9 @@ class Study:
             todo = [run for run in self.missing(planned) if run.key not in unfinished]
             classical = [run for run in todo if run.group.kind == "classical"]
             fitted = [run for run in todo if run.group.kind == "lwgan"]
-            unfinished |= phases.finish(fitted, self._task, "LWGAN runs")
+            recorded = self.ledger.keys() if self.config.bootstrap else set()
+            task = partial(self._task, recorded=recorded)
+            unfinished |= phases.finish(fitted, task, "LWGAN runs")
             unfinished |= phases.finish(classical, self._task, "classical runs", short=True)
             stop = self.config.stop_when
             if stop is None:
@@ -197,7 +200,7 @@ class Study:
             further[i] = count
         return further
 
-    def _task(self, run: PlannedRun) -> RunTask:
+    def _task(self, run: PlannedRun, recorded: Collection[str] = ()) -> RunTask:
         group = run.group
         if group.estimator:
             return ClassicalTask(
@@ -206,6 +209,7 @@ class Study:
         return LwganTask(
             key=run.key, config=run.config, table_digest=group.table_digest, keep=self.config.keep_runs,
             model=self.config.bootstrap is not None, metrics=tuple(self.config.metrics),
+            is_recorded=run.key in recorded,
         )  # fmt: skip
 
     def _refit_task(self, refit: Refit) -> RefitTask:

@@ -64,12 +64,15 @@ class RunTask:
 
 @dataclass(frozen=True, kw_only=True)
 class LwganTask(RunTask):
-    """A run of the LWGAN: whether its folder and its networks are kept, and the metrics that are computed."""
+    """A run of the LWGAN: whether its folder and its networks are kept, the metrics that are computed, and whether the
+    run is in the ledger already, and only its networks are missing.
+    """
 
     kind = "lwgan"
     keep: bool
     model: bool
     metrics: tuple[str, ...] = ()
+    is_recorded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +138,8 @@ def _execute(run: RunTask, study: Folder, ledger: Ledger[RunRecord], execution: 
     try:
         with quiet(), interrupts_pass():
             record = patiently(lambda: _KINDS[run.kind](run, study, execution), is_recorded)
-        ledger.write(record)
+        if not (isinstance(run, LwganTask) and run.is_recorded):  # two records of a run could differ in their metrics
+            ledger.write(record)
     except RecordedError:
         done.runs += 1
         return

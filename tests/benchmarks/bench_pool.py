@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 
 from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.launch import pool as module
+from lwgan_dist.launch.task_source import Listed
 
 LIMIT_SECONDS = 0.15
 LIMIT_MIB_PER_1000 = 5.0
@@ -54,7 +55,8 @@ def measure(tasks: int, cpus_per_worker: float) -> dict[str, Any]:
             rows.append((len(done), time.monotonic() - began, resident_mib()))
 
         pool._pass_through_tune = watched  # type: ignore[method-assign]
-        reasons = pool.execute([{"n": n} for n in range(tasks)], done.append)
+        pool.serve(listed := Listed([{"n": n} for n in range(tasks)], lambda _index, answer: done.append(answer)))
+        reasons = listed.reasons
         seconds = time.monotonic() - began
         slots = pool.slots
     if reasons or sorted(task["n"] for task in done) != list(range(tasks)):

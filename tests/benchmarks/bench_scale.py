@@ -270,6 +270,7 @@ def _through_pool(options: argparse.Namespace, scratch: Path) -> None:
 
     from lwgan_dist.config import ExecutionConfig
     from lwgan_dist.launch import pool as module
+    from lwgan_dist.launch.task_source import Listed
 
     marks: list[tuple[int, float, float]] = []
     done: list[int] = []
@@ -288,7 +289,8 @@ def _through_pool(options: argparse.Namespace, scratch: Path) -> None:
         execution = ExecutionConfig(cpus_per_worker=options.each, address=cluster.address)
         with module.pool(nothing, execution, scratch) as pool:
             slots, began, worked = pool.slots, time.monotonic(), time.process_time()
-            reasons = pool.execute([{"n": n} for n in range(options.tasks)], note)
+            pool.serve(listed := Listed([{"n": n} for n in range(options.tasks)], lambda _index, answer: note(answer)))
+            reasons = listed.reasons
             took, worked = time.monotonic() - began, time.process_time() - worked
             children = _children_mib(slots)
         assert not reasons

@@ -22,6 +22,7 @@ from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.errors import ClusterError
 from lwgan_dist.launch import pool as module
 from lwgan_dist.launch.pool import pool
+from lwgan_dist.launch.task_source import Listed
 
 pytestmark = pytest.mark.ray
 
@@ -48,7 +49,8 @@ def execute(cluster, tmp_path):
     def execute(tasks, work=pool_work.act, **execution):
         answers = []
         with pool(work, ExecutionConfig(**execution), tmp_path / "scratch") as places:
-            reasons = places.execute(tasks, answers.append)
+            places.serve(listed := Listed(tasks, lambda _index, answer: answers.append(answer)))
+            reasons = listed.reasons
         assert list((tmp_path / "scratch").iterdir()) == []
         return answers, reasons
 
@@ -137,7 +139,7 @@ def test_an_error_in_on_done_reaches_the_caller(cluster, tmp_path):
 
     one = ExecutionConfig(cpus_per_worker=4)
     with pool(pool_work.act, one, tmp_path) as places, pytest.raises(RuntimeError, match="cannot take"):
-        places.execute([{"n": n} for n in range(5)], on_done)
+        places.serve(Listed([{"n": n} for n in range(5)], lambda _index, answer: on_done(answer)))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -274,7 +276,8 @@ except ClusterError as error:
     print(error)
 try:
     with pool(pool_work.act, ExecutionConfig(), scratch) as places:
-        places.execute([{"n": n, "folder": str(records), "seconds": 120} for n in range(50)], print)
+        tasks = [{"n": n, "folder": str(records), "seconds": 120} for n in range(50)]
+        places.serve(Listed(tasks, print))
 except KeyboardInterrupt:
     print("KeyboardInterrupt")
 """
@@ -292,7 +295,8 @@ tasks = [{"n": n} for n in range(6)]
 tasks[1] |= {"eat": 40, "eat_once": sys.argv[1] + "/eaten"}
 tasks[4] |= {"eat": 40}
 with pool(pool_work.act, ExecutionConfig(cpus_per_worker=1, max_failures=2), Path(sys.argv[1], "scratch")) as places:
-    reasons = places.execute(tasks, answers.append)
+    places.serve(listed := Listed(tasks, lambda _index, answer: answers.append(answer)))
+    reasons = listed.reasons
 print(json.dumps([sorted(answer["n"] for answer in answers), reasons]))
 """
 

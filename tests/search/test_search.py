@@ -311,6 +311,34 @@ def test_a_trial_that_another_worker_ends_while_it_is_waited_for_is_not_computed
     assert len(asked) == 1
 
 
+def test_a_fresh_run_that_a_leftover_worker_records_meanwhile_is_not_computed_again(tmp_path, monkeypatch):
+    outcome = execute(tmp_path / "search", {"budget.trials": 2, "confirm_seeds": 1, "initial": ["paper"]})[1]
+    folder = Folder.at(str(tmp_path / "search"))
+    ledger = Ledger(folder.sub("ledger"), TrialRecord)
+    fresh = {record.key for pair in outcome.pairs for record in (pair.best, pair.default)}
+    records = list(ledger.records(ledger.keys()))
+    folder.remove("ledger")
+    for record in records:
+        if record.key not in fresh:
+            ledger.write(record)
+    inner = search_module.Search._try
+
+    def meanwhile(self, *given):
+        queue = inner(self, *given)
+        for record in records:
+            if record.key in fresh:
+                ledger.write(record)
+        return queue
+
+    monkeypatch.setattr(search_module.Search, "_try", meanwhile)
+    computed = []
+    monkeypatch.setattr(work, "_trial", lambda task, *_rest: computed.append(task))
+    again = execute(tmp_path / "search", {"budget.trials": 2, "confirm_seeds": 1, "initial": ["paper"]})[1]
+    assert len(fresh) == 2
+    assert computed == []
+    assert [pair.best.key for pair in again.pairs] == [pair.best.key for pair in outcome.pairs]
+
+
 def test_a_trial_is_recorded_though_what_is_left_of_it_cannot_be_removed(tmp_path, monkeypatch):
     stubborn.keep(monkeypatch, SCRATCH)
     _, outcome = execute(tmp_path / "search", initial=["default"])

@@ -1,6 +1,7 @@
 """Metrics of the LWGAN runs of a study: in the record at every rank, in the tables at the estimated one."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from tiny_study import TINY, Silent, study
 
@@ -94,3 +95,17 @@ def test_names_that_are_no_metrics_or_come_twice_are_refused(tmp_path):
         study(tmp_path, metrics=["quality"])
     with pytest.raises(ConfigError, match="metrics: a metric is given twice"):
         study(tmp_path, metrics=["reconstruction", "reconstruction"])
+
+
+def test_runs_that_are_fitted_again_for_their_networks_keep_their_records(tmp_path):
+    """Two records of a run, with metrics and without, would leave it to chance which counts."""
+    study(tmp_path / "study", **TOLD).execute(Silent())
+    progress = Silent()
+    prepared = study(tmp_path / "study", metrics=NAMES, bootstrap={"resamples": 1}, **TOLD)
+    outcome = prepared.execute(progress)
+    assert progress.phases[0] == (2, "LWGAN runs")
+    assert outcome.tables.bootstrap.num_rows > 0
+    assert set(outcome.tables.runs["reconstruction"].to_pylist()) == {None}
+    parts = (tmp_path / "study" / "ledger").glob("part-*.parquet")
+    keys = [key for part in parts for key in pq.read_table(part)["key"].to_pylist()]
+    assert len(keys) == len(set(keys))

@@ -11,6 +11,7 @@ import pool_work
 from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.launch.pool import pool
 from lwgan_dist.launch.prometheus import Ended, Meter, RunMeter
+from lwgan_dist.launch.task_source import Listed
 from lwgan_dist.storage import Folder
 
 
@@ -24,7 +25,8 @@ def main() -> None:
     execution = ExecutionConfig(address=address, max_failures=1)
     with pool(pool_work.act, execution, folder / "scratch", meter=meter) as places:
         meter.begin(len(tasks))
-        reasons = places.execute(tasks, lambda answer: None)
+        places.serve(listed := Listed(tasks, lambda _index, _answer: None))
+        reasons = listed.reasons
         with RunMeter(Folder.at(str(folder / "followed"))) as run:
             run.progress({"iteration": 30, "iterations": 40})
             (folder / "ready").write_text(str(len(reasons)))  # standard output is turned away while Ray is there
