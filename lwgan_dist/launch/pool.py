@@ -136,7 +136,7 @@ class Pool:
         return listed.reasons
 
     def serve(self, source: Source) -> None:
-        """Carry out tasks until their source is dry.
+        """Execute tasks until their source is dry.
 
         Raises:
             KeyboardInterrupt: at once; tasks that run are lost.
