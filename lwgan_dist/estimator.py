@@ -150,7 +150,7 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def at_tear(self, X: Any) -> NDArray[np.bool_]:
         """Which rows lie where closed data were torn open, shape (n,): there, codes of neighbouring rows may lie far
-        apart. Nowhere for data that one chart covers; ``result_.tear`` says what was torn.
+        apart. Nowhere for data that one chart covers; ``result_.tear`` describes the tear.
         """
         check_is_fitted(self)
         return self.model_.at_tear(self._known(X))

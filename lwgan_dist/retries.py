@@ -153,7 +153,7 @@ def _words(error: OSError) -> str:
 
 
 class _Outage:
-    """What this process says about its storage: one line when it fails, one when it works again, however many
+    """The log of this process about its storage: one line when it fails, one when it works again, however many
     operations, in several threads, meet the same outage.
     """
 

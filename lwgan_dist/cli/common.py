@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lwgan_dist.search.config import SearchConfig
     from lwgan_dist.study.config import StudyConfig
 
-Told = TypeVar("Told", "TrainConfig", "StudyConfig", "SearchConfig")
+AnyConfig = TypeVar("AnyConfig", "TrainConfig", "StudyConfig", "SearchConfig")
 
 INTERRUPTED = 130
 
@@ -110,7 +110,7 @@ def check_device(execution: "ExecutionConfig") -> None:
         raise ConfigError("execution.use_gpu: PyTorch sees no GPU on this machine")
 
 
-def at_address(config: Told, address: str | None) -> Told:
+def at_address(config: AnyConfig, address: str | None) -> AnyConfig:
     """A configuration that joins the cluster at an address, if one is given."""
     if address is None:
         return config

@@ -45,7 +45,7 @@ def tune(
     config_file: str, changes: tuple[str, ...], name: str | None, storage: str, address: str | None,
     dry_run: bool, as_json: bool, verbose: bool,
 ) -> None:  # fmt: skip
-    """Carry out the search that CONFIG.yaml describes: trials of an LWGAN with other settings on the same data, the
+    """Run the search that CONFIG.yaml describes: trials of an LWGAN with other settings on the same data, the
     best of them beside the default on fresh seeds, and how much the estimated dimension depends on the settings.
 
     The same command goes on with a search that was interrupted; with a larger budget, only what is new is computed.

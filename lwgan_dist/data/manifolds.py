@@ -30,7 +30,7 @@ class Manifold:
         default_dim: d if none is given.
         ambient_dim: columns as a function of d.
         fixed: d cannot be chosen.
-        always_rotated: the embedding is a random rotation whatever the configuration says.
+        always_rotated: the embedding is a random rotation whatever the configuration asks for.
         frequency: f > 0: the rows u of ``sample`` are mapped into every column j by cos(f w_j . u + b_j), with w_j
             standard normal and b_j uniform on (0, 2 pi), in place of padding with zeros.
     """

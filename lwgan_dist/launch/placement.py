@@ -68,8 +68,8 @@ def slots(execution: ExecutionConfig) -> int:
 
 
 def autoscaler_refuses(execution: ExecutionConfig) -> bool | None:
-    """Whether the cluster's autoscaler (v2) says that it has no node for a group of such workers; None if there is no
-    such autoscaler that says anything.
+    """Whether the cluster's autoscaler (v2) reports that it has no node for a group of such workers; None if there
+    is no such autoscaler that reports anything.
     """
     try:
         state = cluster_status().autoscaling_state
@@ -86,8 +86,8 @@ def await_places(execution: ExecutionConfig, workers: int, joined: bool) -> None
     """Wait until the nodes of a cluster hold the workers, and ask its autoscaler for them meanwhile; refuse what never
     will fit.
 
-    A session of our own does not grow: it refuses at once. So does an autoscaler (v2), as soon as it has said that it
-    has no such nodes; else it has `PATIENCE_SECONDS`. Without one, nodes have ``start_timeout_seconds`` to join.
+    A session of our own does not grow: it refuses at once. So does an autoscaler (v2), as soon as it has reported that
+    it has no such nodes; else it has `PATIENCE_SECONDS`. Without one, nodes have ``start_timeout_seconds`` to join.
 
     Args:
         execution: what a worker needs.

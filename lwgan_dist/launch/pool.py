@@ -119,7 +119,7 @@ class Pool:
         return slots(self._execution) // _workers(self._execution)
 
     def serve(self, source: Source) -> None:
-        """Carry out tasks until their source is dry.
+        """Execute tasks until their source is dry.
 
         Raises:
             KeyboardInterrupt: at once; tasks that run are lost.

@@ -23,7 +23,7 @@ SAMPLE_ROWS = 2_000
 """Rows shown in the sample figure."""
 
 DOMINANT_SHARE = 0.95
-"""Share of the variance in one column from which a note says that the columns may have different units."""
+"""Share of the variance in one column from which a note warns that the columns may have different units."""
 
 
 def write_all(run: Prepared, folder: Folder, state: TrainingState) -> RunResult:

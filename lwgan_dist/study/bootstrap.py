@@ -75,7 +75,7 @@ def refit_config(config: RunConfig, bootstrap: BootstrapConfig, kind: Kind, inde
 
     Args:
         config: of the run, resolved, so that what depended on its data stays.
-        bootstrap: says where refits start and what differs.
+        bootstrap: where refits start and what differs.
         kind, index: which refit.
         seed: of the bootstrap.
 

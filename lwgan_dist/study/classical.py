@@ -214,7 +214,7 @@ ESTIMATORS: Mapping[str, ClassicalEstimator] = MappingProxyType(
         ),
     }
 )
-"""The estimators by name, with scikit-dimension's settings where the summary says nothing else."""
+"""The estimators by name, with scikit-dimension's settings where the summary names no others."""
 
 
 OURS = ("ABIDE", "Gride", "Isomap", "Start")
@@ -225,7 +225,7 @@ def classical_estimate(name: str, rows: NDArray[Any], seed: int) -> ClassicalEst
     """The intrinsic dimension of a sample by a classical estimator, a function of the arguments alone.
 
     Whatever the rows are, the answer is an estimate; only a lack of memory and an interruption end it otherwise. A
-    warning of the estimator is a failure too: it says that another estimate was made than asked for, with fewer
+    warning of the estimator is a failure too: it means that another estimate was made than asked for, with fewer
     neighbours or without some of the rows.
 
     Args:

@@ -1,4 +1,4 @@
-"""From finished runs to ``runs.parquet``: rank rules judge the recorded scores, the design says which run it was."""
+"""From finished runs to ``runs.parquet``: rank rules judge the recorded scores, the design knows which run it was."""
 
 import json
 from collections import defaultdict

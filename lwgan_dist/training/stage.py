@@ -52,7 +52,7 @@ class Stage:
     """One part of a training; a model adds what its updates need.
 
     Attributes:
-        name: says what it does; random streams are derived from it.
+        name: of what it does; random streams are derived from it.
         iterations: in it, at most.
         evaluate_after: iterations before the first evaluation; None for no evaluation.
         evaluate_every: iterations between evaluations.

@@ -78,7 +78,7 @@ class Lwgan:
     # iterations -------------------------------------------------------------------------------------------------------
 
     def enter(self, stage: LwganStage) -> None:
-        """Forget the checks for a plateau and, if the stage says so, the moments of the optimizers."""
+        """Forget the checks for a plateau and, if the stage asks for it, the moments of the optimizers."""
         self._checks.clear()
         if stage.fresh_optimizers:
             for phase, adam in self._optimizers(stage):
