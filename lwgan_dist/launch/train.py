@@ -110,8 +110,7 @@ def train_on_ray(
         RunFailedError: the group failed more often than ``max_failures`` allows; the count begins anew when it has
             waited for places for long.
     """
-    workers = execution.workers
-    elastic = isinstance(workers, WorkerRange)
+    elastic = isinstance(execution.workers, WorkerRange)
     start_seconds = ELASTIC_START_SECONDS if elastic else execution.start_timeout_seconds
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(start_seconds)
     os.environ["RAY_TRAIN_COLLECTIVE_TIMEOUT_S"] = str(execution.collective_timeout_seconds)
@@ -127,38 +126,15 @@ def train_on_ray(
             "until": until,
             "logs": settings_of_workers(),
         }
-        scratch = folder.sub(".ray")
-
-        def attempt() -> ray.train.Result:
-            trainer = ray.train.torch.TorchTrainer(
-                _worker,
-                train_loop_config=settings,
-                torch_config=GroupConfig(timeout_s=int(execution.collective_timeout_seconds)),
-                scaling_config=ray.train.ScalingConfig(
-                    num_workers=(workers.min, workers.max) if isinstance(workers, WorkerRange) else workers,
-                    use_gpu=execution.use_gpu,
-                    resources_per_worker=resources(execution),
-                ),
-                run_config=ray.train.RunConfig(
-                    name=f"attempt-{uuid.uuid4().hex[:12]}",  # never resumed by Ray: see the module's docstring
-                    storage_path=scratch.location,
-                    failure_config=ray.train.FailureConfig(
-                        max_failures=execution.max_failures,
-                        max_preemption_failures=-1,
-                        controller_failure_limit=STARTS,
-                    ),
-                    callbacks=[_CountAnew()],
-                ),
-            )
-            return trainer.fit()
-
         try:
             with (
                 RunMeter(folder) as meter,
                 _watched(folder, [meter.progress, on_progress], execution),
                 _interruptible(),
             ):
-                result = _until_it_starts(attempt, execution.max_failures)
+                result = _until_it_starts(
+                    lambda: _attempt(settings, folder.sub(".ray"), execution), execution.max_failures
+                )
         except (TrainingFailedError, ControllerError) as error:
             raise RunFailedError(f"the training failed under Ray: {_innermost(error)}") from error
         except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
@@ -171,6 +147,32 @@ def train_on_ray(
             raise NonFiniteLossError(answer["failure"])
         with suppress(OSError):  # the training is done, whatever is left of it
             folder.remove(".ray")
+
+
+def _attempt(settings: dict[str, Any], scratch: Folder, execution: ExecutionConfig) -> ray.train.Result:
+    """One run of Ray Train's group of workers, from its start to its end."""
+    workers = execution.workers
+    trainer = ray.train.torch.TorchTrainer(
+        _worker,
+        train_loop_config=settings,
+        torch_config=GroupConfig(timeout_s=int(execution.collective_timeout_seconds)),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=(workers.min, workers.max) if isinstance(workers, WorkerRange) else workers,
+            use_gpu=execution.use_gpu,
+            resources_per_worker=resources(execution),
+        ),
+        run_config=ray.train.RunConfig(
+            name=f"attempt-{uuid.uuid4().hex[:12]}",  # never resumed by Ray: see the module's docstring
+            storage_path=scratch.location,
+            failure_config=ray.train.FailureConfig(
+                max_failures=execution.max_failures,
+                max_preemption_failures=-1,
+                controller_failure_limit=STARTS,
+            ),
+            callbacks=[_CountAnew()],
+        ),
+    )
+    return trainer.fit()
 
 
 def _until_it_starts(attempt: Callable[[], ray.train.Result], max_failures: int) -> ray.train.Result:

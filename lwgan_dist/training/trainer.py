@@ -119,7 +119,8 @@ class Trainer:
                     self.model.enter(stage)
                 self.model.prepare(stage, iteration)
                 try:
-                    self._iterate(stage, iteration)
+                    for phase, batch in self.model.steps(stage, iteration):
+                        self._last_terms[phase.key] = phase.step(*batch)
                 except NonFiniteLossError as error:
                     raise NonFiniteLossError(f"iteration {self.iteration + 1} ({stage.name}): {error}") from None
                 self.iteration = self._skipped = start + iteration + 1  # what follows _skipped is left out
@@ -133,10 +134,6 @@ class Trainer:
                 if ended:
                     break
             start += planned.iterations
-
-    def _iterate(self, stage: Stage, iteration: int) -> None:
-        for phase, batch in self.model.steps(stage, iteration):
-            self._last_terms[phase.key] = phase.step(*batch)
 
     def _sized(self, planned: Stage) -> Stage:
         """The stage with the iterations that it takes: in proportion to those of the stage that it follows."""

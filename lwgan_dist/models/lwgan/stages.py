@@ -151,13 +151,19 @@ def _paper(config: RunConfig, schedule: PaperSchedule) -> list[LwganStage]:
     return [training, scoring]
 
 
+_RESTING = Adam(constant(0.0), 0.0, 0.9)
+
+
 def _fast(config: RunConfig, schedule: FastSchedule) -> list[LwganStage]:
+    embedding, matching = _encoder_generator_stages(config, schedule)
+    stages = [embedding, matching, *_critic_stages(config, schedule, matching)]
+    return [stage for stage in stages if stage.iterations]
+
+
+def _encoder_generator_stages(config: RunConfig, schedule: FastSchedule) -> tuple[LwganStage, LwganStage]:
+    """Embedding and matching, in which the critic rests."""
     assert schedule.batch_size is not None  # resolved
-    assert config.score.evaluations is not None
-    resting = Adam(constant(0.0), 0.0, 0.9)
-    weight = config.objective.mmd_weight
     first, second = schedule.embedding_learning_rate, schedule.matching_learning_rate
-    critic_rate = schedule.critic_learning_rate
     embedding = LwganStage(
         name="embedding",
         iterations=schedule.embedding_rounds * schedule.embedding_iterations,
@@ -165,7 +171,7 @@ def _fast(config: RunConfig, schedule: FastSchedule) -> list[LwganStage]:
         batch_size=schedule.batch_size,
         critic_updates=0,
         encoder_generator_updates=1,
-        critic=resting,
+        critic=_RESTING,
         encoder_generator=Adam(cosine(first, second), 0.9, 0.99),
         mmd_weight=constant(0.0),
         guide_weight=constant(1.0),
@@ -184,10 +190,17 @@ def _fast(config: RunConfig, schedule: FastSchedule) -> list[LwganStage]:
         follows="embedding" if schedule.embedding_iterations else None,
         iterations=schedule.matching_iterations,
         encoder_generator=Adam(cosine(second, 0.05 * second), 0.9, 0.99),
-        mmd_weight=ramped(weight, 0.15),
+        mmd_weight=ramped(config.objective.mmd_weight, 0.15),
         guide_weight=faded(1.0, 0.5) if schedule.embedding_iterations else None,
         decode_guide=False,
     )
+    return embedding, matching
+
+
+def _critic_stages(config: RunConfig, schedule: FastSchedule, matching: LwganStage) -> list[LwganStage]:
+    """What comes after the matching: the critic alone, all three if asked for, and the score."""
+    assert config.score.evaluations is not None  # resolved
+    critic_rate = schedule.critic_learning_rate
     critic = replace(
         matching,
         name="critic",
@@ -198,7 +211,7 @@ def _fast(config: RunConfig, schedule: FastSchedule) -> list[LwganStage]:
         guide_weight=None,
         interpolation_neighbors=0,  # the critic compares rows as they are
         critic=Adam(cosine(critic_rate, 0.5 * critic_rate), 0.0, 0.9),
-        encoder_generator=resting,
+        encoder_generator=_RESTING,
         fresh_optimizers=True,
         recycle=5,
     )
@@ -210,7 +223,7 @@ def _fast(config: RunConfig, schedule: FastSchedule) -> list[LwganStage]:
         encoder_generator_updates=1,
         critic=Adam(constant(0.5 * critic_rate), 0.0, 0.9),
         encoder_generator=Adam(ramped(schedule.joint_learning_rate, 0.25), 0.5, 0.99),
-        mmd_weight=constant(weight),
+        mmd_weight=constant(config.objective.mmd_weight),
         critic_term=True,
         fresh_optimizers=False,
         recycle=2,
@@ -225,7 +238,7 @@ def _fast(config: RunConfig, schedule: FastSchedule) -> list[LwganStage]:
         recycle=None,
         evaluate_after=0,
     )
-    return [stage for stage in (embedding, matching, critic, joint, scoring) if stage.iterations]
+    return [critic, joint, scoring]
 
 
 def rank_parts(stage: LwganStage, latent_dim: int, focus: int | None = None) -> list[tuple[int, slice]] | None:
