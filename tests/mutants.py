@@ -32,7 +32,7 @@ class Mutant:
 MUTANTS = [
     Mutant(
         "another round begins whatever the networks have learned", "models/lwgan/model.py",
-        "last_round or errors[0] <= self._decoded() + BEHIND", "last_round",
+        "last_round or errors[0] <= self._start_scale() * (self._decoded() + BEHIND)", "last_round",
         "models/lwgan/test_rounds.py",
     ),
     Mutant(
