@@ -61,12 +61,19 @@ class Page:
 
 
 def escaped(text: str) -> str:
-    """The text with what Markdown (or HTML in it) would take as markup escaped, on one line."""
+    """The text with what Markdown (or HTML in it) would take as markup escaped, on one line.
+
+    GitHub makes links of bare addresses as well. It looks for those of mail only after it has replaced entities, so an
+    empty comment parts these.
+    """
     text = " ".join(text.split()).replace("\\", "\\\\")
     text = re.sub(r"&(?=#|\w+;)", "&amp;", text).replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([|`*$~])", r"\\\1", text)
     text = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
-    return re.sub(r"\](?=[(\[:])", r"\\]", text)
+    text = re.sub(r"\](?=[(\[:])", r"\\]", text)
+    text = re.sub(r"(?i)(www)\.", r"\1&#46;", text)
+    text = re.sub(r"(?i)(https?|ftp)://", r"\1&#58;//", text)
+    return re.sub(r"(?<=\S)@", "<!-- -->@", text)
 
 
 def _image(figure: Figure) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from scipy import stats
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold
+from sklearn.tree import DecisionTreeRegressor
 
 from lwgan_dist import seeding
 from lwgan_dist.reporting.values import Row
@@ -35,7 +36,7 @@ IMPORTANCE_TRIALS = 10
 """Least number of trials for importances: with fewer, a fold would hold a single one."""
 FOLDS = 5
 TREES, DEPTH = 32, 8
-"""Size of each forest; fANOVA takes time in proportion to the trees, and to the square of their leaves."""
+"""Number and largest depth of the trees of each forest."""
 
 
 @dataclass(frozen=True)
@@ -195,17 +196,18 @@ def _pairs(rows: Sequence[Row], *columns: str) -> int:
 def importances(trials: pa.Table, parameters: Sequence[str], seed: int) -> pa.Table:
     """How much the objective and the estimated dimension depend on each parameter: fANOVA of random forests.
 
-    The importance is the share of the variance of a forest's predictions, over the trials' distribution of the
-    parameters, that the parameter explains by itself, without interactions; it is computed by Optuna. A forest is
+    The importance is the share of the variance of a forest's predictions that the parameter explains by itself,
+    without interactions. The variance is over the values that the trials have: each parameter is drawn by itself, and
+    each trial's value of it is equally likely, so that a value that repeats counts as often as it does. A forest is
     fitted to the trials without a fifth of them, five times: the importance is the mean over these fits,
     ``importance_sd`` their standard deviation (n - 1). ``forest_r2`` is R^2 of the predictions of the trials that a
     forest has not seen, at most 1, and below 0 where the forests predict worse than the mean does: then the importances
     are those of noise, which a forest follows as well. Parameters that vary together (one that is searched only where
     another has some value) share their importance.
 
-    A parameter enters by the ranks of its values over the trials, so that trials have equal weight whatever its scale;
-    booleans are 0 and 1, texts their number in the sorted values, and null comes below all values. ``spearman`` is over
-    the trials that have a value.
+    A parameter enters by the ranks of its values over the trials, so that its scale does not matter; booleans are 0
+    and 1, texts their number in the sorted values, and null comes below all values. ``spearman`` is over the trials
+    that have a value.
 
     A target that does not vary depends on nothing: importances 0, ``forest_r2`` and ``spearman`` null.
 
@@ -251,32 +253,62 @@ def _explained(ranks: Floats, target: Floats, seed: int) -> tuple[float | None, 
     shares, predicted = np.zeros((FOLDS, ranks.shape[1])), np.empty(len(target))
     if (target == target[0]).all():
         return None, shares
+    ascending = np.sort(ranks, axis=0)
     for fold, (train, rest) in enumerate(KFold(FOLDS, shuffle=True, random_state=seed).split(ranks)):
         forest = RandomForestRegressor(TREES, max_depth=DEPTH, random_state=seed).fit(ranks[train], target[train])
         predicted[rest] = forest.predict(ranks[rest])
-        if np.ptp(forest.predict(ranks)) > 0:  # else no tree has a split, and Optuna refuses
-            shares[fold] = _fanova(ranks[train], target[train], len(ranks), seed)
+        shares[fold] = forest_shares(forest, ascending)
     return float(r2_score(target, predicted)), shares
 
 
-def _fanova(ranks: Floats, target: Floats, number: int, seed: int) -> list[float]:
-    """The share of each parameter, whose values are ranks from 1 to ``number``, in a forest as in `_explained`."""
-    import optuna  # takes a second, and this is needed once, at the end of a search
+def forest_shares(forest: RandomForestRegressor, ascending: Floats) -> Floats:
+    """The share of a forest's variance that each parameter explains by itself: the mean over the trees that vary.
 
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    names = [f"{place:06}" for place in range(ranks.shape[1])]  # Optuna sorts by name
-    space = dict.fromkeys(names, optuna.distributions.FloatDistribution(0.5, number + 0.5))
-    try:
-        study = optuna.create_study()
-        for row, value in zip(ranks.tolist(), target.tolist(), strict=True):
-            parameters = dict(zip(names, row, strict=True))
-            study.add_trial(optuna.create_trial(params=parameters, distributions=space, value=value))
-        forest = optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, max_depth=DEPTH, seed=seed)
-        shares = forest.evaluate(study, names)
-    finally:
-        optuna.logging.set_verbosity(before)
-    return [shares[name] for name in names]
+    The variance is over parameters that are drawn independently, each from the values in its column.
+
+    Args:
+        forest: fitted to the parameters.
+        ascending: shape (n, parameters), the values of each parameter, sorted; numbers that float32 represents, as
+            scikit-learn splits in it.
+
+    Returns:
+        Shape (parameters,), in [0, 1]; a parameter on which no tree splits has exactly 0.
+    """
+    shares = [share for tree in forest.estimators_ if (share := _tree_shares(tree, ascending)) is not None]
+    return np.asarray(np.mean(shares, axis=0)) if shares else np.zeros(ascending.shape[1])
+
+
+def _tree_shares(fitted: DecisionTreeRegressor, ascending: Floats) -> Floats | None:
+    """As `forest_shares`, of one tree; None if it does not vary."""
+    tree, n = fitted.tree_, len(ascending)
+    leaves, (first, last) = tree.feature < 0, _boxes(fitted, ascending)
+    first, last, outputs = first[leaves], last[leaves], tree.value[leaves, 0, 0]
+    inside = (last - first) / n
+    weights = inside.prod(axis=1)
+    centred = outputs - weights @ outputs
+    variance = weights @ centred**2
+    if variance <= 0:
+        return None
+    shares = np.zeros(ascending.shape[1])
+    for place in set(tree.feature[~leaves].tolist()):
+        # The mean over the other parameters at each row: a leaf adds to the rows from its first up to its last.
+        parts = centred * weights / inside[:, place]
+        steps = np.bincount(first[:, place], parts, n + 1) - np.bincount(last[:, place], parts, n + 1)
+        shares[place] = np.mean(np.cumsum(steps)[:n] ** 2) / variance
+    return shares
+
+
+def _boxes(fitted: DecisionTreeRegressor, ascending: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The values that reach a node: ``ascending[first[node, j] : last[node, j], j]``; shapes (nodes, parameters)."""
+    tree = fitted.tree_
+    first = np.zeros((tree.node_count, ascending.shape[1]), dtype=np.int64)
+    last = np.full_like(first, len(ascending))
+    for node in np.flatnonzero(tree.feature >= 0):  # parents come before their children
+        place, left, right = tree.feature[node], tree.children_left[node], tree.children_right[node]
+        first[[left, right]], last[[left, right]] = first[node], last[node]
+        cut = np.searchsorted(ascending[:, place], tree.threshold[node], side="right")  # what is equal goes left
+        last[left, place] = first[right, place] = cut
+    return first, last
 
 
 def facts(tables: SearchTables, objectives: Sequence[str], cpu_seconds: float) -> Facts:

@@ -105,3 +105,15 @@ def test_data_are_text_in_markdown_and_are_no_template():
 )  # fmt: skip
 def test_markup_of_markdown_is_escaped(text, markdown):
     assert escaped(text) == markdown
+
+
+@pytest.mark.parametrize(
+    ("text", "markdown"),
+    [("www.evil.com", "www&#46;evil.com"), ("http://b", "http&#58;//b"), ("see HTTPS://b.c", "see HTTPS&#58;//b.c"),
+     ("ftp://www.b", "ftp&#58;//www&#46;b"), ("a.x@b.c", "a.x<!-- -->@b.c"), ("mailto:_@b.c", "mailto:\\_<!-- -->@b.c"),
+     ("xmpp:@b.c", "xmpp:<!-- -->@b.c"), ("www.@b.c", "www&#46;<!-- -->@b.c"),
+     ("s3://bucket/a www @ 5", "s3://bucket/a www @ 5")],
+)  # fmt: skip
+def test_bare_addresses_are_no_links(text, markdown):
+    """GitHub makes links of them: of www and schemes before it replaces entities, of mail only after that."""
+    assert escaped(text) == markdown

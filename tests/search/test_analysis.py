@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as hs
 from scipy import stats
+from sklearn.ensemble import RandomForestRegressor
 
 from lwgan_dist.search import analysis
 from lwgan_dist.search.analysis import Facts
@@ -281,8 +282,42 @@ def test_the_importance_of_a_sum_is_in_proportion_to_the_variances():
     assert rows["dimension", "a"]["importance"] + rows["dimension", "b"]["importance"] < 0.2
 
 
+@pytest.mark.parametrize("trues", [20, 100, 180])
+def test_a_value_counts_as_often_as_trials_have_it(trues):
+    """Half of the variance is a boolean's, whether it is true in 10 %, half or 90 % of the trials."""
+    generator = np.random.default_rng(0)
+    flag, other = generator.permutation(np.arange(200) < trues), generator.permutation(200)
+    rows = importance_rows(made_up(flag / flag.std() + other / other.std(), flag=flag, other=other), ["flag", "other"])
+    assert rows["objective", "flag"]["importance"] == pytest.approx(0.5, abs=0.02)
+    assert rows["objective", "other"]["importance"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_shares_of_a_forest_are_those_over_all_combinations_of_the_values():
+    """By its predictions for every combination: of a variance, that of the means over all but one parameter."""
+    generator = np.random.default_rng(11)
+    columns = [generator.integers(0, levels, 9).astype(float) for levels in (2, 4, 9)] + [np.ones(9)]
+    values = np.stack(columns, axis=1)
+    forest = RandomForestRegressor(5, random_state=0).fit(values, generator.random(9))
+    combinations = np.array(list(itertools.product(*columns)))
+    shares = []
+    for tree in forest.estimators_:
+        predicted = tree.predict(combinations).reshape(9, 9, 9, 9)
+        means = [predicted.mean(axis=tuple({0, 1, 2, 3} - {axis})) for axis in range(4)]
+        shares.append([mean.var() / predicted.var() for mean in means])
+    found = analysis.forest_shares(forest, np.sort(values, axis=0))
+    assert found == pytest.approx(np.mean(shares, axis=0), abs=1e-12)
+    assert min(found[:3]) > 0
+    assert found[3] == 0
+
+
+def test_trees_without_a_split_have_no_share():
+    values = np.arange(6.0).reshape(6, 1)
+    forest = RandomForestRegressor(3, random_state=0).fit(values, np.ones(6))
+    assert analysis.forest_shares(forest, values).tolist() == [0.0]
+
+
 def test_the_scale_of_a_parameter_does_not_matter():
-    """Trials have equal weight: on a linear axis most of a logarithmic one would be its last decade."""
+    """Only ranks count: on a linear axis most of a logarithmic one would be its last decade."""
     generator = np.random.default_rng(10)
     a, b = generator.random((2, 60))
     target = a + b
@@ -359,16 +394,6 @@ def test_what_does_not_vary_has_no_importance():
         assert row["forest_r2"] is None
     alone = importance_rows(trials, ["one", "text"])["objective", "one"]
     assert (alone["importance"], alone["importance_sd"]) == (0.0, 0.0)
-
-
-def test_optuna_says_nothing_and_its_messages_are_as_before(capfd):
-    import optuna
-
-    generator = np.random.default_rng(7)
-    before = optuna.logging.get_verbosity()
-    analysis.importances(made_up(generator.random(20), x=generator.random(20)), ["x"], 0)
-    assert optuna.logging.get_verbosity() == before
-    assert capfd.readouterr() == ("", "")
 
 
 def test_importances_rest_on_enough_finished_trials_each_once():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import report_searches
 from click.testing import CliRunner
 from forked import Child, lwgan_dist
 from tiny_search import ASHA, config
@@ -169,3 +170,10 @@ def test_what_is_published_follows_from_its_runs(folder):
         for role in ("best", "default"):
             run = rows[role, pair["index"]]
             assert pair[role] == run["energy_distance"] + run["reconstruction"]
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
+def test_the_published_summary_is_that_of_the_published_tables(folder):
+    figures = {path.stem: f"figures/{path.name}" for path in (folder / "figures").iterdir()}
+    page = report_searches.page_of(folder, read_published(Folder.at(str(folder))))
+    assert page.markdown(figures) == (folder / "summary.md").read_text()
