@@ -224,7 +224,7 @@ def entrypoints() -> dict[str, tuple[list[str], list[dict[str, Any]]]]:
 @pytest.mark.parametrize("name", entrypoints())
 def test_an_entrypoint_is_a_command_of_ours_on_a_configuration_that_is_valid(name, tmp_path):
     (program, command, config, *rest), of_file = entrypoints()[name]
-    context = main.commands[command].make_context(command, [config, *rest])
+    context = main.commands[command].make_context(command, [config, *rest], help_option_names=["-h", "--help"])
     assert (program, context.params["config_file"]) == ("lwgan-dist", config)
     assert context.params["storage"].startswith("/data/")
     if config.startswith("/opt/lwgan/"):

@@ -427,4 +427,4 @@ def run_job(command: tuple[str, ...]) -> None:
     if Path(FILE).is_file():
         load_secrets()
     ours: Any = COMMANDS[command[0]]
-    ours.main(args=list(command[1:]), prog_name=f"lwgan-dist {command[0]}")
+    ours.main(args=list(command[1:]), prog_name=f"lwgan-dist {command[0]}", help_option_names=["-h", "--help"])

@@ -87,7 +87,11 @@ class Run(Prepared):
             if Checkpoints(folder.sub("checkpoints")).names():
                 notify(f"goes on from the newest whole checkpoint in {folder.location}")
             logs.event("run begins", folder=folder.location)
-            self._train(folder, execution, on_progress=on_progress, verbose=verbose)
+            if execution.workers == 0:
+                with LiveLosses(folder.local) as live:
+                    self._train_here(folder, execution, report=_both(live, on_progress))
+            else:
+                self._train_on_ray(folder, execution, on_progress=on_progress, verbose=verbose)
             with torch_threads(execution.threads_per_worker):
                 result = artifacts.write_all(self, folder, self._final_state(folder))
             logs.event(
@@ -165,18 +169,6 @@ class Run(Prepared):
         else:
             self._train_on_ray(folder, execution, initial=initial, until=until)
 
-    def _train(self, folder: Folder, execution: ExecutionConfig, *, on_progress: OnProgress, verbose: bool) -> None:
-        if execution.workers == 0:
-            with LiveLosses(folder.local) as live:
-
-                def report(progress: dict[str, Any]) -> None:
-                    live(progress)
-                    on_progress(progress)
-
-                self._train_here(folder, execution, report=report)
-            return
-        self._train_on_ray(folder, execution, on_progress=on_progress, verbose=verbose)
-
     def _train_on_ray(
         self,
         folder: Folder,
@@ -231,6 +223,14 @@ class Run(Prepared):
                 "folder or a URI as storage"
             )
         return state
+
+
+def _both(first: OnProgress, second: OnProgress) -> OnProgress:
+    def report(progress: dict[str, Any]) -> None:
+        first(progress)
+        second(progress)
+
+    return report
 
 
 def _passed(state: TrainingState, iteration: int) -> bool:

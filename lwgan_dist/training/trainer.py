@@ -119,8 +119,7 @@ class Trainer:
                     self.model.enter(stage)
                 self.model.prepare(stage, iteration)
                 try:
-                    for phase, batch in self.model.steps(stage, iteration):
-                        self._last_terms[phase.key] = phase.step(*batch)
+                    self._iterate(stage, iteration)
                 except NonFiniteLossError as error:
                     raise NonFiniteLossError(f"iteration {self.iteration + 1} ({stage.name}): {error}") from None
                 self.iteration = self._skipped = start + iteration + 1  # what follows _skipped is left out
@@ -134,6 +133,10 @@ class Trainer:
                 if ended:
                     break
             start += planned.iterations
+
+    def _iterate(self, stage: Stage, iteration: int) -> None:
+        for phase, batch in self.model.steps(stage, iteration):
+            self._last_terms[phase.key] = phase.step(*batch)
 
     def _sized(self, planned: Stage) -> Stage:
         """The stage with the iterations that it takes: in proportion to those of the stage that it follows."""
