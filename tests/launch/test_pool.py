@@ -267,6 +267,7 @@ import pool_work
 from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.errors import ClusterError
 from lwgan_dist.launch.pool import pool
+from lwgan_dist.launch.task_source import Listed
 
 records, scratch = Path(sys.argv[1]), Path(sys.argv[2])
 try:
@@ -289,6 +290,7 @@ from pathlib import Path
 import pool_work
 from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.launch.pool import pool
+from lwgan_dist.launch.task_source import Listed
 
 answers = []
 tasks = [{"n": n} for n in range(6)]
