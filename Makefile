@@ -23,7 +23,7 @@ run: setup  ## the main job: a small consistency study, table and figure of P(co
 
 # Tests that start a local Ray wait much of the time: they run beside the others, and their output comes at the end.
 # The others share out their files among processes of about 1 GiB each.
-test: setup  ## the tests, for two cores; PROCESSES=4 for more
+test: setup  ## the tests; some 10 minutes on 2 cores, by the processor; PROCESSES=4 for more
 	@log=$$(mktemp); \
 	$(BIN)/python -m pytest -m 'ray and not faults and not cluster' >"$$log" 2>&1 & \
 	ray=$$!; trap 'kill -TERM $$ray; rm -f "$$log"; exit 130' INT TERM; \
