@@ -4,7 +4,7 @@ writing back; the JSON Schema for editors.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -24,15 +24,23 @@ from lwgan_dist.errors import ConfigError
 Config = TypeVar("Config", bound=Frozen)
 
 
-def read_config(model: type[Config], file: str, changes: Sequence[str] = ()) -> Config:
+def read_config(
+    model: type[Config], file: str, changes: Sequence[str] = (), fill: Callable[[dict[str, Any]], dict[str, Any]] = dict
+) -> Config:
     """A configuration from a YAML file, with ``a.b=value`` overrides.
+
+    Args:
+        model: of the configuration.
+        file: path of the file.
+        changes: the overrides.
+        fill: adds values that the file was written without.
 
     Raises:
         ConfigError: all errors at once, each as ``file:line:column: key: what is wrong``; for an override, the
             override stands in place of the position.
     """
     document = read_yaml(file)
-    return build_config(model, _plain(document), parse_overrides(changes), source=file, positions=document)
+    return build_config(model, fill(_plain(document)), parse_overrides(changes), source=file, positions=document)
 
 
 def build_config(

@@ -66,7 +66,7 @@ def _next_best(choice: RankChoice, *, is_resolution: bool) -> tuple[int, float]:
 
 
 def fingerprint_of(config: RunConfig, fit: Fit) -> str:
-    """That of ``lwgan-dist train`` with this configuration on the sample of a fit."""
+    """The fingerprint that ``lwgan-dist train`` gives a run of this configuration on the sample of a fit."""
     assert fit.data_sha256 is not None
     assert fit.ambient_dim is not None
     train_rows = None

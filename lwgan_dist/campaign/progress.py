@@ -1,4 +1,4 @@
-"""Who is shown how a study or a search goes."""
+"""The progress of a study or a search, as its phases report it to whoever shows it."""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -64,7 +64,7 @@ class Fit:
 
     @classmethod
     def of(cls, sample: "Sample", components: ScoreTables, metrics: Mapping[str, list[float]]) -> Self:
-        """That of a run on a sample, from the components by part of the rows, shape (evaluations, ranks, 4)."""
+        """The fit of a run on a sample, from the components by part of the rows, shape (evaluations, ranks, 4)."""
         evaluations, ranks, _ = components["train"].shape
         parts = {part: table.astype(np.float64).ravel().tolist() for part, table in components.items()}
         return cls(

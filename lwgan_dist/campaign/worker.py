@@ -93,5 +93,5 @@ def reason_of(error: Exception) -> str:
 
 
 def package_version() -> str:
-    """That of this package, for a record."""
+    """Name and version of this package, for a record."""
     return f"lwgan-dist {version('lwgan-dist')}"

@@ -36,7 +36,7 @@ from lwgan_dist.training.trainer import TrainingState
 OnProgress = Callable[[dict[str, Any]], None]
 
 
-class Fit(NamedTuple):
+class FittedRun(NamedTuple):
     """The outcome of `Run.fit`: the result, every component of the score, the networks."""
 
     result: RunResult
@@ -99,7 +99,7 @@ class Run(Prepared):
             )
             return result
 
-    def fit(self, folder: Folder, execution: ExecutionConfig, *, initial: dict[str, Tensor] | None = None) -> Fit:
+    def fit(self, folder: Folder, execution: ExecutionConfig, *, initial: dict[str, Tensor] | None = None) -> FittedRun:
         """The result of the run alone, without the files that a reader wants: for studies and searches.
 
         Args:
@@ -118,7 +118,7 @@ class Run(Prepared):
             state = self._final_state(folder)
             components = artifacts.components_of(state)
             result = artifacts.result_of(self, folder, state, components)
-            return Fit(result, components, artifacts.model_of(self, state, result.dimension))
+            return FittedRun(result, components, artifacts.model_of(self, state, result.dimension))
 
     def fit_until(self, folder: Folder, execution: ExecutionConfig, iteration: int) -> Halt:
         """The networks after an iteration, for those who look at a run on its way. `fit` and `fit_until` go on from

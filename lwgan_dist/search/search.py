@@ -20,7 +20,7 @@ from lwgan_dist.campaign.engine import Engine, of_task
 from lwgan_dist.campaign.folder import LEDGER, SCRATCH, claim, read_environment
 from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.campaign.progress import Progress, Standing
-from lwgan_dist.config import RunConfig, TableData
+from lwgan_dist.config import RunConfig, TableData, read_before
 from lwgan_dist.configfile import read_config
 from lwgan_dist.data.tables import read_table, rows_digest
 from lwgan_dist.errors import ConfigError
@@ -112,7 +112,7 @@ class Search:
         if not self.folder.has(CONFIG_FILE) or self.folder.local is None:
             return []
         try:
-            before = read_config(SearchConfig, str(self.folder.local / CONFIG_FILE))
+            before = read_config(SearchConfig, str(self.folder.local / CONFIG_FILE), fill=_filled)
         except ConfigError:  # of another version
             return []
         names = set(SearchConfig.model_fields) - {"budget", "confirm_seeds", "execution"}
@@ -332,6 +332,10 @@ def _count(record: TrialRecord) -> Count:
     """Runs of a trial that has ended, of which one without an estimate has no entry, and how many failed."""
     failed = record.failure is not None
     return Count(len(record.runs) + failed, failed)
+
+
+def _filled(stored: dict[str, Any]) -> dict[str, Any]:
+    return {**stored, "run": read_before(stored.get("run", {}))}
 
 
 def _table_digest(config: RunConfig) -> str | None:

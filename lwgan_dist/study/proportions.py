@@ -30,7 +30,7 @@ class Interval:
 
 
 def _counts(*values: ArrayLike) -> tuple[Ints, ...]:
-    """Whole numbers, at least 0, in a common shape."""
+    """The values as whole numbers, checked to be at least 0, in a common shape."""
     arrays = [np.asarray(value) for value in values]
     if any(array.dtype.kind not in "biu" and array.size for array in arrays):
         raise ValueError(f"counts must be integers, got {[str(array.dtype) for array in arrays]}")

@@ -32,8 +32,7 @@ from lwgan_dist.errors import DataError, interrupts_pass
 from lwgan_dist.fitted import FittedModel
 from lwgan_dist.results import scores_from_parquet
 from lwgan_dist.run.folder import SCORES_FILE
-from lwgan_dist.run.run import Fit as FittedRun
-from lwgan_dist.run.run import Run
+from lwgan_dist.run.run import FittedRun, Run
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.bootstrap import Kind, refit_config, resample, warm_start
 from lwgan_dist.study.classical import classical_estimate, made_by

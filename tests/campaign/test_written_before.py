@@ -78,6 +78,13 @@ def test_a_search_is_read_and_grows(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("folder", ["search"], indirect=True)
+def test_a_search_says_that_its_run_is_another_with_the_defaults_of_today(folder):
+    assert search(folder).changed == []
+    config = read_config(SearchConfig, str(BEFORE / "search" / "config.yaml"))
+    assert Search(config, Folder.at(str(folder))).changed == ["run"]
+
+
+@pytest.mark.parametrize("folder", ["search"], indirect=True)
 def test_trials_without_components_are_fitted_again_under_another_rule(folder, tmp_path):
     changes = ("run.score.resolution=0.5", "confirm_seeds=0", "budget.trials=2")
     prepared = search(folder, *changes)

@@ -17,6 +17,7 @@ from contextlib import closing
 import pytest
 from aiohttp import web
 from click.testing import CliRunner
+from own_home import own_home
 from tiny import FAST
 from tiny_search import config as search_config
 from tiny_study import config as study_config
@@ -39,11 +40,7 @@ NOBODY = "http://127.0.0.1:9"
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path, monkeypatch):
     """No variable of Ray's, a home of our own, quick answers."""
-    for name in list(os.environ):
-        if name.startswith("RAY_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
+    own_home(tmp_path, monkeypatch)
     monkeypatch.setattr(jobs, "FIND_SECONDS", 0.5)
     monkeypatch.setattr(jobs, "SILENCE_SECONDS", 2.0)
     monkeypatch.setattr(jobs, "PAUSE_SECONDS", 0.1)

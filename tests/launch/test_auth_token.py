@@ -4,6 +4,7 @@ import os
 import stat
 
 import pytest
+from own_home import own_home
 
 from lwgan_dist.launch import auth_token
 
@@ -13,11 +14,7 @@ TOKEN = "0123456789abcdef" * 4
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """No variable of Ray's, and a home of our own."""
-    for name in list(os.environ):
-        if name.startswith("RAY_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    (tmp_path / "home").mkdir()
+    own_home(tmp_path, monkeypatch)
 
 
 def mode(path):
