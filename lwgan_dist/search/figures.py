@@ -293,8 +293,10 @@ def importance_figure(importances: pa.Table) -> Figure | None:
             xerr=[here[name]["importance_sd"] for name in names], color=BLUE if meaningful else "#c4c4c4",
             error_kw={"linewidth": 0.9, "ecolor": "0.3", "capsize": 2},
         )  # fmt: skip
-        title = f"{target}\nR² of the forest {r2:.2f}, {counted(number, 'trial')}" if finite(r2) else f"{target}\nno R²"
-        title += "" if meaningful else "\nnot above 0: these bars mean little"
+        title = f"{target}\nthe same in all of {counted(number, 'trial')}"
+        if finite(r2):
+            title = f"{target}\nR² of the forest {r2:.2f}, {counted(number, 'trial')}"
+            title += "" if meaningful else "\nnot above 0: these bars mean little"
         axes.set_title(title, fontsize=8, color="black" if meaningful else "0.35")
         axes.set_yticks(range(len(names)), [folded(name, 36) for name in names])
         axes.set_ylim(-0.6, len(names) - 0.4)

@@ -2,8 +2,10 @@
 
 import base64
 import re
+from dataclasses import replace
 from datetime import date
 
+import pyarrow as pa
 import pytest
 import search_tables
 from page_reading import Reader, markdown_tables, table_of
@@ -133,6 +135,14 @@ def test_importances(made, markdown):
             assert line[place + 1] == ("-" if row["spearman"] is None else f"{row['spearman']:.2f}")
     assert re.search(r"objective: R² .* 0\.63, from \d+ finished trials\.", section)
     assert re.search(r"dimension: R² .* -0\.12, .*; not above 0, so these importances mean little\.", section)
+
+
+def test_a_target_that_does_not_vary_depends_on_nothing(made):
+    rows = [row | {"forest_r2": None} for row in made.importances.to_pylist()]
+    tables = replace(made, importances=pa.Table.from_pylist(rows, made.importances.schema))
+    section = _section(_markdown(tables), "Parameters")
+    assert re.search(r"dimension: the same in all of \d+ finished trials, so it depends on no parameter\.", section)
+    assert "mean little" not in section
 
 
 def test_the_ten_best_trials_and_the_default(made, markdown):
