@@ -164,6 +164,9 @@ class NetworksConfig(Frozen):
     """s, the unit of the hidden widths: encoder 8s, 4s, 2s, s; generator s, 2s, 4s, 8s; critic 4s, 2s, s."""
     encoder_activation: Literal["relu", "silu"] | None = None
     """By default the one of the schedule: ``relu`` for ``paper``, ``silu`` for ``fast``."""
+    linear_path: bool | None = None
+    """Whether a linear map runs beside the layers of encoder and generator, so that linear directions are not learned
+    by heart. By default under ``fast``; the authors' networks, for ``paper``, have none."""
 
 
 class ObjectiveConfig(Frozen):
@@ -306,16 +309,17 @@ class ScoreConfig(Frozen):
     """Factor of the rule; for ``fixed`` lambda itself."""
 
 
-AS_BEFORE = {("schedule", "embedding_rounds"): 1}
-"""Settings that were added, by section and name, with the values that leave a run as it was before."""
+AS_BEFORE = {("schedule", "embedding_rounds"): 1, ("networks", "linear_path"): False}
+"""Settings that were added, by section and name, the oldest first, with the values that leave a run as it was."""
 
 
 def read_before(stored: dict[str, Any]) -> dict[str, Any]:
     """A stored configuration of a run with the settings of `AS_BEFORE` that it was written without."""
     filled = {name: dict(value) if isinstance(value, dict) else value for name, value in stored.items()}
-    for (section, name), value in AS_BEFORE.items():
-        if filled.get(section, {}).get("name") == "fast":
-            filled[section].setdefault(name, value)
+    if filled.get("schedule", {}).get("name", "fast") == "fast":
+        for (section, name), value in AS_BEFORE.items():
+            if section in filled:
+                filled[section].setdefault(name, value)
     return filled
 
 
@@ -425,6 +429,7 @@ class RunConfig(Settings, _OnData):
             "latent_dim": latent_dim,
             "encoder_activation": self.networks.encoder_activation
             or ("relu" if self.schedule.name == "paper" else "silu"),
+            "linear_path": self._has_linear_path(),
         }
         fast = self.schedule.name == "fast"
         largest = min(512, max(128, 4 * latent_dim)) if fast else 512  # of mixed ranks, it holds some rows of each
@@ -449,10 +454,16 @@ class RunConfig(Settings, _OnData):
         runs of that time keep their names.
         """
         identity = self.model_dump(mode="json")
+        if "networks" in identity and not self._has_linear_path():
+            identity["networks"]["linear_path"] = False
         for (section, name), value in AS_BEFORE.items():
             if identity.get(section, {}).get(name) == value:
                 del identity[section][name]
         return identity
+
+    def _has_linear_path(self) -> bool:
+        given = self.networks.linear_path
+        return self.schedule.name == "fast" if given is None else given
 
     def fingerprint(self, data_digest: str) -> str:
         """12 hexadecimal digits of the SHA-256 of the canonical configuration and the data: the identity of the run.

@@ -42,7 +42,7 @@ MUTANTS = [
     ),
     Mutant(
         "a run of one round has another name than before there were rounds", "config.py",
-        'AS_BEFORE = {("schedule", "embedding_rounds"): 1}', "AS_BEFORE: dict[tuple[str, str], int] = {}",
+        'AS_BEFORE = {("schedule", "embedding_rounds"): 1, ', "AS_BEFORE = {",
         "test_config.py",
     ),
     Mutant(

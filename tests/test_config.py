@@ -375,12 +375,20 @@ def test_the_lwgan_is_not_written_down():
     assert set(RunConfig.model_validate(WAE).model_dump()) == {"data", "model", "precision", "seed"}
 
 
-def test_a_run_of_one_round_keeps_the_name_that_it_had_before_there_were_rounds():
-    """The fingerprint is that of commit cf8a372 for the same run, whose configuration had no such field."""
+def test_a_run_of_one_round_without_a_linear_path_keeps_the_name_that_it_had_before_there_were_any():
+    """The fingerprint is that of commit cf8a372 for the same run, whose configuration had no such fields."""
     data = {"source": "manifold", "name": "s_curve", "n": 300}
     names = []
-    for rounds in (1, 2):
+    for rounds, path in ((1, False), (1, True), (2, False), (1, None)):
         schedule = {"name": "fast", "embedding_rounds": rounds}
-        config = RunConfig.model_validate({"data": data, "precision": "float32", "schedule": schedule})
-        names.append(config.resolved(train_rows=270, ambient_dim=3).fingerprint("0" * 64))
-    assert names[0] == "80ee4a114419" != names[1]
+        told = {"data": data, "precision": "float32", "schedule": schedule, "networks": {"linear_path": path}}
+        names.append(RunConfig.model_validate(told).resolved(train_rows=270, ambient_dim=3).fingerprint("0" * 64))
+    assert names[0] == "80ee4a114419"
+    assert names[0] not in names[1:]
+    assert names[3] == names[1], "the default of the fast schedule"
+
+
+def test_the_authors_networks_have_no_linear_path_and_their_runs_the_names_of_before():
+    paper = RunConfig.model_validate({**MANIFOLD, "schedule": {"name": "paper"}})
+    assert paper.resolved(train_rows=100, ambient_dim=3).networks.linear_path is False
+    assert "linear_path" not in paper.identity()["networks"]

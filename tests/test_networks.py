@@ -1,8 +1,12 @@
-"""Networks under bfloat16: close to full precision, exact where layers are thin, and never rounding what comes out."""
+"""Networks under bfloat16: close to full precision, exact where layers are thin, and never rounding what comes out; the
+linear path beside their layers.
+"""
 
 import pytest
 import torch
 from tiny import mlp_networks
+
+from lwgan_dist.method.latent import mask_to_rank
 
 RANKS = torch.tensor([1, 2, 3, 3, 2] * 20)
 
@@ -74,3 +78,21 @@ def test_rows_of_any_shape_are_seen_as_vectors(ranks):
     gradient = image.critic.input_gradient(x, ranks)
     assert gradient.shape == x.shape
     assert torch.equal(gradient.flatten(1), vector.critic.input_gradient(x.flatten(1), ranks))
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
+def test_a_linear_path_adds_a_linear_map_that_begins_at_zero(precision):
+    plain, with_path = (
+        mlp_networks(5, 3, 4, "silu", seed=1, precision=precision, linear_path=path) for path in (False, True)
+    )
+    dtype = torch.float64 if precision == "float64" else torch.float32
+    x, z, ranks = torch.randn(7, 5, dtype=dtype), torch.randn(7, 3, dtype=dtype), torch.tensor([1, 2, 3, 1, 2, 3, 3])
+    assert torch.equal(plain.encoder(x, ranks), with_path.encoder(x, ranks))
+    assert torch.equal(plain.generator(z), with_path.generator(z))
+    with torch.no_grad():
+        for network in (with_path.encoder, with_path.generator):
+            network.linear_path.normal_()
+    codes = with_path.encoder(x, ranks) - plain.encoder(x, ranks)
+    assert torch.allclose(codes, mask_to_rank(x @ with_path.encoder.linear_path.T, ranks), atol=1e-5)
+    rows = with_path.generator(z) - plain.generator(z)
+    assert torch.allclose(rows, z @ with_path.generator.linear_path.T, atol=1e-5)

@@ -3,6 +3,10 @@
 With width unit s: encoder 8s, 4s, 2s, s; generator s, 2s, 4s, 8s with SiLU; critic 4s, 2s, s with ReLU (the toy
 networks of arXiv:2409.18374). The rank reaches every layer of encoder and critic; the generator does not see it.
 
+With ``linear_path``, a linear map runs beside the layers of encoder and generator, Q_r(x) = mlp_r(x) + A x and
+G(z) = mlp(z) + B z, with A = B = 0 at the start. Perceptrons alone learn many linear directions by heart before they
+learn that they are linear.
+
 With ``autocast``, matrix products are taken in bfloat16, thin layers excepted; parameters, inputs and outputs keep
 their precision, so that losses never see the difference in type.
 """
@@ -42,34 +46,50 @@ class MlpEncoder(_Perceptron, Encoder):
     """Q_r: rows of p numbers -> R^q at rank r; output coordinates after the r-th are 0."""
 
     def __init__(
-        self, ambient_dim: int, latent_dim: int, width: int, activation: Activation, generator: torch.Generator
+        self,
+        ambient_dim: int,
+        latent_dim: int,
+        width: int,
+        activation: Activation,
+        generator: torch.Generator,
+        *,
+        linear_path: bool = False,
     ) -> None:
         super().__init__([ambient_dim, 8 * width, 4 * width, 2 * width, width, latent_dim], latent_dim, generator)
+        self.linear_path = nn.Parameter(torch.zeros(latent_dim, ambient_dim)) if linear_path else None
         self.latent_dim = latent_dim
         self.activation = _ACTIVATIONS[activation]
 
     def forward(self, x: Tensor, ranks: Tensor) -> Tensor:
         """Codes of shape (rows, q), for x of shape (rows, *shape) and ranks of shape () or (rows,)."""
         code, dtype = one_hot_code(ranks, self.latent_dim, x.dtype), x.dtype
-        x = x.flatten(1)
+        hidden = x = x.flatten(1)
         for layer in self.hidden:
-            x = self.activation(layer(x, code))
-        return mask_to_rank(self.last(x, code).to(dtype), ranks)
+            hidden = self.activation(layer(hidden, code))
+        codes = self.last(hidden, code).to(dtype)
+        if self.linear_path is not None:
+            codes = codes + functional.linear(x, self.linear_path)
+        return mask_to_rank(codes, ranks)
 
 
 class MlpGenerator(_Perceptron, Generator):
     """G: R^q -> rows of a shape, one function for all ranks."""
 
-    def __init__(self, latent_dim: int, shape: Shape, width: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, latent_dim: int, shape: Shape, width: int, generator: torch.Generator, *, linear_path: bool = False
+    ) -> None:
         super().__init__([latent_dim, width, 2 * width, 4 * width, 8 * width, math.prod(shape)], 0, generator)
+        self.linear_path = nn.Parameter(torch.zeros(math.prod(shape), latent_dim)) if linear_path else None
         self.shape = shape
 
     def forward(self, z: Tensor) -> Tensor:
         """Rows of shape (rows, *shape), for z of shape (rows, q)."""
-        dtype = z.dtype
+        hidden = z
         for layer in self.hidden:
-            z = functional.silu(layer(z))
-        x: Tensor = self.last(z).to(dtype)
+            hidden = functional.silu(layer(hidden))
+        x: Tensor = self.last(hidden).to(z.dtype)
+        if self.linear_path is not None:
+            x = x + functional.linear(z, self.linear_path)
         return x.view(-1, *self.shape)
 
 
@@ -121,12 +141,21 @@ class Mlp:
         """An encoder of widths 8s, 4s, 2s, s."""
         assert settings.latent_dim is not None  # resolved
         assert settings.encoder_activation is not None
-        return MlpEncoder(math.prod(shape), settings.latent_dim, settings.width, settings.encoder_activation, rng)
+        assert settings.linear_path is not None
+        return MlpEncoder(
+            math.prod(shape),
+            settings.latent_dim,
+            settings.width,
+            settings.encoder_activation,
+            rng,
+            linear_path=settings.linear_path,
+        )
 
     def generator(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> MlpGenerator:
         """A generator of widths s, 2s, 4s, 8s."""
         assert settings.latent_dim is not None
-        return MlpGenerator(settings.latent_dim, shape, settings.width, rng)
+        assert settings.linear_path is not None
+        return MlpGenerator(settings.latent_dim, shape, settings.width, rng, linear_path=settings.linear_path)
 
     def critic(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> MlpCritic:
         """A critic of widths 4s, 2s, s."""

@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lwgan_dist.config import AS_BEFORE, ExecutionConfig
+from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.results import RunResult
@@ -73,10 +73,11 @@ def refuse_foreign(folder: Folder, run: Prepared) -> None:
 def _difference(run: Prepared, before: dict[str, Any]) -> str:
     if before["data_sha256"] != run.sample.digest:
         return "holds another run: the data has changed since;"
-    if run.as_before().fingerprint(run.sample.digest) != before["fingerprint"]:
-        return "holds another run: its configuration differs (see its config.yaml);"
-    given = ", ".join(f"{section}.{name}={value}" for (section, name), value in AS_BEFORE.items())
-    return f"its run was begun before a setting existed that would change it: go on with {given}, or"
+    for given, config in run.as_before():
+        if config.fingerprint(run.sample.digest) == before["fingerprint"]:
+            settings = " ".join(given)
+            return f"its run was begun before a setting existed that would change it: go on with {settings}, or"
+    return "holds another run: its configuration differs (see its config.yaml);"
 
 
 def identity_in(folder: Folder) -> dict[str, Any]:

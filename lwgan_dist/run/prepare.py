@@ -1,6 +1,8 @@
 """From a configuration to what can be trained: its data loaded and checked, its defaults resolved, its name."""
 
+import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,14 +83,17 @@ class Prepared:
             "precision": self.config.precision,
         }
 
-    def as_before(self) -> RunConfig:
-        """The configuration with the settings of `AS_BEFORE` as runs had them before these existed."""
-        config = self.config
-        for (section, name), value in AS_BEFORE.items():
+    def as_before(self) -> Iterator[tuple[list[str], RunConfig]]:
+        """The configuration as it was before the last setting of `AS_BEFORE` existed, before the last two, and so on,
+        each with what would ask for it: ``section.name=value``.
+        """
+        config, given = self.config, list[str]()
+        for (section, name), value in reversed(AS_BEFORE.items()):
             part = getattr(config, section)
             if name in type(part).model_fields:
                 config = config.model_copy(update={section: part.model_copy(update={name: value})})
-        return config
+                given = [f"{section}.{name}={json.dumps(value)}", *given]
+                yield given, config
 
     def adopt_precision(self, before: dict[str, Any]) -> None:
         """Under ``precision: auto``, be the run of another precision that was begun, maybe on another processor.

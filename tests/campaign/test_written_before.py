@@ -3,7 +3,7 @@
 ``written_before`` holds a study and a search (its trials chosen by TPE: random draws are others since then) of the
 version of 2026-11-30 (commit cf8a372): a tiny one each, of the configurations in their ``config.yaml``, with gathered
 records and some in files of their own, and tables as they were published. Their runs had one
-round of the first stage, which has to be asked for since then.
+round of the first stage and no linear path in their networks, which has to be asked for since then.
 """
 
 import shutil
@@ -24,16 +24,16 @@ from lwgan_dist.study.config import StudyConfig
 from lwgan_dist.study.study import Study
 
 BEFORE = Path(__file__).parent / "written_before"
-ONE_ROUND = "run.schedule.embedding_rounds=1"
+AS_THEN = ["run.schedule.embedding_rounds=1", "run.networks.linear_path=false"]
 
 
 def study(folder, **changes):
-    config = read_config(StudyConfig, str(BEFORE / "study" / "config.yaml"), [ONE_ROUND])
+    config = read_config(StudyConfig, str(BEFORE / "study" / "config.yaml"), AS_THEN)
     return Study(StudyConfig.model_validate(override(config.model_dump(), changes)), Folder.at(str(folder)))
 
 
 def search(folder, *changes):
-    config = read_config(SearchConfig, str(BEFORE / "search" / "config.yaml"), [ONE_ROUND, *changes])
+    config = read_config(SearchConfig, str(BEFORE / "search" / "config.yaml"), [*AS_THEN, *changes])
     return Search(config, Folder.at(str(folder)))
 
 

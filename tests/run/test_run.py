@@ -187,22 +187,33 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
-def test_a_run_from_before_there_were_rounds_says_how_it_goes_on(tmp_path):
-    folder, two = Folder.at(str(tmp_path / "run")), {"schedule.embedding_rounds": 2}
-    run_of().train(folder, HERE)
-    with pytest.raises(ConfigError, match=r"go on with schedule\.embedding_rounds=1, or choose"):
-        Run(RunConfig.model_validate(override(FAST, two))).train(folder, HERE)
+@pytest.mark.parametrize(
+    ("asked", "goes_on_with"),
+    [
+        (
+            {"schedule.embedding_rounds": 1, "networks.linear_path": False},
+            r"schedule\.embedding_rounds=1 networks\.linear_path=false",
+        ),
+        ({"schedule.embedding_rounds": 2, "networks.linear_path": False}, r"networks\.linear_path=false"),
+    ],
+)
+def test_a_run_from_before_there_was_a_setting_says_how_it_goes_on(tmp_path, asked, goes_on_with):
+    folder, now = Folder.at(str(tmp_path / "run")), {"schedule.embedding_rounds": 2, "networks.linear_path": True}
+    Run(RunConfig.model_validate(override(FAST, asked))).train(folder, HERE)
+    with pytest.raises(ConfigError, match=f"go on with {goes_on_with}, or choose"):
+        Run(RunConfig.model_validate(override(FAST, now))).train(folder, HERE)
     with pytest.raises(ConfigError, match="configuration differs"):
-        Run(RunConfig.model_validate(override(FAST, {**two, "seed": 1}))).train(folder, HERE)
+        Run(RunConfig.model_validate(override(FAST, {**now, "seed": 1}))).train(folder, HERE)
 
 
-def test_a_model_from_before_there_were_rounds_had_one(tmp_path):
+def test_a_model_from_before_there_were_rounds_and_linear_paths_had_none(tmp_path):
     folder = Folder.at(str(tmp_path / "run"))
-    run_of().train(folder, HERE)
+    Run(RunConfig.model_validate(override(FAST, {"networks.linear_path": False}))).train(folder, HERE)
     description = folder.sub("model").read_json("model.json")
-    del description["config"]["schedule"]["embedding_rounds"]
+    del description["config"]["schedule"]["embedding_rounds"], description["config"]["networks"]["linear_path"]
     folder.sub("model").write("model.json", json.dumps(description).encode())
-    assert FittedModel.load(folder.sub("model")).config.schedule.embedding_rounds == 1
+    config = FittedModel.load(folder.sub("model")).config
+    assert (config.schedule.embedding_rounds, config.networks.linear_path) == (1, False)
 
 
 def test_a_run_killed_while_it_claimed_its_folder_can_start_again(finished, tmp_path):

@@ -58,9 +58,11 @@ def make_trainer(told: dict, world: World | None = None) -> Trainer:
     return trainer_of(config.resolved(train_rows=rows, ambient_dim=sample.ambient_dim), sample, world)
 
 
-def mlp_networks(shape, latent_dim, width, activation, seed=0, precision="float32"):
+def mlp_networks(shape, latent_dim, width, activation, seed=0, precision="float32", linear_path=False):
     """Perceptrons of these sizes, for rows of so many columns or of a shape."""
-    settings = NetworksConfig(latent_dim=latent_dim, width=width, encoder_activation=activation)
+    settings = NetworksConfig(
+        latent_dim=latent_dim, width=width, encoder_activation=activation, linear_path=linear_path
+    )
     return build_networks(shape if isinstance(shape, tuple) else (shape,), settings, seed, precision)
 
 

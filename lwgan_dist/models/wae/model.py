@@ -39,7 +39,9 @@ class WaeNetworks:
 
 def build_networks(model: WaeModel, shape: Shape, seed: int = 0, precision: Precision = "float32") -> WaeNetworks:
     """New networks on the CPU, whose initial values depend on the seed and the shapes only."""
-    settings = NetworksConfig(latent_dim=model.latent_dim, width=model.width, encoder_activation="silu")
+    settings = NetworksConfig(
+        latent_dim=model.latent_dim, width=model.width, encoder_activation="silu", linear_path=False
+    )
     family, rng = family_of(settings), initial_values(seed)
     networks = WaeNetworks(family.encoder(shape, settings, rng), family.generator(shape, settings, rng))
     for network in networks.named().values():
