@@ -13,13 +13,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from lwgan_dist.configbase import (
+    SMALL_SIDE,
     Beta,
     Fraction,
     Frozen,
+    NetworksName,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     clash,
+    networks_for,
 )
 from lwgan_dist.models.configs import LwganModel, ModelConfig
 
@@ -155,15 +158,20 @@ DataConfig = Annotated[ManifoldData | PopulationData | TableData | ArrayData, Fi
 
 
 class NetworksConfig(Frozen):
-    """The three multilayer perceptrons."""
+    """Encoder, generator and critic."""
 
-    name: Literal["mlp"] = "mlp"
+    name: NetworksName = "auto"
+    """``mlp``: perceptrons, which see a row of any shape as a vector. ``conv``: convolutions, for images, rows of shape
+    (height, width) or (channels, height, width). ``auto``: ``conv`` for images with sides of at least 8, else
+    ``mlp``."""
     latent_dim: PositiveInt | None = None
     """q, the largest rank considered (``max_dimension``). By default the number of columns, at most 10."""
     width: PositiveInt = 64
-    """s, the unit of the hidden widths: encoder 8s, 4s, 2s, s; generator s, 2s, 4s, 8s; critic 4s, 2s, s."""
-    encoder_activation: Literal["relu", "silu"] | None = None
-    """By default the one of the schedule: ``relu`` for ``paper``, ``silu`` for ``fast``."""
+    """s, the unit of the hidden widths: of ``mlp``, encoder 8s, 4s, 2s, s; generator s, 2s, 4s, 8s; critic 4s, 2s, s.
+    Of ``conv``, channels s, 2s, 4s and, for sides above 32, 8s."""
+    encoder_activation: Literal["relu", "silu", "leaky_relu"] | None = None
+    """By default, of ``mlp`` the one of the schedule: ``relu`` for ``paper``, ``silu`` for ``fast``; of ``conv``
+    ``leaky_relu`` (slope .1), for sides above 32 ``relu``."""
 
 
 class ObjectiveConfig(Frozen):
@@ -406,27 +414,42 @@ class RunConfig(Settings, _OnData):
             raise clash("score.score_on", "'holdout' needs data.holdout_fraction > 0 (got 0)")
         return self
 
-    def resolved(self, *, train_rows: int | None, ambient_dim: int, bfloat16_pays: bool = False) -> Self:
+    def on_rows(self, shape: tuple[int, ...]) -> Self:
+        """The same run with the family of networks written out that is meant for rows of a shape.
+
+        Raises:
+            ConfigError: networks that are not for such rows.
+        """
+        networks = self.networks.model_copy(update={"name": networks_for(self.networks.name, shape)})
+        return self.model_copy(update={"networks": networks})
+
+    def resolved(
+        self, *, train_rows: int | None, ambient_dim: int, shape: tuple[int, ...] | None = None,
+        bfloat16_pays: bool = False,
+    ) -> Self:  # fmt: skip
         """The same run with every default that depends on the data written out.
 
         Args:
             train_rows: rows to train on, None for a stream.
             ambient_dim: columns.
+            shape: of a row, by default a vector of so many columns.
             bfloat16_pays: whether this machine is faster in bfloat16.
+
+        Raises:
+            ConfigError: networks that are not for such rows.
         """
-        precision = self.precision
+        precision, shape = self.precision, shape or (ambient_dim,)
         if precision == "auto":
             precision = "bfloat16" if bfloat16_pays else "float32"
         if not isinstance(self.model, LwganModel):
             model = self.model.resolved(train_rows=train_rows, ambient_dim=ambient_dim)
             return self.model_copy(update={"precision": precision, "model": model})
-        latent_dim = self.networks.latent_dim or min(ambient_dim, 10)
-        networks = {
-            "latent_dim": latent_dim,
-            "encoder_activation": self.networks.encoder_activation
-            or ("relu" if self.schedule.name == "paper" else "silu"),
-        }
-        fast = self.schedule.name == "fast"
+        given = self.on_rows(shape).networks
+        latent_dim, fast = given.latent_dim or min(ambient_dim, 10), self.schedule.name == "fast"
+        activation = "silu" if fast else "relu"
+        if given.name == "conv":
+            activation = "leaky_relu" if max(shape[-2:]) <= SMALL_SIDE else "relu"
+        networks = {"latent_dim": latent_dim, "encoder_activation": given.encoder_activation or activation}
         largest = min(512, max(128, 4 * latent_dim)) if fast else 512  # of mixed ranks, it holds some rows of each
         batch_size = self.schedule.batch_size or min(largest, train_rows or largest)
         score = {
@@ -436,7 +459,7 @@ class RunConfig(Settings, _OnData):
         return self.model_copy(
             update={
                 "precision": precision,
-                "networks": self.networks.model_copy(update=networks),
+                "networks": given.model_copy(update=networks),
                 "schedule": self.schedule.model_copy(update={"batch_size": batch_size}),
                 "score": self.score.model_copy(update=score),
             }
@@ -446,9 +469,12 @@ class RunConfig(Settings, _OnData):
         """The configuration as plain JSON, as it enters the names of runs and records.
 
         A setting of `AS_BEFORE` is left out where it asks for what was done before there was such a setting, so that
-        runs of that time keep their names.
+        runs of that time keep their names. Networks that are chosen by the rows are named as those that were the only
+        ones; what images are trained with is written out before (`on_rows`).
         """
         identity = self.model_dump(mode="json")
+        if identity.get("networks", {}).get("name") == "auto":
+            identity["networks"]["name"] = "mlp"
         for (section, name), value in AS_BEFORE.items():
             if identity.get(section, {}).get(name) == value:
                 del identity[section][name]

@@ -60,7 +60,7 @@ def make_trainer(told: dict, world: World | None = None) -> Trainer:
 
 def mlp_networks(shape, latent_dim, width, activation, seed=0, precision="float32"):
     """Perceptrons of these sizes, for rows of so many columns or of a shape."""
-    settings = NetworksConfig(latent_dim=latent_dim, width=width, encoder_activation=activation)
+    settings = NetworksConfig(name="mlp", latent_dim=latent_dim, width=width, encoder_activation=activation)
     return build_networks(shape if isinstance(shape, tuple) else (shape,), settings, seed, precision)
 
 
