@@ -22,7 +22,7 @@ from lwgan_dist.campaign.ledger import hash_of
 from lwgan_dist.config import SCHEMA_VERSION, Known, RunConfig, ScoreConfig
 from lwgan_dist.configfile import build_config
 from lwgan_dist.data.population import sampler_of
-from lwgan_dist.data.tables import read_table, rows_digest
+from lwgan_dist.data.tables import read_configured, rows_digest
 from lwgan_dist.errors import ConfigError, DataError
 from lwgan_dist.seeding import derive
 from lwgan_dist.study.config import StudyConfig, StudyData, StudyPopulation, StudyTable
@@ -279,7 +279,7 @@ def _build(label: str, run: dict[str, Any], changes: dict[str, Any]) -> RunConfi
 
 def _table(item: StudyTable) -> tuple[int, str]:
     """Number of rows of a table, and its identity."""
-    table = read_table(item.path, columns=item.columns, array=item.array)
+    table = read_configured(item)
     if item.intrinsic_dim and item.intrinsic_dim > len(table.columns):
         raise ConfigError(
             f"data: {item.path}: intrinsic_dim = {item.intrinsic_dim} is more than its {len(table.columns)} columns"
