@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from lwgan_dist.configbase import (
-    SMALL_SIDE,
     Beta,
     Fraction,
     Frozen,
@@ -35,13 +34,13 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ManifoldName = Literal[
     "swissroll_curve", "s_curve", "hyperplane", "sphere", "ball", "torus", "flat_torus", "helix", "moebius",
     "swiss_roll", "affine", "nonlinear", "trefoil", "ellipse", "ellipsoid", "klein_bottle",
-    "cinquefoil", "waves_3", "waves_6",
+    "cinquefoil", "waves_3", "waves_6", "decoded_images",
     "M1_Sphere", "M2_Affine_3to5", "M3_Nonlinear_4to6", "M4_Nonlinear", "M5a_Helix1d", "M5b_Helix2d", "M6_Nonlinear",
     "M7_Roll", "M8_Nonlinear", "M9_Affine", "M10a_Cubic", "M10b_Cubic", "M10c_Cubic", "M10d_Cubic", "M11_Moebius",
     "M12_Norm", "M13a_Scurve", "M13b_Spiral", "Mbeta", "Mn1_Nonlinear", "Mn2_Nonlinear", "Mp1_Paraboloid",
     "Mp2_Paraboloid", "Mp3_Paraboloid",
 ]  # fmt: skip
-Standardization = Literal["global", "per_column", "none"]
+Standardization = Literal["global", "per_column", "none", "pixels"]
 Split = Literal["train", "holdout"]
 Precision = Literal["float32", "float64", "bfloat16"]
 
@@ -52,7 +51,8 @@ class SampleConfig(Frozen):
     standardize: Standardization = "global"
     """``global``: centre, then divide everything by one scale, the standard deviation along a direction picked in
     proportion to its variance, sqrt(tr(S^2) / tr(S)) for the covariance S (unchanged by rotation and by constant
-    columns). ``per_column``: each column to mean 0 and standard deviation 1. ``none``: the numbers as they are. Undone
+    columns). ``per_column``: each column to mean 0 and standard deviation 1. ``none``: the numbers as they are.
+    ``pixels``: 0.001 + 0.998 x / 255, of whole numbers of 8 bits alone, for a generator that ends in a sigmoid. Undone
     in generated data."""
     holdout_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     """Part of the rows that is never trained on; the score is computed on both parts. A stream has no such part."""
@@ -72,7 +72,7 @@ class ManifoldConfig(SampleConfig):
     scikit-dimension (`lwgan_dist.data.benchmark`; extra ``classical``)."""
     dim: PositiveInt | None = None
     """Intrinsic dimension, for the manifolds that have one to choose (sphere, ball, flat_torus, affine, nonlinear,
-    waves)."""
+    waves, decoded_images)."""
     ambient_dim: PositiveInt | None = None
     """Columns: a manifold of fewer columns is padded with zeros (and turned, if ``rotate``); waves fill them all."""
     rotate: bool = False
@@ -130,7 +130,9 @@ Known = ManifoldData | PopulationData
 
 
 class TableConfig(SampleConfig):
-    """A table of the user's: Parquet (file or folder), Arrow/Feather, NPY, NPZ or CSV."""
+    """A table of the user's, or images: Parquet (file or folder), Arrow/Feather, NPY, NPZ, CSV, IDX, or a folder of
+    pictures.
+    """
 
     source: Literal["table"] = "table"
     path: str
@@ -139,6 +141,13 @@ class TableConfig(SampleConfig):
     """Columns to use; all by default."""
     array: str | None = None
     """Name of the array inside an NPZ file that holds several."""
+    labels: Annotated[list[int | str], Field(min_length=1)] | None = None
+    """Use the rows of these classes, each by its name or code; all by default. The class of a row is in the column
+    ``label`` of a Parquet or Arrow file, in the file of labels beside an IDX file, or the folder that a picture lies
+    in."""
+    channels: Literal["first", "last"] = "first"
+    """Where an array of images, or a column of tensors, keeps the colours: rows (c, h, w), as networks take them, or
+    (h, w, c), which are moved to that. Of pictures in files it is known."""
 
 
 class TableData(TableConfig, _Seeded):
@@ -169,9 +178,9 @@ class NetworksConfig(Frozen):
     width: PositiveInt = 64
     """s, the unit of the hidden widths: of ``mlp``, encoder 8s, 4s, 2s, s; generator s, 2s, 4s, 8s; critic 4s, 2s, s.
     Of ``conv``, channels s, 2s, 4s and, for sides above 32, 8s."""
-    encoder_activation: Literal["relu", "silu", "leaky_relu"] | None = None
-    """By default, of ``mlp`` the one of the schedule: ``relu`` for ``paper``, ``silu`` for ``fast``; of ``conv``
-    ``leaky_relu`` (slope .1), for sides above 32 ``relu``."""
+    encoder_activation: Literal["relu", "silu"] | None = None
+    """By default, of ``mlp`` the one of the schedule: ``relu`` for ``paper``, ``silu`` for ``fast``; of ``conv`` a
+    leaky ReLU, for sides above 32 ``relu``."""
 
 
 class ObjectiveConfig(Frozen):
@@ -324,7 +333,13 @@ def read_before(stored: dict[str, Any]) -> dict[str, Any]:
     for (section, name), value in AS_BEFORE.items():
         if filled.get(section, {}).get("name") == "fast":
             filled[section].setdefault(name, value)
+    if filled.get("model", {}).get("name", "lwgan") != "lwgan":
+        filled["model"].setdefault("networks", "mlp")
     return filled
+
+
+_ADDED_TO_DATA: dict[str, Any] = {"labels": None, "channels": "first"}
+"""Settings of a table that were added, with the values that leave it as it was before."""
 
 
 LWGAN_SECTIONS = ("networks", "objective", "schedule", "score")
@@ -420,8 +435,15 @@ class RunConfig(Settings, _OnData):
         Raises:
             ConfigError: networks that are not for such rows.
         """
+        if not isinstance(self.model, LwganModel):
+            return self.model_copy(update={"model": self.model.on_rows(shape)})
         networks = self.networks.model_copy(update={"name": networks_for(self.networks.name, shape)})
         return self.model_copy(update={"networks": networks})
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the standardised numbers of a row lie in (0, 1), whatever the row."""
+        return self.data.standardize == "pixels"
 
     def resolved(
         self, *, train_rows: int | None, ambient_dim: int, shape: tuple[int, ...] | None = None,
@@ -442,14 +464,14 @@ class RunConfig(Settings, _OnData):
         if precision == "auto":
             precision = "bfloat16" if bfloat16_pays else "float32"
         if not isinstance(self.model, LwganModel):
-            model = self.model.resolved(train_rows=train_rows, ambient_dim=ambient_dim)
+            model = self.model.on_rows(shape).resolved(train_rows=train_rows, ambient_dim=ambient_dim)
             return self.model_copy(update={"precision": precision, "model": model})
         given = self.on_rows(shape).networks
         latent_dim, fast = given.latent_dim or min(ambient_dim, 10), self.schedule.name == "fast"
-        activation = "silu" if fast else "relu"
-        if given.name == "conv":
-            activation = "leaky_relu" if max(shape[-2:]) <= SMALL_SIDE else "relu"
-        networks = {"latent_dim": latent_dim, "encoder_activation": given.encoder_activation or activation}
+        activation = given.encoder_activation
+        if given.name != "conv":
+            activation = activation or ("silu" if fast else "relu")
+        networks = {"latent_dim": latent_dim, "encoder_activation": activation}
         largest = min(512, max(128, 4 * latent_dim)) if fast else 512  # of mixed ranks, it holds some rows of each
         batch_size = self.schedule.batch_size or min(largest, train_rows or largest)
         score = {
@@ -468,16 +490,21 @@ class RunConfig(Settings, _OnData):
     def identity(self) -> dict[str, Any]:
         """The configuration as plain JSON, as it enters the names of runs and records.
 
-        A setting of `AS_BEFORE` is left out where it asks for what was done before there was such a setting, so that
-        runs of that time keep their names. Networks that are chosen by the rows are named as those that were the only
-        ones; what images are trained with is written out before (`on_rows`).
+        A setting of `AS_BEFORE`, or one that was added to ``data``, is left out where it asks for what was done before
+        there was such a setting, so that runs of that time keep their names. So are networks that rows are to choose:
+        they are perceptrons, which once were the only ones, unless `on_rows` has written out others.
         """
         identity = self.model_dump(mode="json")
-        if identity.get("networks", {}).get("name") == "auto":
+        if "networks" in identity and identity["networks"]["name"] == "auto":
             identity["networks"]["name"] = "mlp"
+        if "model" in identity and identity["model"]["networks"] in ("auto", "mlp"):
+            del identity["model"]["networks"]
         for (section, name), value in AS_BEFORE.items():
             if identity.get(section, {}).get(name) == value:
                 del identity[section][name]
+        for name, value in _ADDED_TO_DATA.items():
+            if name in identity["data"] and identity["data"][name] == value:
+                del identity["data"][name]
         return identity
 
     def fingerprint(self, data_digest: str) -> str:

@@ -15,9 +15,6 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 NetworksName = Literal["auto", "mlp", "conv"]
 """A family of networks; ``auto``: ``conv`` for images, ``mlp`` for other rows."""
 
-SMALL_SIDE = 32
-"""The longest side of images whose convolutional networks are those of 28x28; see `lwgan_dist.networks.conv`."""
-
 LEAST_SIDE = 8
 """Sides from which on rows of shape (height, width) or (channels, height, width) count as images."""
 

@@ -15,9 +15,9 @@ SLOPE = 0.1
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
     "silu": functional.silu,
-    "leaky_relu": lambda x: functional.leaky_relu(x, SLOPE),
+    "leaky": lambda x: functional.leaky_relu(x, SLOPE),
 }
-"""By the names in a configuration."""
+"""By name; those of ``NetworksConfig.encoder_activation`` are among them."""
 
 THIN = 64
 """A layer with fewer inputs or outputs than this is computed in full precision under ``autocast``."""

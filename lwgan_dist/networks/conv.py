@@ -1,5 +1,4 @@
-"""Encoder, generator and critic of convolutions, for images: rows of shape (height, width) or (channels,
-height, width).
+"""Encoder, generator and critic of convolutions, for images of shape (height, width) or (channels, height, width).
 
 The networks of arXiv:2409.18374 for 28x28 and for 64x64 as two cases of one rule. With width unit s and latent size q,
 the sides are halved, rounded up, until none is above 4: those of 28 three times (14, 7, 4), those of 64 four times. The
@@ -72,13 +71,13 @@ class _Downward(Network):
 
     def __init__(self, shape: Shape, unit: int, widths: list[int], code_dim: int, generator: torch.Generator) -> None:
         super().__init__()
-        channels, grid = image_of(shape)
+        self.channels, grid = image_of(shape)
         self.grids = halved(grid)
-        counts = [channels, *channels_of(unit, len(self.grids) - 1)]
+        counts = [self.channels, *channels_of(unit, len(self.grids) - 1)]
         self.convolutions = nn.ModuleList(Down(a, b, generator) for a, b in pairwise(counts))
         is_small = len(self.convolutions) <= SMALL
         self.norms = nn.ModuleList(nn.InstanceNorm2d(count, affine=True) for count in counts[2:] if not is_small)
-        self.activation = ACTIVATIONS["leaky_relu" if is_small else "relu"]
+        self.activation = ACTIVATIONS["leaky" if is_small else "relu"]
         widths = [counts[-1] * math.prod(self.grids[-1]), *widths]
         codes = [0] * (len(widths) - 3) + [code_dim] * 2
         self.linear = nn.ModuleList(
@@ -93,7 +92,7 @@ class _Downward(Network):
     def layers(self, x: Tensor, code: Tensor) -> list[Tensor]:
         """What every layer gives, the last one in the precision of x."""
         dtype, given = x.dtype, []
-        x = x.reshape(-1, self.convolutions[0].weight.shape[1], *self.grids[0])
+        x = x.reshape(-1, self.channels, *self.grids[0])
         for number, layer in enumerate(self.convolutions):
             x = layer(x)
             if number and self.norms:
@@ -108,10 +107,13 @@ class _Downward(Network):
 class ConvEncoder(_Downward, Encoder):
     """Q_r: images -> R^q at rank r; output coordinates after the r-th are 0."""
 
-    def __init__(self, shape: Shape, latent_dim: int, width: int, activation: str, generator: torch.Generator) -> None:
+    def __init__(
+        self, shape: Shape, latent_dim: int, width: int, activation: str | None, generator: torch.Generator
+    ) -> None:
         super().__init__(shape, width, [2 * latent_dim, latent_dim], latent_dim, generator)
         self.latent_dim = latent_dim
-        self.activation = ACTIVATIONS[activation]
+        if activation:
+            self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor, ranks: Tensor) -> Tensor:
         """Codes of shape (rows, q), for x of shape (rows, *shape) and ranks of shape () or (rows,)."""
@@ -127,20 +129,19 @@ class ConvGenerator(Generator):
         grids = halved(grid)
         halvings = len(grids) - 1
         counts = [*channels_of(width, halvings)[::-1], channels]
+        steps, kinds = grids[::-1], [(KERNEL, 2, KERNEL // 2)] * halvings
         if halvings == SMALL:
-            pairs = [_of_stride_one(side) for side in grid]
-            steps = [*zip(*pairs, strict=True), grid]
-        else:
-            steps = grids[::-1]
+            (a, b, c), (d, e, f) = (_of_stride_one(side) for side in grid)
+            steps, kinds = [(a, d), (b, e), (c, f), grid], [(KERNEL, 1, 0), (KERNEL, 1, 0), (LAST_KERNEL, 2, 0)]
         self.first = steps[0]
         self.linear = nn.ModuleList([
             ConditionedLinear(latent_dim, 4 * latent_dim, 0, generator),
             ConditionedLinear(4 * latent_dim, counts[0] * math.prod(self.first), 0, generator),
         ])  # fmt: skip
-        self.convolutions = nn.ModuleList()
-        for number, ((a, b), step) in enumerate(zip(pairwise(counts), steps[1:], strict=True), 1):
-            how = {"stride": 1, "padded": False} if number < halvings else {"kernel": LAST_KERNEL, "padded": False}
-            self.convolutions.append(Up(a, b, step, generator, **(how if halvings == SMALL else {})))
+        self.convolutions = nn.ModuleList(
+            Up(a, b, step, kind, generator)
+            for (a, b), step, kind in zip(pairwise(counts), steps[1:], kinds, strict=True)
+        )
         self.shape = shape
 
     def autocast(self, on: bool) -> None:
@@ -153,7 +154,7 @@ class ConvGenerator(Generator):
         x = z
         for layer in self.linear:
             x = functional.relu(layer(x))
-        x = x.unflatten(1, (-1, *self.first)).contiguous(memory_format=torch.channels_last)
+        x = x.view(len(x), -1, *self.first).contiguous(memory_format=torch.channels_last)
         for layer in self.convolutions[:-1]:
             x = functional.relu(layer(x))
         x = self.convolutions[-1](x).to(z.dtype)
@@ -198,11 +199,11 @@ class ConvCritic(_Downward, Critic):
         with torch.no_grad():
             given = self.layers(x, thermometer_code(ranks, self.latent_dim, x.dtype))[:-1]
             slopes = [torch.where(values > 0, 1.0, SLOPE) for values in given]
-        gradient: Tensor = self.linear[-1].weight
-        gradient = self.linear[0].pull_back(gradient * slopes.pop())
-        gradient = gradient.unflatten(1, (-1, *self.grids[-1]))
+        head, last = self.linear
+        gradient: Tensor = head.pull_back(last.weight * slopes.pop())  # type: ignore[operator]
+        gradient = gradient.view(len(x), -1, *self.grids[-1])
         for layer, grid, slope in zip(reversed(self.convolutions), self.grids[-2::-1], reversed(slopes), strict=True):
-            gradient = layer.pull_back(gradient * slope, grid)
+            gradient = layer.pull_back(gradient * slope, grid)  # type: ignore[operator]
         return gradient.to(x.dtype).reshape(x.shape)
 
 
@@ -212,7 +213,6 @@ class Conv:
     def encoder(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> ConvEncoder:
         """An encoder of unit s."""
         assert settings.latent_dim is not None  # resolved
-        assert settings.encoder_activation is not None
         return ConvEncoder(shape, settings.latent_dim, settings.width, settings.encoder_activation, rng)
 
     def generator(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> ConvGenerator:

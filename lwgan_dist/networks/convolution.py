@@ -66,23 +66,22 @@ class Up(_Convolution):
     Args:
         inputs, outputs: channels.
         grid: sides of the output.
+        kind: side of the kernel, stride, padding. Before it is cropped, the output has ``stride`` times the sides of
+            the input, without padding ``kernel - stride`` more.
         generator: source of the initial values.
-        kernel, stride: as in ``torch.nn``.
-        padded: the output has ``stride`` times the sides of the input before it is cropped; else ``kernel - stride``
-            more.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, grid: Grid, generator: torch.Generator, *, kernel: int = KERNEL,
-        stride: int = 2, padded: bool = True,
-    ) -> None:  # fmt: skip
-        super().__init__(inputs, outputs, kernel, outputs, generator)
-        self.grid, self.stride, self.padded = grid, stride, padded
+        self, inputs: int, outputs: int, grid: Grid, kind: tuple[int, int, int], generator: torch.Generator
+    ) -> None:
+        super().__init__(inputs, outputs, kind[0], outputs, generator)
+        _, self.stride, self.padding = kind
+        self.grid = grid
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (rows, outputs, *grid), for x of shape (rows, inputs, h, w)."""
         x, precision = self._precision(x)
-        padding, more = (self.weight.shape[2] // 2, self.stride - 1) if self.padded else (0, 0)
+        more = self.stride - 1 if self.padding else 0
         with precision:
-            x = functional.conv_transpose2d(x, self.weight, self.bias, self.stride, padding, more)
+            x = functional.conv_transpose2d(x, self.weight, self.bias, self.stride, self.padding, more)
         return x[..., : self.grid[0], : self.grid[1]]

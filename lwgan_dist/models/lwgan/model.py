@@ -56,7 +56,9 @@ class Lwgan:
         assert config.networks.latent_dim is not None  # resolved
         assert config.precision != "auto"
         self.latent_dim = config.networks.latent_dim
-        self.networks = build_networks(sample.shape, config.networks, config.seed, config.precision)
+        self.networks = build_networks(
+            sample.shape, config.networks, config.seed, config.precision, bounded=config.bounded
+        )
         for network in self.networks.named().values():
             network.to(world.device)
         self.critic = Phase(
