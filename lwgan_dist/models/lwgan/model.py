@@ -185,8 +185,9 @@ class Lwgan:
         if self.world.is_main:
             try:
                 start = geodesic_start(
-                    rows, self.latent_dim, schedule.embedding_neighbors, START_RESOLUTION, tear=schedule.tear
-                )
+                    rows, self.latent_dim, schedule.embedding_neighbors, START_RESOLUTION, tear=schedule.tear,
+                    images=len(self.sample.shape) > 1,
+                )  # fmt: skip
                 table[:] = _packed(start)
             except (
                 ArithmeticError,
