@@ -16,10 +16,13 @@ from lwgan_dist.configbase import (
     Beta,
     Fraction,
     Frozen,
+    NetworksName,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     clash,
+    linear_path_for,
+    networks_for,
 )
 from lwgan_dist.models.configs import LwganModel, ModelConfig
 
@@ -32,13 +35,13 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ManifoldName = Literal[
     "swissroll_curve", "s_curve", "hyperplane", "sphere", "ball", "torus", "flat_torus", "helix", "moebius",
     "swiss_roll", "affine", "nonlinear", "trefoil", "ellipse", "ellipsoid", "klein_bottle",
-    "cinquefoil", "waves_3", "waves_6",
+    "cinquefoil", "waves_3", "waves_6", "decoded_images",
     "M1_Sphere", "M2_Affine_3to5", "M3_Nonlinear_4to6", "M4_Nonlinear", "M5a_Helix1d", "M5b_Helix2d", "M6_Nonlinear",
     "M7_Roll", "M8_Nonlinear", "M9_Affine", "M10a_Cubic", "M10b_Cubic", "M10c_Cubic", "M10d_Cubic", "M11_Moebius",
     "M12_Norm", "M13a_Scurve", "M13b_Spiral", "Mbeta", "Mn1_Nonlinear", "Mn2_Nonlinear", "Mp1_Paraboloid",
     "Mp2_Paraboloid", "Mp3_Paraboloid",
 ]  # fmt: skip
-Standardization = Literal["global", "per_column", "none"]
+Standardization = Literal["global", "per_column", "none", "pixels"]
 Split = Literal["train", "holdout"]
 Precision = Literal["float32", "float64", "bfloat16"]
 
@@ -49,7 +52,8 @@ class SampleConfig(Frozen):
     standardize: Standardization = "global"
     """``global``: centre, then divide everything by one scale, the standard deviation along a direction picked in
     proportion to its variance, sqrt(tr(S^2) / tr(S)) for the covariance S (unchanged by rotation and by constant
-    columns). ``per_column``: each column to mean 0 and standard deviation 1. ``none``: the numbers as they are. Undone
+    columns). ``per_column``: each column to mean 0 and standard deviation 1. ``none``: the numbers as they are.
+    ``pixels``: 0.001 + 0.998 x / 255, of whole numbers of 8 bits alone, for a generator that ends in a sigmoid. Undone
     in generated data."""
     holdout_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     """Part of the rows that is never trained on; the score is computed on both parts. A stream has no such part."""
@@ -69,7 +73,7 @@ class ManifoldConfig(SampleConfig):
     scikit-dimension (`lwgan_dist.data.benchmark`; extra ``classical``)."""
     dim: PositiveInt | None = None
     """Intrinsic dimension, for the manifolds that have one to choose (sphere, ball, flat_torus, affine, nonlinear,
-    waves)."""
+    waves, decoded_images)."""
     ambient_dim: PositiveInt | None = None
     """Columns: a manifold of fewer columns is padded with zeros (and turned, if ``rotate``); waves fill them all."""
     rotate: bool = False
@@ -127,7 +131,9 @@ Known = ManifoldData | PopulationData
 
 
 class TableConfig(SampleConfig):
-    """A table of the user's: Parquet (file or folder), Arrow/Feather, NPY, NPZ or CSV."""
+    """A table of the user's, or images: Parquet (file or folder), Arrow/Feather, NPY, NPZ, CSV, IDX, or a folder of
+    pictures.
+    """
 
     source: Literal["table"] = "table"
     path: str
@@ -136,6 +142,13 @@ class TableConfig(SampleConfig):
     """Columns to use; all by default."""
     array: str | None = None
     """Name of the array inside an NPZ file that holds several."""
+    labels: Annotated[list[int | str], Field(min_length=1)] | None = None
+    """Use the rows of these classes, each by its name or code; all by default. The class of a row is in the column
+    ``label`` of a Parquet or Arrow file, in the file of labels beside an IDX file, or the folder that a picture lies
+    in."""
+    channels: Literal["first", "last"] = "first"
+    """Where an array of images, or a column of tensors, keeps the colours: rows (c, h, w), as networks take them, or
+    (h, w, c), which are moved to that. Of pictures in files it is known."""
 
 
 class TableData(TableConfig, _Seeded):
@@ -155,18 +168,23 @@ DataConfig = Annotated[ManifoldData | PopulationData | TableData | ArrayData, Fi
 
 
 class NetworksConfig(Frozen):
-    """The three multilayer perceptrons."""
+    """Encoder, generator and critic."""
 
-    name: Literal["mlp"] = "mlp"
+    name: NetworksName = "auto"
+    """``mlp``: perceptrons, which see a row of any shape as a vector. ``conv``: convolutions, for images, rows of shape
+    (height, width) or (channels, height, width). ``auto``: ``conv`` for images with sides of at least 8, else
+    ``mlp``."""
     latent_dim: PositiveInt | None = None
     """q, the largest rank considered (``max_dimension``). By default the number of columns, at most 10."""
     width: PositiveInt = 64
-    """s, the unit of the hidden widths: encoder 8s, 4s, 2s, s; generator s, 2s, 4s, 8s; critic 4s, 2s, s."""
+    """s, the unit of the hidden widths: of ``mlp``, encoder 8s, 4s, 2s, s; generator s, 2s, 4s, 8s; critic 4s, 2s, s.
+    Of ``conv``, channels s, 2s, 4s and, for sides above 32, 8s."""
     encoder_activation: Literal["relu", "silu"] | None = None
-    """By default the one of the schedule: ``relu`` for ``paper``, ``silu`` for ``fast``."""
+    """By default, of ``mlp`` the one of the schedule: ``relu`` for ``paper``, ``silu`` for ``fast``; of ``conv`` a
+    leaky ReLU, for sides above 32 ``relu``."""
     linear_path: bool | None = None
     """Whether a linear map runs beside the layers of encoder and generator, so that linear directions are not learned
-    by heart. By default under ``fast``; the authors' networks, for ``paper``, have none."""
+    by heart. By default of ``mlp`` under ``fast``; the authors' networks, for ``paper``, and ``conv`` have none."""
 
 
 class ObjectiveConfig(Frozen):
@@ -320,7 +338,13 @@ def read_before(stored: dict[str, Any]) -> dict[str, Any]:
         for (section, name), value in AS_BEFORE.items():
             if section in filled:
                 filled[section].setdefault(name, value)
+    if filled.get("model", {}).get("name", "lwgan") != "lwgan":
+        filled["model"] = {"networks": "mlp", "linear_path": False, **filled["model"]}
     return filled
+
+
+_ADDED_TO_DATA: dict[str, Any] = {"labels": None, "channels": "first"}
+"""Settings of a table that were added, with the values that leave it as it was before."""
 
 
 LWGAN_SECTIONS = ("networks", "objective", "schedule", "score")
@@ -410,28 +434,50 @@ class RunConfig(Settings, _OnData):
             raise clash("score.score_on", "'holdout' needs data.holdout_fraction > 0 (got 0)")
         return self
 
-    def resolved(self, *, train_rows: int | None, ambient_dim: int, bfloat16_pays: bool = False) -> Self:
+    def on_rows(self, shape: tuple[int, ...]) -> Self:
+        """The same run with the family of networks written out that is meant for rows of a shape.
+
+        Raises:
+            ConfigError: networks that are not for such rows.
+        """
+        if not isinstance(self.model, LwganModel):
+            return self.model_copy(update={"model": self.model.on_rows(shape)})
+        networks = self.networks.model_copy(update={"name": networks_for(self.networks.name, shape)})
+        return self.model_copy(update={"networks": networks})
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the standardised numbers of a row lie in (0, 1), whatever the row."""
+        return self.data.standardize == "pixels"
+
+    def resolved(
+        self, *, train_rows: int | None, ambient_dim: int, shape: tuple[int, ...] | None = None,
+        bfloat16_pays: bool = False,
+    ) -> Self:  # fmt: skip
         """The same run with every default that depends on the data written out.
 
         Args:
             train_rows: rows to train on, None for a stream.
             ambient_dim: columns.
+            shape: of a row, by default a vector of so many columns.
             bfloat16_pays: whether this machine is faster in bfloat16.
+
+        Raises:
+            ConfigError: networks that are not for such rows.
         """
-        precision = self.precision
+        precision, shape = self.precision, shape or (ambient_dim,)
         if precision == "auto":
             precision = "bfloat16" if bfloat16_pays else "float32"
         if not isinstance(self.model, LwganModel):
-            model = self.model.resolved(train_rows=train_rows, ambient_dim=ambient_dim)
+            model = self.model.on_rows(shape).resolved(train_rows=train_rows, ambient_dim=ambient_dim)
             return self.model_copy(update={"precision": precision, "model": model})
-        latent_dim = self.networks.latent_dim or min(ambient_dim, 10)
-        networks = {
-            "latent_dim": latent_dim,
-            "encoder_activation": self.networks.encoder_activation
-            or ("relu" if self.schedule.name == "paper" else "silu"),
-            "linear_path": self._has_linear_path(),
-        }
-        fast = self.schedule.name == "fast"
+        given = self.on_rows(shape).networks
+        latent_dim, fast = given.latent_dim or min(ambient_dim, 10), self.schedule.name == "fast"
+        activation = given.encoder_activation
+        if given.name != "conv":
+            activation = activation or ("silu" if fast else "relu")
+        path = linear_path_for(given.linear_path, given.name, default=fast)
+        networks = {"latent_dim": latent_dim, "encoder_activation": activation, "linear_path": path}
         largest = min(512, max(128, 4 * latent_dim)) if fast else 512  # of mixed ranks, it holds some rows of each
         batch_size = self.schedule.batch_size or min(largest, train_rows or largest)
         score = {
@@ -441,7 +487,7 @@ class RunConfig(Settings, _OnData):
         return self.model_copy(
             update={
                 "precision": precision,
-                "networks": self.networks.model_copy(update=networks),
+                "networks": given.model_copy(update=networks),
                 "schedule": self.schedule.model_copy(update={"batch_size": batch_size}),
                 "score": self.score.model_copy(update=score),
             }
@@ -450,20 +496,30 @@ class RunConfig(Settings, _OnData):
     def identity(self) -> dict[str, Any]:
         """The configuration as plain JSON, as it enters the names of runs and records.
 
-        A setting of `AS_BEFORE` is left out where it asks for what was done before there was such a setting, so that
-        runs of that time keep their names.
+        A setting of `AS_BEFORE`, or one that was added to ``data``, is left out where it asks for what was done before
+        there was such a setting, so that runs of that time keep their names. So are networks that rows are to choose:
+        they are perceptrons, which once were the only ones, unless `on_rows` has written out others.
         """
         identity = self.model_dump(mode="json")
-        if "networks" in identity and not self._has_linear_path():
-            identity["networks"]["linear_path"] = False
+        if "networks" in identity:
+            networks = identity["networks"]
+            if networks["name"] == "auto":
+                networks["name"] = "mlp"
+            if networks["linear_path"] is None and self.schedule.name == "paper":
+                networks["linear_path"] = False
+        if "model" in identity:
+            model = identity["model"]
+            if model["networks"] in ("auto", "mlp"):
+                del model["networks"]
+            if model["linear_path"] is False:
+                del model["linear_path"]
         for (section, name), value in AS_BEFORE.items():
             if identity.get(section, {}).get(name) == value:
                 del identity[section][name]
+        for name, value in _ADDED_TO_DATA.items():
+            if name in identity["data"] and identity["data"][name] == value:
+                del identity["data"][name]
         return identity
-
-    def _has_linear_path(self) -> bool:
-        given = self.networks.linear_path
-        return self.schedule.name == "fast" if given is None else given
 
     def fingerprint(self, data_digest: str) -> str:
         """12 hexadecimal digits of the SHA-256 of the canonical configuration and the data: the identity of the run.

@@ -13,7 +13,6 @@ their precision, so that losses never see the difference in type.
 
 import math
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +21,7 @@ from torch.nn import functional
 from lwgan_dist.config import NetworksConfig
 from lwgan_dist.method.latent import mask_to_rank, one_hot_code, thermometer_code
 from lwgan_dist.networks.base import Critic, Encoder, Generator, Network, Shape
-from lwgan_dist.networks.conditioned import ConditionedLinear
-
-Activation = Literal["relu", "silu"]
-_ACTIVATIONS = {"relu": functional.relu, "silu": functional.silu}
+from lwgan_dist.networks.conditioned import ACTIVATIONS, ConditionedLinear
 
 
 class _Perceptron(Network):
@@ -50,7 +46,7 @@ class MlpEncoder(_Perceptron, Encoder):
         ambient_dim: int,
         latent_dim: int,
         width: int,
-        activation: Activation,
+        activation: str,
         generator: torch.Generator,
         *,
         linear_path: bool = False,
@@ -58,7 +54,7 @@ class MlpEncoder(_Perceptron, Encoder):
         super().__init__([ambient_dim, 8 * width, 4 * width, 2 * width, width, latent_dim], latent_dim, generator)
         self.linear_path = nn.Parameter(torch.zeros(latent_dim, ambient_dim)) if linear_path else None
         self.latent_dim = latent_dim
-        self.activation = _ACTIVATIONS[activation]
+        self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor, ranks: Tensor) -> Tensor:
         """Codes of shape (rows, q), for x of shape (rows, *shape) and ranks of shape () or (rows,)."""
@@ -90,7 +86,7 @@ class MlpGenerator(_Perceptron, Generator):
         x: Tensor = self.last(hidden).to(z.dtype)
         if self.linear_path is not None:
             x = x + functional.linear(z, self.linear_path)
-        return x.view(-1, *self.shape)
+        return self.finished(x).view(-1, *self.shape)
 
 
 class MlpCritic(_Perceptron, Critic):

@@ -22,7 +22,7 @@ from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.campaign.progress import Progress, Standing
 from lwgan_dist.config import RunConfig, TableData, read_before
 from lwgan_dist.configfile import read_config
-from lwgan_dist.data.tables import read_table, rows_digest
+from lwgan_dist.data.tables import read_configured, rows_digest
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.launch.prometheus import Ended as Count
 from lwgan_dist.metrics.registry import METRICS
@@ -97,6 +97,7 @@ class Search:
         self.base = self._settled(config.run)
         run = Run(self.base)
         self.default, self.sample, self.intrinsic_dim = run.config, run.sample, run.sample.intrinsic_dim
+        self.base = self.base.on_rows(self.sample.shape)
         self._check_measures()
         self._check_halts(run)
         self._searcher()
@@ -116,7 +117,10 @@ class Search:
         except ConfigError:  # of another version
             return []
         names = set(SearchConfig.model_fields) - {"budget", "confirm_seeds", "execution"}
-        return sorted(name for name in names if getattr(before, name) != getattr(self.config, name))
+        differing = {name for name in names if getattr(before, name) != getattr(self.config, name)}
+        if before.run.identity() == self.config.run.identity():
+            differing.discard("run")
+        return sorted(differing)
 
     def _check_measures(self) -> None:
         used = {measure for weights in self.config.objectives for measure in weights}
@@ -159,7 +163,9 @@ class Search:
         Raises:
             ConfigError: there can be no such run.
         """
-        config = self.base if not values else self._settled(self.space.configuration(dict(values)))
+        config = self.base
+        if values:
+            config = self._settled(self.space.configuration(dict(values))).on_rows(self.sample.shape)
         chosen = tuple(seeds(self.config.seed, "trial", index) for index in range(self.config.seeds_per_trial))
         searched = frozenset(path.removeprefix("score.") for path in self.config.space if path.startswith("score."))
         return Trial(config, chosen, self._table_digest, self.unit, context_of(self.config), searched)
@@ -342,4 +348,4 @@ def _table_digest(config: RunConfig) -> str | None:
     data = config.data
     if not isinstance(data, TableData):
         return None
-    return rows_digest(read_table(data.path, columns=data.columns, array=data.array).rows)
+    return rows_digest(read_configured(data).rows)

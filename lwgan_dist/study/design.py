@@ -21,8 +21,8 @@ from lwgan_dist.campaign.judging import RULE_FIELDS
 from lwgan_dist.campaign.ledger import hash_of
 from lwgan_dist.config import SCHEMA_VERSION, Known, RunConfig, ScoreConfig
 from lwgan_dist.configfile import build_config
-from lwgan_dist.data.population import sampler_of
-from lwgan_dist.data.tables import read_table, rows_digest
+from lwgan_dist.data.population import row_shape, sampler_of
+from lwgan_dist.data.tables import read_configured, rows_digest
 from lwgan_dist.errors import ConfigError, DataError
 from lwgan_dist.seeding import derive
 from lwgan_dist.study.config import StudyConfig, StudyData, StudyPopulation, StudyTable
@@ -140,7 +140,7 @@ class Design:
         return PlannedRun(group, replicate, initialisation, data_seed, run_seed, key)
 
     def _groups_of(self, item: StudyData, precision: str) -> Iterator[Group]:
-        table_rows, digest = _table(item) if isinstance(item, StudyTable) else (None, None)
+        table_rows, digest, shape = _table(item) if isinstance(item, StudyTable) else (None, None, None)
         run = {
             "data": item.model_dump(exclude={"label", "settings", "intrinsic_dim"}, exclude_unset=True)
             | {"source": item.source},
@@ -160,11 +160,12 @@ class Design:
                     )
                 changes = {**_check_settings(item.settings), **data_values, "data.n": n}
                 whole = n == table_rows
-                yield from self._variants(item, run, changes, data_values, of_runs, table_digest=digest, whole=whole)
+                common = {"table_digest": digest, "whole": whole}
+                yield from self._variants(item, run, changes, data_values, of_runs, shape, **common)
 
     def _variants(
         self, item: StudyData, run: dict[str, Any], changes: dict[str, Any],
-        data_values: dict[str, Any], of_runs: dict[str, list[Any]], **common: Any,
+        data_values: dict[str, Any], of_runs: dict[str, list[Any]], shape: tuple[int, ...] | None, **common: Any,
     ) -> Iterator[Group]:  # fmt: skip
         study, n = self.config, changes["data.n"]
         label = _label(item, data_values)
@@ -177,7 +178,7 @@ class Design:
 
         if study.lwgan.replicates:
             for run_values in _combinations(of_runs):
-                config = _build(label, run, {**changes, **run_values})
+                config = _build(label, run, {**changes, **run_values}, shape)
                 if truth and config.networks.latent_dim and truth > config.networks.latent_dim:
                     raise ConfigError(
                         f"data {label!r}: networks.latent_dim = {config.networks.latent_dim} is below the true "
@@ -194,7 +195,7 @@ class Design:
                 factors = {**data_values, **run_values}
                 yield group("lwgan", LWGAN + suffix, factors, config, rules=rules, estimator=None)
         if study.classical.replicates:
-            config = _build(label, run, changes)
+            config = _build(label, run, changes, shape)
             for name in study.classical.estimators:
                 yield group("classical", name, data_values, config, rules={}, estimator=name)
 
@@ -261,8 +262,14 @@ def _combinations(factors: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
         yield dict(zip(factors, values, strict=True))
 
 
-def _build(label: str, run: dict[str, Any], changes: dict[str, Any]) -> RunConfig:
-    """A run with settings and factors.
+def _build(label: str, run: dict[str, Any], changes: dict[str, Any], shape: tuple[int, ...] | None = None) -> RunConfig:
+    """A run with settings and factors, and with the networks that are meant for its rows.
+
+    Args:
+        label: of the data.
+        run: with the data.
+        changes: the settings and factors, by path.
+        shape: of a row of a table.
 
     Raises:
         ConfigError: what cannot be, with the data that it cannot be for.
@@ -270,21 +277,23 @@ def _build(label: str, run: dict[str, Any], changes: dict[str, Any]) -> RunConfi
     try:
         config = build_config(RunConfig, run, changes)
         if isinstance(config.data, Known):
-            sampler_of(config.data)  # a manifold that cannot be
+            shape = row_shape(config.data)
+        if shape is not None:
+            config = config.on_rows(shape)
     except ConfigError as error:
         lines = (f"data {label!r}, with its factors and settings: {line}" for line in str(error).splitlines())
         raise ConfigError("\n".join(lines)) from None
     return config
 
 
-def _table(item: StudyTable) -> tuple[int, str]:
-    """Number of rows of a table, and its identity."""
-    table = read_table(item.path, columns=item.columns, array=item.array)
+def _table(item: StudyTable) -> tuple[int, str, tuple[int, ...]]:
+    """Number of rows of a table, its identity, and the shape of a row."""
+    table = read_configured(item)
     if item.intrinsic_dim and item.intrinsic_dim > len(table.columns):
         raise ConfigError(
             f"data: {item.path}: intrinsic_dim = {item.intrinsic_dim} is more than its {len(table.columns)} columns"
         )
-    return len(table.rows), rows_digest(table.rows)
+    return len(table.rows), rows_digest(table.rows), table.rows.shape[1:]
 
 
 def _truth(item: StudyData, label: str, run: dict[str, Any], changes: dict[str, Any]) -> int | None:
