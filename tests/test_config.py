@@ -237,7 +237,7 @@ def test_resolved_leaves_no_default_open_and_is_idempotent(told, rows, columns):
         f"data.{name}" for name in ("dim", "topology", "ambient_dim", "bending", "density")
     }  # None means: by chance
     parts = {"score.batch_size"} if resolved.schedule.name == "fast" and rows else set()  # None means: of the sample
-    assert still_open <= {"data.columns", "data.array", "data.n"} | drawn | parts  # None means: all
+    assert still_open <= {"data.columns", "data.array", "data.labels", "data.n"} | drawn | parts  # None means: all
     assert resolved.resolved(train_rows=rows, ambient_dim=columns) == resolved
     assert type(resolved).model_validate(resolved.model_dump()) == resolved
 

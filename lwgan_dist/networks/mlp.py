@@ -137,21 +137,19 @@ class Mlp:
         """An encoder of widths 8s, 4s, 2s, s."""
         assert settings.latent_dim is not None  # resolved
         assert settings.encoder_activation is not None
-        assert settings.linear_path is not None
         return MlpEncoder(
             math.prod(shape),
             settings.latent_dim,
             settings.width,
             settings.encoder_activation,
             rng,
-            linear_path=settings.linear_path,
+            linear_path=bool(settings.linear_path),
         )
 
     def generator(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> MlpGenerator:
         """A generator of widths s, 2s, 4s, 8s."""
         assert settings.latent_dim is not None
-        assert settings.linear_path is not None
-        return MlpGenerator(settings.latent_dim, shape, settings.width, rng, linear_path=settings.linear_path)
+        return MlpGenerator(settings.latent_dim, shape, settings.width, rng, linear_path=bool(settings.linear_path))
 
     def critic(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> MlpCritic:
         """A critic of widths 4s, 2s, s."""
