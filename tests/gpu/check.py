@@ -2,9 +2,9 @@
 
 Without a GPU it says so and ends with 0. Else it prints, for the 28x28 networks of the LWGAN, images a second and the
 share of the peak of the matrix units by precision, of steps as they are, compiled, and replayed as a CUDA graph; how
-fast rows come onto the GPU from pinned and from other memory; and it runs `tests/gpu/test_gpu.py`: what every model has to
-keep, on the GPU (trajectories as on the CPU, every precision, resuming), and Ray Train with nccl on the GPUs that are
-there. ``--device cpu`` takes the measurements on the processor, on small sizes: so the script itself is tested.
+fast rows come onto the GPU from pinned and from other memory; and it runs `tests/gpu/test_gpu.py`: what every model has
+to keep, on the GPU (trajectories as on the CPU, every precision, resuming), and Ray Train with nccl on the GPUs that
+are there. ``--device cpu`` takes the measurements on the processor, on small sizes: so the script itself is tested.
 """
 
 import argparse
