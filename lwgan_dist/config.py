@@ -343,8 +343,14 @@ def read_before(stored: dict[str, Any]) -> dict[str, Any]:
     return filled
 
 
-_ADDED_TO_DATA: dict[str, Any] = {"labels": None, "channels": "first"}
-"""Settings of a table that were added, with the values that leave it as it was before."""
+_UNNAMED: dict[tuple[str, str], Any] = {
+    ("data", "labels"): None,
+    ("data", "channels"): "first",
+    ("model", "networks"): "mlp",
+    ("model", "linear_path"): False,
+    **AS_BEFORE,
+}
+"""Settings that were added, by section and name, with the values with which they do not enter the name of a run."""
 
 
 LWGAN_SECTIONS = ("networks", "objective", "schedule", "score")
@@ -502,23 +508,13 @@ class RunConfig(Settings, _OnData):
         """
         identity = self.model_dump(mode="json")
         if "networks" in identity:
-            networks = identity["networks"]
-            if networks["name"] == "auto":
-                networks["name"] = "mlp"
-            if networks["linear_path"] is None and self.schedule.name == "paper":
-                networks["linear_path"] = False
-        if "model" in identity:
-            model = identity["model"]
-            if model["networks"] in ("auto", "mlp"):
-                del model["networks"]
-            if model["linear_path"] is False:
-                del model["linear_path"]
-        for (section, name), value in AS_BEFORE.items():
-            if identity.get(section, {}).get(name) == value:
-                del identity[section][name]
-        for name, value in _ADDED_TO_DATA.items():
-            if name in identity["data"] and identity["data"][name] == value:
-                del identity["data"][name]
+            _name_networks(identity["networks"], "name", paper=self.schedule.name == "paper")
+        else:
+            _name_networks(identity["model"], "networks")
+        for (section, name), value in _UNNAMED.items():
+            settings = identity.get(section, {})
+            if name in settings and settings[name] == value:
+                del settings[name]
         return identity
 
     def fingerprint(self, data_digest: str) -> str:
@@ -532,6 +528,14 @@ class RunConfig(Settings, _OnData):
             del identity["data"]["path"]  # the rows count, not where they lie
         text = json.dumps([SCHEMA_VERSION, identity, data_digest], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _name_networks(settings: dict[str, Any], family: str, *, paper: bool = False) -> None:
+    """Write out the networks that a run has unless its rows choose others; ``family`` is the key of their family."""
+    if settings[family] == "auto":
+        settings[family] = "mlp"
+    if settings["linear_path"] is None and (paper or settings[family] == "conv"):
+        settings["linear_path"] = False
 
 
 class WorkerRange(Frozen):

@@ -21,6 +21,7 @@ from lwgan_dist.config import (
 )
 from lwgan_dist.configbase import Frozen
 from lwgan_dist.data.manifolds import MANIFOLDS
+from lwgan_dist.errors import ConfigError
 
 MANIFOLD = {"data": {"source": "manifold", "name": "s_curve"}}
 TABLE = {"data": {"source": "table", "path": "a.csv"}, "schedule": {"name": "paper"}}
@@ -392,3 +393,44 @@ def test_the_authors_networks_have_no_linear_path_and_their_runs_the_names_of_be
     paper = RunConfig.model_validate({**MANIFOLD, "schedule": {"name": "paper"}})
     assert paper.resolved(train_rows=100, ambient_dim=3).networks.linear_path is False
     assert "linear_path" not in paper.identity()["networks"]
+
+
+# networks that rows choose --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "family"),
+    [((3,), "mlp"), ((784,), "mlp"), ((28, 28), "conv"), ((3, 64, 64), "conv"), ((8, 8), "conv"), ((7, 28), "mlp"),
+     ((28, 28, 3), "mlp"), ((2, 3, 28, 28), "mlp")],
+)  # fmt: skip
+@pytest.mark.parametrize("told", [MANIFOLD, WAE])
+def test_images_get_convolutions_and_other_rows_perceptrons(told, shape, family):
+    resolved = RunConfig.model_validate(told).resolved(train_rows=100, ambient_dim=math.prod(shape), shape=shape)
+    section = resolved.model if told is WAE else resolved.networks
+    assert (section.networks if told is WAE else section.name) == family
+
+
+@pytest.mark.parametrize(("told", "path"), [(MANIFOLD, "networks.name"), (WAE, "model.networks")])
+def test_runs_of_perceptrons_keep_the_names_that_they_had_before_there_were_others(told, path):
+    """Chosen by the rows, given, or as it was stored: one name; convolutions have another."""
+    names = {}
+    for family in ("auto", "mlp", "conv"):
+        config = RunConfig.model_validate(override(told, {path: family}))
+        names[family] = config.fingerprint("digest")
+    assert names["auto"] == names["mlp"] != names["conv"]
+    images = RunConfig.model_validate(told).on_rows((28, 28))
+    assert images.fingerprint("digest") == names["conv"]
+    assert "networks" not in RunConfig.model_validate(WAE).identity()["model"]
+
+
+def test_a_model_that_was_stored_before_there_were_convolutions_has_perceptrons():
+    stored = RunConfig.model_validate(WAE).model_dump()
+    del stored["model"]["networks"]
+    assert RunConfig.model_validate(module.read_before(stored)).model.networks == "mlp"
+
+
+@pytest.mark.parametrize(("told", "path"), [(MANIFOLD, "networks.name"), (WAE, "model.networks")])
+def test_convolutions_on_rows_without_sides_are_refused(told, path):
+    config = RunConfig.model_validate(override(told, {path: "conv"}))
+    with pytest.raises(ConfigError, match=r"conv is for rows of shape .* have shape \(3,\); choose mlp"):
+        config.resolved(train_rows=100, ambient_dim=3)
