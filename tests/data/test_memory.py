@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from bench_memory import images, mib_beyond_imports, write_holes, write_images
 
-from lwgan_dist.data.blocks import SPILLED_BYTES
 from lwgan_dist.data.importing import Images, write_dataset
 
 COUNT = 20_000
@@ -33,9 +32,11 @@ def test_a_mapped_file_takes_less_memory_than_it_is_large(folder):
 
 
 def test_a_large_dataset_takes_less_memory_than_its_rows(folder):
-    """260 MiB of images in Parquet, decoded some at a time into a mapped file."""
-    write_holes(folder / "holes.npy", 260)
+    """80 MiB of images in Parquet, decoded some at a time into a mapped file, take less than they do in memory."""
+    write_holes(folder / "holes.npy", 80)
     rows = np.load(folder / "holes.npy", mmap_mode="r")
-    assert rows.nbytes > SPILLED_BYTES
     write_dataset(Images(rows, None), "holes", str(folder / "dataset"), lambda _: b"")
-    assert mib_beyond_imports(folder / "few.parquet", folder / "dataset", "run") < 0.9 * WHOLE_MIB
+    mapped, kept = (
+        mib_beyond_imports(folder / "few.parquet", folder / "dataset", "run", spilled) for spilled in (1 << 20, 1 << 40)
+    )
+    assert mapped < kept - 40  # half of them; the rest hides behind what the imports took for a while
