@@ -312,6 +312,11 @@ def test_the_fingerprint_does_not_depend_on_how_a_number_is_written():
     assert whole.fingerprint("a") == real.fingerprint("a")
 
 
+def test_a_table_keeps_the_name_that_it_had_before_there_were_labels():
+    assert run_config(TABLE).fingerprint("a") == "444d65a3dcde"
+    assert run_config(TABLE, data__n=50, data__columns=["a"]).fingerprint("a") == "39f84a33c5b8"
+
+
 def test_the_fingerprint_is_twelve_hexadecimal_digits():
     text = RunConfig.model_validate(MANIFOLD).fingerprint("a")
     assert len(text) == 12

@@ -86,7 +86,7 @@ def _read_array(path: str) -> Array:
             return _native(np.frombuffer(stream.read(), dtype).reshape(shape))
 
 
-def _inflated(stream: IO[bytes], compressed: int) -> Array:
+def _inflated(stream: gzip.GzipFile, compressed: int) -> Array:
     """The array in a compressed stream; never more memory than its header declares, and that not if it cannot be."""
     dtype, shape = _read_header(stream)
     declared = math.prod(shape) * dtype.itemsize
@@ -105,7 +105,7 @@ def _native(array: Array) -> Array:
     return np.asarray(array, array.dtype.newbyteorder("="))
 
 
-def _read_header(stream: IO[bytes]) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
+def _read_header(stream: IO[bytes] | gzip.GzipFile) -> tuple[np.dtype[np.generic], tuple[int, ...]]:
     """Type and shape of the array in a stream."""
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES or not 1 <= magic[3] <= 4:

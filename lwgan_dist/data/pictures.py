@@ -136,12 +136,12 @@ def _pixels(picture: Picture) -> Array:
 @contextmanager
 def _damage_rejected(picture: Picture) -> Iterator[None]:
     """As `damage_rejected`, with what Pillow raises beyond that."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     with damage_rejected(picture.name, "PNG" if picture.content.startswith(_PNG) else "JPEG"):
         try:
             yield
-        except Image.UnidentifiedImageError:
+        except UnidentifiedImageError:
             raise ValueError("neither PNG nor JPEG") from None
         except (Image.DecompressionBombError, LookupError, struct.error) as error:
             raise ValueError(str(error)) from None
