@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lwgan_dist.configbase import Frozen
+from lwgan_dist.models.ard_vae.config import ArdVaeModel
+from lwgan_dist.models.nested_dropout.config import NestedDropoutModel
+from lwgan_dist.models.vae.config import VaeModel
 from lwgan_dist.models.wae.config import WaeModel
 
 
@@ -18,4 +21,6 @@ class LwganModel(Frozen):
     name: Literal["lwgan"] = "lwgan"
 
 
-ModelConfig = Annotated[LwganModel | WaeModel, Field(discriminator="name")]
+ModelConfig = Annotated[
+    LwganModel | WaeModel | VaeModel | ArdVaeModel | NestedDropoutModel, Field(discriminator="name")
+]

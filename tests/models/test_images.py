@@ -17,8 +17,8 @@ SIDE = 8
 HERE = ExecutionConfig(workers=0, checkpoint_seconds=0)
 LONGER = {
     "lwgan": {"schedule.embedding_iterations": 250, "schedule.matching_iterations": 100},
-    "wae": {"model.iterations": 400},
 }
+ONE_SIZE = {"model.iterations": 400}
 
 
 def on(path, name, family, **changes):
@@ -54,7 +54,7 @@ def test_images_are_learned_bit_by_bit_as_the_table_of_their_pixels(path, name):
 @pytest.mark.parametrize("family", ["mlp", "auto"])
 def test_a_run_on_images_leaves_a_model_of_images(path, name, family, tmp_path):
     """By itself, with convolutions."""
-    told = on(path, name, family, **LONGER[name])
+    told = on(path, name, family, **LONGER.get(name, ONE_SIZE))
     run, folder = Run(RunConfig.model_validate(told)), Folder.at(str(tmp_path / "run"))
     result = run.train(folder, HERE)
     model = FittedModel.load(folder.sub("model"))
@@ -76,12 +76,12 @@ def test_a_dataset_in_a_mapped_file_is_learned_bit_by_bit_and_resumed(path, monk
     states = []
     for file in (path, tmp_path / "dataset"):
         monkeypatch.setattr(blocks, "SPILLED_BYTES", 1 if file.is_dir() else 1 << 28)
-        trainer = make_trainer(on(file, "lwgan"))
+        trainer = make_trainer(on(file, "lwgan", "mlp"))
         for progress in trainer.run():
             if file.is_dir() and progress.iteration >= 12 and len(states) == 1:
                 states.append(trainer.state())
         states.append(trainer.state())
-    resumed = make_trainer(on(tmp_path / "dataset", "lwgan"))
+    resumed = make_trainer(on(tmp_path / "dataset", "lwgan", "mlp"))
     resumed.load(states[1])
     for _ in resumed.run():
         pass
