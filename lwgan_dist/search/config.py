@@ -253,6 +253,9 @@ class SearchConfig(Frozen):
         if held_out and data.holdout_fraction == 0 and getattr(data, "rows", "fixed") != "stream":
             raise clash("objective", f"{sorted(held_out)[0]} needs run.data.holdout_fraction > 0 (got 0)")
         model = self.run.model
+        without = sorted(name for name in held_out if METRICS[name].needs_encoder and not model.has_encoder)
+        if without:
+            raise clash("objective", f"{without[0]} needs a model with an encoder, and a {model.name} has none")
         needing = sorted(used & {"miss", "dimension_error"})
         if needing and not model.estimates_dimension:
             law = f"{needing[0]} needs a model that estimates a dimension, and a {model.name} does not"
