@@ -7,7 +7,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from lwgan_dist.configbase import ModelSettings
+from lwgan_dist.models.cyclegan.config import CycleGanModel
+from lwgan_dist.models.gan.config import GanModel
 from lwgan_dist.models.wae.config import WaeModel
+from lwgan_dist.models.wgan_gp.config import WganGpModel
 
 
 class LwganModel(ModelSettings):
@@ -19,4 +22,7 @@ class LwganModel(ModelSettings):
     estimates_dimension: ClassVar[bool] = True
 
 
-ModelConfig = Annotated[LwganModel | WaeModel, Field(discriminator="name")]
+ModelConfig = Annotated[
+    LwganModel | WaeModel | GanModel | WganGpModel | CycleGanModel,
+    Field(discriminator="name"),
+]

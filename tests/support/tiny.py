@@ -46,7 +46,19 @@ WAE = {
     "model": {"name": "wae", "latent_dim": 2, "width": 4, "iterations": 36, "batch_size": 30, "evaluations": 4},
     "precision": "float64",
 }
-MODELS = {"lwgan": FAST, "wae": WAE}
+
+
+def _like_wae(name: str, **fields: object) -> dict:
+    return {**WAE, "model": {**WAE["model"], "name": name, **fields}}
+
+
+MODELS = {
+    "lwgan": FAST,
+    "wae": WAE,
+    "gan": _like_wae("gan"),
+    "wgan_gp": _like_wae("wgan_gp", critic_updates=2),
+    "cyclegan": _like_wae("cyclegan"),
+}
 """A run of every model that is registered."""
 
 
