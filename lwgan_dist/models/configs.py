@@ -7,8 +7,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from lwgan_dist.configbase import ModelSettings
+from lwgan_dist.models.ard_vae.config import ArdVaeModel
 from lwgan_dist.models.cyclegan.config import CycleGanModel
 from lwgan_dist.models.gan.config import GanModel
+from lwgan_dist.models.nested_dropout.config import NestedDropoutModel
+from lwgan_dist.models.vae.config import VaeModel
 from lwgan_dist.models.wae.config import WaeModel
 from lwgan_dist.models.wgan_gp.config import WganGpModel
 
@@ -23,6 +26,6 @@ class LwganModel(ModelSettings):
 
 
 ModelConfig = Annotated[
-    LwganModel | WaeModel | GanModel | WganGpModel | CycleGanModel,
+    LwganModel | WaeModel | VaeModel | ArdVaeModel | NestedDropoutModel | GanModel | WganGpModel | CycleGanModel,
     Field(discriminator="name"),
 ]
