@@ -26,6 +26,7 @@ ONE_SIZE = {"model.iterations": 1_200, "model.width": 16}
 LONGER = {
     "lwgan": {"schedule.embedding_iterations": 200, "schedule.matching_iterations": 200, "networks.width": 16},
     "vae": {**ONE_SIZE, "model.warm_up": 0.9},
+    "cyclegan": {**ONE_SIZE, "model.learning_rate": 1e-3},
 }
 """Enough to learn something: a model with one latent size that is not named needs no more than `ONE_SIZE`."""
 

@@ -4,10 +4,17 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from lwgan_dist.configbase import Frozen, NetworksName, PositiveFloat, PositiveInt, linear_path_for, networks_for
+from lwgan_dist.configbase import (
+    ModelSettings,
+    NetworksName,
+    PositiveFloat,
+    PositiveInt,
+    linear_path_for,
+    networks_for,
+)
 
 
-class OneSizeModel(Frozen):
+class OneSizeModel(ModelSettings):
     """A model with a latent space of one given size, trained by Adam."""
 
     name: str
