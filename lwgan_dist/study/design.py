@@ -14,18 +14,25 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
+from lwgan_dist.campaign.drawn import (
+    build,
+    data_section,
+    identity_of,
+    label_of,
+    run_key,
+    seed_of,
+    short,
+    sizes_of,
+    text,
+    truth_of,
+)
 from lwgan_dist.campaign.judging import RULE_FIELDS
-from lwgan_dist.campaign.ledger import hash_of
-from lwgan_dist.config import SCHEMA_VERSION, Known, RunConfig, ScoreConfig
-from lwgan_dist.configfile import build_config
-from lwgan_dist.data.population import sampler_of
-from lwgan_dist.data.tables import read_table, rows_digest
-from lwgan_dist.errors import ConfigError, DataError
-from lwgan_dist.seeding import derive
-from lwgan_dist.study.config import StudyConfig, StudyData, StudyPopulation, StudyTable
+from lwgan_dist.campaign.sources import SampledData, SampledTable
+from lwgan_dist.config import RunConfig, ScoreConfig
+from lwgan_dist.errors import ConfigError
+from lwgan_dist.study.config import StudyConfig
 
 Kind = Literal["lwgan", "classical"]
 LWGAN = "LWGAN"
@@ -134,41 +141,31 @@ class Design:
     def _run(self, group: Group, replicate: int, initialisation: int) -> PlannedRun:
         seed, n = self.config.seed, group.n
         purpose = "study/run" if group.kind == "lwgan" else "study/classical"
-        data_seed = _seed(seed, "study/sample", n, replicate)
-        run_seed = _seed(seed, purpose, n, replicate, initialisation)
+        data_seed = seed_of(seed, "study/sample", n, replicate)
+        run_seed = seed_of(seed, purpose, n, replicate, initialisation)
         key = run_key(self._identities[id(group)], data_seed, run_seed)
         return PlannedRun(group, replicate, initialisation, data_seed, run_seed, key)
 
-    def _groups_of(self, item: StudyData, precision: str) -> Iterator[Group]:
-        table_rows, digest = _table(item) if isinstance(item, StudyTable) else (None, None)
-        run = {
-            "data": item.model_dump(exclude={"label", "settings", "intrinsic_dim"}, exclude_unset=True)
-            | {"source": item.source},
-            **self.config.run.model_dump(),
-        }
-        if isinstance(item, StudyTable):
-            run["data"]["path"] = str(Path(item.path).absolute())  # for workers, which have another working folder
+    def _groups_of(self, item: SampledData, precision: str) -> Iterator[Group]:
+        table_rows, digest = identity_of(item) if isinstance(item, SampledTable) else (None, None)
+        run = {"data": data_section(item), **self.config.run.model_dump()}
         if run["precision"] == "auto":
             run["precision"] = precision
         of_data = {path: values for path, values in self.factors.items() if path.startswith("data.")}
         of_runs = {path: values for path, values in self.factors.items() if path not in of_data}
         for data_values in _combinations(of_data):
-            for n in sorted(self.config.sizes or [table_rows or 0]):
-                if table_rows is not None and n > table_rows:
-                    raise DataError(
-                        f"{run['data']['path']}: sizes: {n} rows were asked for, the table has {table_rows}"
-                    )
+            for n in sizes_of(item, self.config.sizes, table_rows):
                 changes = {**_check_settings(item.settings), **data_values, "data.n": n}
                 whole = n == table_rows
                 yield from self._variants(item, run, changes, data_values, of_runs, table_digest=digest, whole=whole)
 
     def _variants(
-        self, item: StudyData, run: dict[str, Any], changes: dict[str, Any],
+        self, item: SampledData, run: dict[str, Any], changes: dict[str, Any],
         data_values: dict[str, Any], of_runs: dict[str, list[Any]], **common: Any,
     ) -> Iterator[Group]:  # fmt: skip
         study, n = self.config, changes["data.n"]
-        label = _label(item, data_values)
-        truth = _truth(item, label, run, changes)
+        label = label_of(item, data_values)
+        truth = truth_of(item, label, run, changes)
 
         def group(kind: Kind, method: str, factors: dict[str, Any], config: RunConfig, **more: Any) -> Group:
             if config.precision == "auto":
@@ -177,13 +174,13 @@ class Design:
 
         if study.lwgan.replicates:
             for run_values in _combinations(of_runs):
-                config = _build(label, run, {**changes, **run_values})
+                config = build(label, run, {**changes, **run_values})
                 if truth and config.networks.latent_dim and truth > config.networks.latent_dim:
                     raise ConfigError(
                         f"data {label!r}: networks.latent_dim = {config.networks.latent_dim} is below the true "
                         f"dimension {truth}, so no estimate could be right"
                     )
-                given = ", ".join(f"{_short(path)}={_text(value)}" for path, value in run_values.items())
+                given = ", ".join(f"{short(path)}={text(value)}" for path, value in run_values.items())
                 suffix = f" [{given}]" if given else ""
                 rules = {LWGAN + suffix: config.score}
                 for name, rule in study.lwgan.rules.items():
@@ -194,19 +191,9 @@ class Design:
                 factors = {**data_values, **run_values}
                 yield group("lwgan", LWGAN + suffix, factors, config, rules=rules, estimator=None)
         if study.classical.replicates:
-            config = _build(label, run, changes)
+            config = build(label, run, changes)
             for name in study.classical.estimators:
                 yield group("classical", name, data_values, config, rules={}, estimator=name)
-
-
-def run_key(identity: dict[str, Any], data_seed: int, seed: int) -> str:
-    """The name of a run in the ledger: 16 hexadecimal digits of the SHA-256 of what its numbers depend on.
-
-    Args:
-        identity: what all runs of a group have in common.
-        data_seed, seed: of the sample and of the run.
-    """
-    return hash_of([SCHEMA_VERSION, {**identity, "data": {**identity["data"], "seed": data_seed}, "seed": seed}])
 
 
 def _identity(group: Group) -> dict[str, Any]:
@@ -221,10 +208,6 @@ def _identity(group: Group) -> dict[str, Any]:
     for name in RULE_FIELDS:
         del identity["score"][name]
     return identity
-
-
-def _seed(seed: int, *names: str | int) -> int:
-    return derive(seed, *names) % 2**31
 
 
 def _check_factors(config: StudyConfig) -> dict[str, list[Any]]:
@@ -259,66 +242,3 @@ def _check_rules(config: RunConfig, rules: dict[str, ScoreConfig]) -> None:
 def _combinations(factors: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
     for values in itertools.product(*factors.values()):
         yield dict(zip(factors, values, strict=True))
-
-
-def _build(label: str, run: dict[str, Any], changes: dict[str, Any]) -> RunConfig:
-    """A run with settings and factors.
-
-    Raises:
-        ConfigError: what cannot be, with the data that it cannot be for.
-    """
-    try:
-        config = build_config(RunConfig, run, changes)
-        if isinstance(config.data, Known):
-            sampler_of(config.data)  # a manifold that cannot be
-    except ConfigError as error:
-        lines = (f"data {label!r}, with its factors and settings: {line}" for line in str(error).splitlines())
-        raise ConfigError("\n".join(lines)) from None
-    return config
-
-
-def _table(item: StudyTable) -> tuple[int, str]:
-    """Number of rows of a table, and its identity."""
-    table = read_table(item.path, columns=item.columns, array=item.array)
-    if item.intrinsic_dim and item.intrinsic_dim > len(table.columns):
-        raise ConfigError(
-            f"data: {item.path}: intrinsic_dim = {item.intrinsic_dim} is more than its {len(table.columns)} columns"
-        )
-    return len(table.rows), rows_digest(table.rows)
-
-
-def _truth(item: StudyData, label: str, run: dict[str, Any], changes: dict[str, Any]) -> int | None:
-    if isinstance(item, StudyTable):
-        return item.intrinsic_dim
-    config = _build(label, run, changes)
-    assert isinstance(config.data, Known)
-    return sampler_of(config.data).intrinsic_dim
-
-
-def _label(item: StudyData, values: dict[str, Any]) -> str:
-    """``s_curve, noise 0.05``."""
-    if isinstance(item, StudyTable):
-        parts = [item.label or Path(item.path).name.split(".")[0]]
-    elif item.label:
-        parts = [item.label]
-    else:
-        keys = ["dim", "ambient_dim"]
-        if isinstance(item, StudyPopulation):
-            keys += ["topology", "bending", "density"]
-            first = "member" if "data.population" in values else f"member {item.population}"
-        else:
-            first = item.name
-        parts = [first] + [f"{key} {getattr(item, key)}" for key in keys if getattr(item, key)]
-        if item.noise and "data.noise" not in values:
-            parts.append(f"noise {item.noise:g}")
-    return ", ".join(parts + [f"{_short(path)} {_text(value)}" for path, value in values.items()])
-
-
-def _short(path: str) -> str:
-    """The last part of a path, with its section where that says more."""
-    section, _, field = path.rpartition(".")
-    return f"{section}.{field}" if field in {"name", "batch_size", "penalty"} else field
-
-
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
