@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from lwgan_dist.cli.common import INTERRUPTED
+from lwgan_dist.cli.comparisons import compare
 from lwgan_dist.cli.doctor import doctor
 from lwgan_dist.cli.inspection import show, validate
 from lwgan_dist.cli.jobs import job, submit
@@ -37,6 +38,7 @@ def main() -> None:
     lwgan-dist train CONFIG.yaml               the run of a configuration, on any number of workers
     lwgan-dist study CONFIG.yaml               is the estimate right, and from which n on?
     lwgan-dist tune CONFIG.yaml                which settings are best, and does the estimate depend on them?
+    lwgan-dist compare CONFIG.yaml             how good are several models on the same data?
     lwgan-dist generate RUN_DIR --num 1000 --out new.parquet
     lwgan-dist show RUN_DIR                    configuration and result of a run
     lwgan-dist validate CONFIG.yaml            check a configuration
@@ -51,5 +53,5 @@ def main() -> None:
     """  # noqa: D301  (click wants the character)
 
 
-for command in (estimate, train, study, tune, generate, show, validate, doctor, submit, job):
+for command in (estimate, train, study, tune, compare, generate, show, validate, doctor, submit, job):
     main.add_command(command)

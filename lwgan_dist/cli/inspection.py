@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lwgan_dist.cli.common import (
+    check_comparison,
     check_manifold,
     check_search,
     check_study,
@@ -14,6 +15,7 @@ from lwgan_dist.cli.common import (
     show_result,
     without_infinities,
 )
+from lwgan_dist.cli.comparisons import content_of
 from lwgan_dist.cli.searches import content_of_search
 from lwgan_dist.errors import ConfigError
 
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
 @json_option
 @guarded
 def show(run_dir: str, as_json: bool) -> None:
-    """Show the configuration and result of a run, or how far it is; of a study or search its tables."""
+    """Show the configuration and result of a run, or how far it is; of a study, search or comparison its tables."""
     from lwgan_dist.campaign.folder import LEDGER
     from lwgan_dist.campaign.ledger import Ledger
+    from lwgan_dist.compare.record import RunRecord
     from lwgan_dist.run.folder import CONFIG_FILE, RESULT_FILE, read_result
     from lwgan_dist.search.trials import TrialRecord
     from lwgan_dist.storage import Folder
@@ -40,9 +43,15 @@ def show(run_dir: str, as_json: bool) -> None:
     if folder.has("cells.parquet"):
         _show_study(folder, as_json)
         return
+    if folder.has("compare.parquet"):
+        _show_comparison(folder, as_json)
+        return
     if folder.has("facts.json"):
         _show_search(folder, as_json)
         return
+    if folder.has("env.json") and "comparison" in folder.read_json("env.json"):
+        ended = len(Ledger(folder.sub(LEDGER), RunRecord).keys())
+        raise ConfigError(f"{folder.location}: a comparison under way or interrupted, of which {ended} runs have ended")
     if folder.has("env.json") and "search" in folder.read_json("env.json"):
         ended = len(Ledger(folder.sub(LEDGER), TrialRecord).keys())
         raise ConfigError(f"{folder.location}: a search under way or interrupted, of which {ended} trials have ended")
@@ -88,24 +97,38 @@ def _show_search(folder: "Folder", as_json: bool) -> None:
         print_search(published.tables, published.facts, published.files)
 
 
+def _show_comparison(folder: "Folder", as_json: bool) -> None:
+    from lwgan_dist.compare.publish import compare_files, read_tables
+    from lwgan_dist.compare.terminal import print_comparison
+
+    tables, files = read_tables(folder), compare_files(folder)
+    if as_json:
+        click.echo(json.dumps(without_infinities(content_of(tables, files)), allow_nan=False))
+    else:
+        print_comparison(tables, files)
+
+
 @click.command()
 @click.argument("config_file", metavar="CONFIG.yaml", required=False)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of such files, for editors.")
 @click.option(
     "--kind",
-    type=click.Choice(["train", "study", "tune"]),
+    type=click.Choice(["train", "study", "tune", "compare"]),
     help="The command it is for.  [default: by its keys]",
 )
 @guarded
 def validate(config_file: str | None, schema: bool, kind: str | None) -> None:
-    """Check a configuration for ``lwgan-dist train``, ``study`` or ``tune`` without starting anything."""
+    """Check a configuration for ``lwgan-dist train``, ``study``, ``tune`` or ``compare`` without starting anything."""
+    from lwgan_dist.compare.config import CompareConfig
     from lwgan_dist.config import TrainConfig
     from lwgan_dist.configfile import json_schema, located, read_config, read_yaml
     from lwgan_dist.search.config import SearchConfig
     from lwgan_dist.study.config import StudyConfig
 
     if schema:
-        models: dict[str, type[BaseModel]] = {"train": TrainConfig, "study": StudyConfig, "tune": SearchConfig}
+        models: dict[str, type[BaseModel]] = {
+            "train": TrainConfig, "study": StudyConfig, "tune": SearchConfig, "compare": CompareConfig,
+        }  # fmt: skip
         click.echo(json_schema(models[kind or "train"]))
         return
     if config_file is None:
@@ -119,6 +142,10 @@ def validate(config_file: str | None, schema: bool, kind: str | None) -> None:
         check_study(read_config(StudyConfig, config_file))
         click.echo(f"{config_file}: ok")
         return
+    if kind == "compare":
+        check_comparison(read_config(CompareConfig, config_file))
+        click.echo(f"{config_file}: ok")
+        return
     config = read_config(TrainConfig, config_file)
     with located(config_file, ()):
         check_manifold(config)
@@ -129,4 +156,6 @@ def _kind_of(config: dict[str, Any]) -> str:
     """The command that a file is for."""
     if "space" in config or ("run" in config and "data" not in config):
         return "tune"
+    if "models" in config and "lwgan" not in config:
+        return "compare"
     return "study" if isinstance(config.get("data"), list) else "train"

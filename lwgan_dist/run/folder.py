@@ -83,11 +83,13 @@ def identity_in(folder: Folder) -> dict[str, Any]:
     """``fingerprint``, ``data_sha256`` and ``precision`` of the run in a folder that has an ``env.json``.
 
     Raises:
-        ConfigError: it holds a study or a search.
+        ConfigError: it holds a study, a search or a comparison.
     """
     environment = folder.read_json(ENVIRONMENT_FILE)
     if "run" not in environment:
-        raise ConfigError(f"{folder.location}: holds a study or a search, not a run; choose another folder")
+        raise ConfigError(
+            f"{folder.location}: holds a study, a search or a comparison, not a run; choose another folder"
+        )
     return dict(environment["run"])
 
 

@@ -2,7 +2,7 @@
 scores, writes what a reader needs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -37,11 +37,14 @@ OnProgress = Callable[[dict[str, Any]], None]
 
 
 class FittedRun(NamedTuple):
-    """The outcome of `Run.fit`: the result, every component of the score, the networks."""
+    """The outcome of `Run.fit`: the result, every component of the score, the networks, the losses on the way as the
+    trainer recorded them.
+    """
 
     result: RunResult
     components: ScoreTables
     model: FittedModel
+    losses: Sequence[Mapping[str, float]] = ()
 
 
 class Halt(NamedTuple):
@@ -118,7 +121,9 @@ class Run(Prepared):
             state = self._final_state(folder)
             components = artifacts.components_of(state)
             result = artifacts.result_of(self, folder, state, components)
-            return FittedRun(result, components, artifacts.model_of(self, state, result.dimension))
+            return FittedRun(
+                result, components, artifacts.model_of(self, state, result.dimension), state.meta["losses"]
+            )
 
     def fit_until(self, folder: Folder, execution: ExecutionConfig, iteration: int) -> Halt:
         """The networks after an iteration, for those who look at a run on its way. `fit` and `fit_until` go on from

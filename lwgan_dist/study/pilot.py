@@ -10,7 +10,7 @@ import numpy as np
 from lwgan_dist.campaign.ledger import hash_of
 from lwgan_dist.config import RunConfig
 from lwgan_dist.data.sample import Sample, load_sample
-from lwgan_dist.models.pilot import fit_seconds
+from lwgan_dist.models.pilot import cost_alike, fit_seconds
 from lwgan_dist.run.run import Run
 from lwgan_dist.study.bootstrap import refit_config
 from lwgan_dist.study.classical import classical_estimate
@@ -45,10 +45,7 @@ class Pilot:
                 self._known[alike] = Cost(self._classical(group, sample, run.config.seed))
             return self._known[alike]
         config = Run(run.config).config
-        settings = config.model_dump(mode="json", exclude={"data", "seed"})
-        alike = hash_of(
-            [settings, sample.ambient_dim, min(len(sample.train), getattr(config.schedule, "embedding_rows", 0))]
-        )
+        alike = cost_alike(config, sample)
         if alike not in self._known:
             self._known[alike] = Cost(fit_seconds(config, sample), self._refit(config, sample))
         return self._known[alike]

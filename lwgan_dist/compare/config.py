@@ -1,0 +1,133 @@
+"""The configuration of a comparison. Pure data, as `lwgan_dist.config`: neither torch nor Ray."""
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from lwgan_dist.campaign.sources import Label, Metric, OnSamples, check_execution
+from lwgan_dist.config import ExecutionConfig, Settings
+from lwgan_dist.configbase import Frozen, PositiveInt, clash
+from lwgan_dist.configerrors import Places, explain
+from lwgan_dist.models.configs import LwganModel, ModelConfig
+
+MODELS: dict[str, type[Frozen]] = {
+    kind.model_fields["name"].default: kind for kind in get_args(get_args(ModelConfig)[0])
+}
+"""The configurations of all models, by name."""
+
+if TYPE_CHECKING:
+    Name = str
+else:
+    Name = Literal[tuple(MODELS)]
+
+_TRUTH = re.compile(r"truth([+-]\d+)?")
+_ANY_TRUTH = 64  # to check a model before there are data
+
+Rank = PositiveInt | Annotated[str, Field(pattern=f"^{_TRUTH.pattern}$")]
+
+
+class NoSuchSizeError(Exception):
+    """A latent size below 1: ``truth-1`` on a curve."""
+
+
+def of_truth(value: Any, truth: int | None) -> Any:
+    """The number that ``truth``, ``truth+1`` or ``truth-1`` is on data of a true dimension; any other value as it is.
+
+    Raises:
+        ValueError: the truth is unknown.
+        NoSuchSizeError: below 1.
+    """
+    match = _TRUTH.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return value
+    if truth is None:
+        raise ValueError(f"{value!r} needs data of known dimension")
+    number = truth + int(match[1] or 0)
+    if number < 1:
+        raise NoSuchSizeError
+    return number
+
+
+class ComparedModel(Frozen):
+    """A model of the comparison: its name, and beside it any field that it has under ``model`` in a run.
+
+    A number may be given relative to the true dimension of the data: ``latent_dim: truth``, ``truth+1``, ``truth-1``.
+    On data where that is below 1 the model is left out.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Name
+    """Which model."""
+    label: Label | None = None
+    """Its name in tables and figures; by default its name with the fields given here."""
+    rank: Rank | None = None
+    """Of an lwgan: the rank at which it is used, in place of the estimated one. Entries that differ in it alone share
+    their runs."""
+    settings: dict[str, Any] = {}
+    """Further fields of its runs but those of ``data``, by dotted path: ``{networks.latent_dim: 7}``."""
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What is given beside name, label, rank and settings."""
+        return dict(self.model_extra or {})
+
+    def model(self, truth: int | None) -> ModelConfig:
+        """The model on data of a true dimension.
+
+        Raises:
+            ValidationError, ValueError, NoSuchSizeError: there is none.
+        """
+        values = {"name": self.name, **{name: of_truth(value, truth) for name, value in self.fields.items()}}
+        return TypeAdapter[ModelConfig](ModelConfig).validate_python(values)
+
+
+class CompareConfig(OnSamples):
+    """The content of a file for ``lwgan-dist compare``: data x sizes x models x replicates."""
+
+    models: Annotated[list[ComparedModel], Field(min_length=1)]
+    """What is compared, on the same samples with the same parts held out."""
+    reference: Label | None = None
+    """Label of the model from which the paired differences are taken; by default that of the first."""
+    replicates: Annotated[int, Field(ge=1)] = 5
+    """Samples on which each model is trained, with as many seeds of training."""
+    metrics: Annotated[list[Metric], Field(min_length=1)] = ["energy_distance", "sliced_wasserstein", "reconstruction"]
+    """Metrics of every run on its hold-out rows, see `lwgan_dist.metrics.registry`; of a model that can be used at
+    several ranks they are computed at each of them. Runs that were finished without a metric are not repeated for it.
+    """
+    fresh_rows: Annotated[int, Field(ge=2, le=50_000)] | None = 4_096
+    """Of data of known dimension, so many rows that are drawn anew, and as many generated ones, between which the
+    distance is taken; null for none. The time of the energy distance grows with the square."""
+    run: Settings = Settings()
+    """What the runs have in common: ``precision``, and how an lwgan is trained and judged."""
+    seed: int = 0
+    """Seeds of samples and runs are derived from it, n and the replicate."""
+    execution: ExecutionConfig = ExecutionConfig()
+    """Where and how, as in a study."""
+
+    @model_validator(mode="after")
+    def _can_be_compared(self) -> Self:
+        for place, model in enumerate(self.models):
+            _check(model, f"models.{place}")
+        if not isinstance(self.run.model, LwganModel):
+            raise clash("run.model", "the models of a comparison are listed under models")
+        if len(set(self.metrics)) < len(self.metrics):
+            raise clash("metrics", "a metric is given twice")
+        check_execution(self.execution, "a comparison")
+        return self
+
+
+def _check(model: ComparedModel, key: str) -> None:
+    """Refuse fields that the named model does not have."""
+    if model.rank is not None and MODELS[model.name] is not LwganModel:
+        raise clash(f"{key}.rank", "is of the lwgan, which has all ranks at once; other models have a latent_dim")
+    kind = MODELS[model.name]
+    try:
+        values = {name: of_truth(value, _ANY_TRUTH) for name, value in model.fields.items()}
+        kind.model_validate(values)
+    except NoSuchSizeError:
+        raise clash(key, f"a size is below 1 even on data of dimension {_ANY_TRUTH}") from None
+    except ValidationError as error:
+        field, _, message = explain(kind, error, values, Places("", None, {}))[0].partition(": ")
+        raise clash(f"{key}.{field}", message) from None
