@@ -35,7 +35,8 @@ def read_environment(folder: Folder, kind: str) -> dict[str, Any]:
     if folder.has(ENVIRONMENT_FILE):
         environment = folder.read_json(ENVIRONMENT_FILE)
         if kind not in environment:
-            others = " or a ".join(other for other in ("run", "study", "search", "comparison") if other != kind)
+            others = " or a ".join(other for other in ("run", "study", "search") if other != kind)
+            others = "comparison" if "comparison" in environment else others
             raise ConfigError(f"{folder.location}: holds no {kind}, but a {others}; choose another --name")
         return dict(environment[kind])
     if any(not name.startswith(".") for name in folder.names()):

@@ -98,7 +98,7 @@ class CompareConfig(OnSamples):
     """
     fresh_rows: Annotated[int, Field(ge=2, le=50_000)] | None = 4_096
     """Of data of known dimension, so many rows that are drawn anew, and as many generated ones, between which the
-    distance is taken; null for none. The time of the energy distance grows with the square."""
+    distance is taken, the energy distance between at most 4,096; null for none."""
     run: Settings = Settings()
     """What the runs have in common: ``precision``, and how an lwgan is trained and judged."""
     seed: int = 0

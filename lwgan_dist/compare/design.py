@@ -148,7 +148,8 @@ def _label(model: ComparedModel) -> str:
         return model.label
     fields, rank = model.fields, model.rank
     size = fields.pop("latent_dim", None)
-    given = ", ".join(f"{short(path)}={text(value)}" for path, value in {**fields, **model.settings}.items())
+    named = fields | {short(path): value for path, value in model.settings.items()}
+    given = ", ".join(f"{name}={text(value)}" for name, value in named.items())
     return (
         model.name
         + (f" {size}" if size else "")

@@ -25,7 +25,8 @@ POINTS, IMAGES = 1_000, 25
 """Rows in a panel."""
 WAYS, STEPS = 8, 24
 """Ways through the latent space, and points on each; of images a third of the points are drawn."""
-MOST_RANKS = 8
+MOST_RANKS, STRETCHES = 8, 60
+"""Ranks that have a panel; stretches of a training over which losses are averaged."""
 _SMALL: dict[str, Any] = {"s": 4, "alpha": 0.5, "linewidths": 0}
 
 
@@ -113,7 +114,7 @@ def pictures(sample: Sample, models: Sequence[Shown]) -> dict[str, Figure]:
         ),
         "reconstructions": _reconstructions(_real(sample, "holdout"), view, models),
         "interpolations": _interpolations(rows, view, models),
-        "ranks": _by_rank(view, models),
+        "ranks": _by_rank(rows, view, models),
         "latent": _latent(rows, models),
         "losses": _losses(models),
     }  # fmt: skip
@@ -126,7 +127,7 @@ TITLES = {
     "interpolations": "Straight ways through the latent space, decoded",
     "ranks": "Rows generated at each rank",
     "latent": "First two coordinates of the codes of the data, and of the latent distribution",
-    "losses": "Terms of the losses on the way",
+    "losses": "Terms of the losses on the way, means over short stretches",
 }
 """What each kind of figure shows."""
 
@@ -143,7 +144,7 @@ def _panels(titled: Sequence[tuple[str, Array]], view: View) -> Figure:
     for place, ((_, rows), axes) in enumerate(zip(titled, panels, strict=True)):
         view.draw(axes, rows, ORANGE if place else BLUE)
     if not view.is_image:
-        _share_limits(panels)
+        _same_section(panels, view.points(titled[0][1]))
     return look.settled(figure, TITLES["samples"])
 
 
@@ -187,7 +188,7 @@ def _interpolations(rows: Array, view: View, models: Sequence[Shown]) -> Figure:
     return look.settled(figure, TITLES["interpolations"])
 
 
-def _by_rank(view: View, models: Sequence[Shown]) -> Figure | None:
+def _by_rank(rows: Array, view: View, models: Sequence[Shown]) -> Figure | None:
     """Of the first model with several ranks."""
     one = next((one for one in models if len(one.ranks) > 1), None)
     if one is None:
@@ -195,10 +196,10 @@ def _by_rank(view: View, models: Sequence[Shown]) -> Figure | None:
     drawn = [one.fitted.generate(view.count, rank, seed=0) for rank in one.ranks[:MOST_RANKS]]
     titles = [f"rank {rank}" + (" (used)" if rank == one.rank else "") for rank in one.ranks[:MOST_RANKS]]
     figure, panels = look.panels(titles)
-    for rows, axes in zip(drawn, panels, strict=True):
-        view.draw(axes, rows, ORANGE)
+    for generated, axes in zip(drawn, panels, strict=True):
+        view.draw(axes, generated, ORANGE)
     if not view.is_image:
-        _share_limits(panels)
+        _same_section(panels, view.points(rows))
     return look.settled(figure, f"{TITLES['ranks']}, {one.model}")
 
 
@@ -229,9 +230,10 @@ def _losses(models: Sequence[Shown]) -> Figure | None:
     names = [name for name in names if name != "iteration"]
     for one, axes in zip(models, panels, strict=True):
         for place, name in enumerate(names):
-            points = [(record["iteration"], record[name]) for record in one.losses if name in record]
-            if points:
-                axes.plot(*zip(*points, strict=True), **look.style(place) | {"marker": ""}, label=name)
+            points = np.array([(record["iteration"], record[name]) for record in one.losses if name in record])
+            if len(points):
+                stretches = [part.mean(axis=0) for part in np.array_split(points, min(len(points), STRETCHES))]
+                axes.plot(*np.array(stretches).T, **look.style(place) | {"marker": ""}, label=name)
         axes.set_yscale("symlog", linthresh=0.01)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     look.label_below(panels, "iteration")
@@ -239,9 +241,9 @@ def _losses(models: Sequence[Shown]) -> Figure | None:
     return look.settled(figure, TITLES["losses"])
 
 
-def _share_limits(panels: Sequence[Axes]) -> None:
-    """The same section of the plane in every panel."""
-    for get, put in (("get_xlim", "set_xlim"), ("get_ylim", "set_ylim")):
-        ends = np.array([getattr(axes, get)() for axes in panels])
+def _same_section(panels: Sequence[Axes], points: Array) -> None:
+    """The same section of the plane in every panel, half as large again as that of the data."""
+    for place, put in enumerate(("set_xlim", "set_ylim")[: points.shape[1]]):
+        low, high = points[:, place].min(), points[:, place].max()
         for axes in panels:
-            getattr(axes, put)(ends[:, 0].min(), ends[:, 1].max())
+            getattr(axes, put)(low - (high - low) / 4, high + (high - low) / 4)

@@ -87,9 +87,8 @@ def identity_in(folder: Folder) -> dict[str, Any]:
     """
     environment = folder.read_json(ENVIRONMENT_FILE)
     if "run" not in environment:
-        raise ConfigError(
-            f"{folder.location}: holds a study, a search or a comparison, not a run; choose another folder"
-        )
+        what = "a comparison" if "comparison" in environment else "a study or a search"
+        raise ConfigError(f"{folder.location}: holds {what}, not a run; choose another folder")
     return dict(environment["run"])
 
 
