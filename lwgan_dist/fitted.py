@@ -52,14 +52,24 @@ class FittedModel:
         return self.standardizer.shift.shape
 
     @property
+    def encodes(self) -> bool:
+        """Whether rows have codes, and so reconstructions: not those of a model without an encoder."""
+        return self.networks.encoder is not None
+
+    @property
     def latent_dim(self) -> int:
         """q, the largest rank."""
         return kind_of(self.config).latent_dim(self.config)
 
     def encode(self, rows: Array, rank: int | None = None) -> NDArray[np.float64]:
-        """Codes Q_r(x) without their zero coordinates, shape (n, r), for rows of the data, shape (n, *shape)."""
-        rank = self._rank(rank)
-        encoder = self.networks.encoder
+        """Codes Q_r(x) without their zero coordinates, shape (n, r), for rows of the data, shape (n, *shape).
+
+        Raises:
+            ConfigError: the model has no encoder, see `encodes`; or no such rank.
+        """
+        rank, encoder = self._rank(rank), self.networks.encoder
+        if encoder is None:
+            raise ConfigError(f"a {self.config.model.name} has no encoder: it generates rows, and gives them no codes")
         return self._map(lambda x: encoder(x, torch.tensor(rank))[:, :rank], rows, self.standardizer.apply)
 
     def at_tear(self, rows: Array) -> NDArray[np.bool_]:

@@ -15,39 +15,47 @@ from lwgan_dist.config import ObjectiveConfig, ScoreConfig, Split
 from lwgan_dist.method.rank_selection import RankChoice, ResolvedRanks, choose_rank, rank_scores
 
 COMPONENTS = ("critic", "reconstruction", "gradient_penalty", "mmd")
-"""Components of the score: C, R, P (without weight), M; see `lwgan_dist.method.objective`."""
+"""Components of the LWGAN's score: C, R, P (without weight), M; see `lwgan_dist.method.objective`. Other models have
+others, see `lwgan_dist.models.base.Kind.components`."""
 
-SCORES_SCHEMA = pa.schema(
-    [
-        pa.field("split", pa.string(), nullable=False),
-        pa.field("evaluation", pa.int32(), nullable=False),
-        pa.field("rank", pa.int32(), nullable=False),
-        *(pa.field(name, pa.float64(), nullable=False) for name in COMPONENTS),
-    ]
-)
-"""``scores.parquet``: a row for each split, evaluation (from 0) and rank."""
+
+def scores_schema(components: Sequence[str] = COMPONENTS) -> pa.Schema:
+    """``scores.parquet``: a row for each split, evaluation (from 0) and rank, with the components of a model."""
+    return pa.schema(
+        [
+            pa.field("split", pa.string(), nullable=False),
+            pa.field("evaluation", pa.int32(), nullable=False),
+            pa.field("rank", pa.int32(), nullable=False),
+            *(pa.field(name, pa.float64(), nullable=False) for name in components),
+        ]
+    )
+
 
 ScoreTables = dict[str, NDArray[np.float64]]
-"""Score components by split ("train", "holdout"), each of shape (evaluations, ranks, 4), as in `COMPONENTS`."""
+"""Score components by split ("train", "holdout"), each of shape (evaluations, ranks, components): those of the model in
+their order, of the LWGAN `COMPONENTS`."""
 
 
 class RankScore(BaseModel):
-    """The score at one rank: means over the evaluations, and the standard error of the mean score.
+    """The score at one rank: means over the evaluations, and the standard error of the mean score; then the mean of
+    each component of the model by its name.
 
     ``refused`` is by how much the rule refuses the rank, see `lwgan_dist.method.rank_selection.RankChoice`: at most 0
     where it does not; None for the largest rank under ``resolution``, and in results of older versions.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, float]
 
     rank: int
     score: float
     se: float
     refused: float | None = None
-    critic: float
-    reconstruction: float
-    gradient_penalty: float
-    mmd: float
+
+    @property
+    def components(self) -> dict[str, float]:
+        """The mean of each component by name."""
+        return self.__pydantic_extra__
 
 
 class TearSummary(BaseModel):
@@ -314,17 +322,22 @@ def _steps(values: list[tuple[float, int]]) -> list[Step]:
     return steps
 
 
-def scores_to_parquet(tables: ScoreTables, ranks: Sequence[int], metadata: dict[str, str]) -> bytes:
-    """``scores.parquet`` as bytes, with page checksums (`SCORES_SCHEMA`); the second axis of a table has the ranks."""
-    columns: dict[str, list[Any]] = {name: [] for name in SCORES_SCHEMA.names}
+def scores_to_parquet(
+    tables: ScoreTables, ranks: Sequence[int], metadata: dict[str, str], components: Sequence[str] = COMPONENTS
+) -> bytes:
+    """``scores.parquet`` as bytes, with page checksums (`scores_schema`); the second axis of a table has the ranks, the
+    third the components.
+    """
+    schema = scores_schema(components)
+    columns: dict[str, list[Any]] = {name: [] for name in schema.names}
     for split, table in tables.items():
         evaluations = len(table)
         columns["split"] += [split] * (evaluations * len(ranks))
         columns["evaluation"] += np.repeat(np.arange(evaluations), len(ranks)).tolist()
         columns["rank"] += list(ranks) * evaluations
-        for i, name in enumerate(COMPONENTS):
+        for i, name in enumerate(components):
             columns[name] += table[:, :, i].ravel().tolist()
-    arrow = pa.table(columns, schema=SCORES_SCHEMA.with_metadata(metadata))
+    arrow = pa.table(columns, schema=schema.with_metadata(metadata))
     sink = io.BytesIO()
     pq.write_table(arrow, sink, write_page_checksum=True)
     return sink.getvalue()
@@ -333,12 +346,13 @@ def scores_to_parquet(tables: ScoreTables, ranks: Sequence[int], metadata: dict[
 def scores_from_parquet(content: bytes) -> ScoreTables:
     """The inverse of `scores_to_parquet`."""
     arrow = pq.read_table(io.BytesIO(content), page_checksum_verification=True)
+    components = arrow.schema.names[len(scores_schema([])) :]
     tables: ScoreTables = {}
     for split in arrow["split"].unique().to_pylist():
         part = arrow.filter(pc.equal(arrow["split"], split))
         part = part.sort_by([("evaluation", "ascending"), ("rank", "ascending")])
         ranks = len(part["rank"].unique())
-        tables[split] = np.stack([part[name].to_numpy().reshape(-1, ranks) for name in COMPONENTS], axis=2)
+        tables[split] = np.stack([part[name].to_numpy().reshape(-1, ranks) for name in components], axis=2)
     return tables
 
 

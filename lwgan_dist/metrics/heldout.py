@@ -28,7 +28,7 @@ def held_out_metrics(
     names: Collection[str] = METRICS,
 ) -> dict[str, float] | None:
     """Metrics of `lwgan_dist.metrics.registry` at a rank, by name, in the units of a standardisation; None if no
-    two rows are held out.
+    two rows are held out. A model without an encoder has no metrics of reconstructed rows.
 
     They are computed from the held-out rows (of more than ``rows`` a random part; of a stream as many fresh ones), the
     same reconstructed, and ``rows`` generated ones.
@@ -48,12 +48,16 @@ def held_out_metrics(
     x = sample.draw(generator(seed, "quality/rows"), min(count, rows), "holdout")
     x = np.asarray(sample.standardizer.undo(x))
     generated = model.generate(rows, rank, seed)
-    reconstructed = model.decode(model.encode(x, rank))
+    reconstructed = model.decode(model.encode(x, rank)) if model.encodes else x[:0]
     unit = scale or model.standardizer
     x, generated, reconstructed = (unit.apply(rows) for rows in (x, generated, reconstructed))
     drawn = Drawn(x, generated, reconstructed, seed)
     with threadpool_limits(1):  # the last digit of a product depends on how many threads share it
-        return {name: metric.compute(drawn) for name, metric in METRICS.items() if name in names}
+        return {
+            name: metric.compute(drawn)
+            for name, metric in METRICS.items()
+            if name in names and (model.encodes or not metric.needs_encoder)
+        }
 
 
 def metrics_by_rank(
@@ -66,4 +70,4 @@ def metrics_by_rank(
     if not names:
         return {}
     by_rank = [held_out_metrics(model, sample, rank, scale, names=names) for rank in range(1, model.latent_dim + 1)]
-    return {name: [at[name] for at in by_rank if at] for name in METRICS if by_rank[0] and name in names}
+    return {name: [at[name] for at in by_rank if at] for name in METRICS if name in (by_rank[0] or ())}

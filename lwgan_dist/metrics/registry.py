@@ -19,7 +19,8 @@ class Drawn:
     Attributes:
         holdout: held-out rows, shape (m, *shape).
         generated: rows that the model generated, shape (n, *shape).
-        reconstructed: the held-out rows, encoded and decoded, shape (m, *shape).
+        reconstructed: the held-out rows, encoded and decoded, shape (m, *shape); of a model without an encoder none,
+            and metrics with ``needs_encoder`` are not computed.
         seed: for metrics that draw random numbers.
     """
 
@@ -39,6 +40,7 @@ class Metric:
         doc: what it is, for the documentation of tables.
         compute: its value.
         larger_is_better: then a search minimises its negative.
+        needs_encoder: it looks at reconstructed rows.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Metric:
     doc: str
     compute: Callable[[Drawn], float]
     larger_is_better: bool = False
+    needs_encoder: bool = False
 
 
 METRICS: dict[str, Metric] = {
@@ -70,6 +73,7 @@ METRICS: dict[str, Metric] = {
             "reconstruction error",
             "mean reconstruction error of held-out rows, at the estimated rank",
             lambda drawn: float(np.linalg.norm(flat(drawn.holdout - drawn.reconstructed), axis=1).mean()),
+            needs_encoder=True,
         ),
     )
 }

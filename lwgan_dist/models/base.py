@@ -22,8 +22,10 @@ class FittedNetworks(Protocol):
     """Networks that map rows to codes and back; see `lwgan_dist.networks.base` for the shapes."""
 
     @property
-    def encoder(self) -> nn.Module:
-        """Q_r(x) for x of shape (rows, *shape) and a rank of shape (); coordinates after the r-th are 0."""
+    def encoder(self) -> nn.Module | None:
+        """Q_r(x) for x of shape (rows, *shape) and a rank of shape (); coordinates after the r-th are 0. None of a
+        model that has no codes of rows.
+        """
 
     @property
     def generator(self) -> nn.Module:
@@ -87,6 +89,10 @@ class Kind(Protocol):
     @property
     def finds_parts(self) -> bool:
         """Whether it judges each part of data that fall apart."""
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Names of the components of its score, in the order of the last axis of its tables."""
 
     def schedule(self, config: RunConfig) -> str:
         """How it is optimised, in a word."""

@@ -9,16 +9,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lwgan_dist.reporting import look
+from lwgan_dist.reporting.components import component_words
 from lwgan_dist.results import RunResult
 
 Array = NDArray[Any]
 _DATA, _MODEL, _CHOSEN = "#4c6a92", "#d1603d", "#2a9d5c"
-_COMPONENTS = {
-    "reconstruction": "reconstruction error",
-    "critic": "critic difference",
-    "gradient_penalty": "gradient penalty",
-    "mmd": "MMD²",
-}
 
 
 def rank_score_figure(result: RunResult) -> Figure:
@@ -30,8 +25,9 @@ def rank_score_figure(result: RunResult) -> Figure:
     left, right, *third = figure.subplots(1, 3 if by_resolution else 2)
     ranks = np.array([row.rank for row in result.rank_scores])
     _draw_scores(left, result, ranks)
-    for name, label in _COMPONENTS.items():
-        right.plot(ranks, [getattr(row, name) for row in result.rank_scores], "o-", markersize=3, label=label)
+    for name, words in component_words(result).items():
+        values = [row.components[name] for row in result.rank_scores]
+        right.plot(ranks, values, "o-", markersize=3, label=words.label)
     right.axhline(0.0, color="0.7", linewidth=0.8)
     right.set_title("components of the score", fontsize=10)
     for axes in (left, right):

@@ -32,8 +32,8 @@ def write_run(
         for record in losses:
             write_losses(writer, {k: v for k, v in record.items() if k != "iteration"}, int(record["iteration"]))
         for row in result.rank_scores:
-            for name in ("score", "se", "critic", "reconstruction", "gradient_penalty", "mmd"):
-                writer.add_scalar(f"rank/{name}", getattr(row, name), row.rank)
+            for name, value in {"score": row.score, "se": row.se, **row.components}.items():
+                writer.add_scalar(f"rank/{name}", value, row.rank)
         chosen = result.rank_scores[(result.dimension or len(result.rank_scores)) - 1]
         metrics: dict[str, Any] = {
             **({} if result.dimension is None else {"result/dimension": result.dimension}),

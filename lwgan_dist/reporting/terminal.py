@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeR
 from rich.table import Table
 
 from lwgan_dist.metrics.registry import METRICS
+from lwgan_dist.reporting.components import component_words
 from lwgan_dist.reporting.values import number_text
 from lwgan_dist.results import RunResult
 
@@ -249,14 +250,15 @@ def _score_table(result: RunResult) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     by_resolution = result.resolution is not None
     judged = "refused by" if by_resolution else "penalised" if result.dimension else ""
-    for column in ("rank", "score", "± SE", judged, "reconstr.", "critic", "grad.pen.", "MMD²", ""):
+    components = component_words(result)
+    for column in ("rank", "score", "± SE", judged, *(words.heading for words in components.values()), ""):
         table.add_column(column, justify="right")
     for row in result.rank_scores:
         if by_resolution:
             verdict = f"{row.refused:.4f}" if row.refused is not None and row.refused > 0 else "-"
         else:
             verdict = f"{row.score + result.penalty * row.rank:.4f}" if result.dimension else ""
-        numbers = (row.reconstruction, row.critic, row.gradient_penalty, row.mmd)
+        numbers = (row.components[name] for name in components)
         chosen = row.rank == result.dimension
         table.add_row(
             str(row.rank), f"{row.score:.4f}", f"{row.se:.4f}", verdict, *(f"{n:.4f}" for n in numbers),

@@ -38,7 +38,12 @@ def write_all(run: Prepared, folder: Folder, state: TrainingState) -> RunResult:
     model.save(folder.sub("model"))
     folder.write(
         SCORES_FILE,
-        scores_to_parquet(tables, [row.rank for row in result.rank_scores], {"fingerprint": run.fingerprint}),
+        scores_to_parquet(
+            tables,
+            [row.rank for row in result.rank_scores],
+            {"fingerprint": run.fingerprint},
+            kind_of(run.config).components,
+        ),
     )
     figures = {"rank_scores": rank_score_figure(result), "samples": _sample_figure(run, model)}
     folder.write(RANK_SCORES_PNG, png(figures["rank_scores"]))

@@ -18,7 +18,7 @@ from lwgan_dist.models.lwgan.model import Lwgan
 from lwgan_dist.models.lwgan.stages import LwganStage, rank_parts, stages_of
 from lwgan_dist.networks.base import Networks, Shape
 from lwgan_dist.networks.registry import build_networks
-from lwgan_dist.results import Judgement, Part, ScoreTables, TearSummary
+from lwgan_dist.results import COMPONENTS, Judgement, Part, ScoreTables, TearSummary
 from lwgan_dist.seeding import generator
 from lwgan_dist.training.distributed import World
 
@@ -67,6 +67,7 @@ class LwganKind:
     """See `lwgan_dist.models.base.Kind`."""
 
     finds_parts = True
+    components = COMPONENTS
 
     def schedule(self, config: RunConfig) -> str:
         """Its name."""

@@ -1,84 +1,68 @@
-"""The Wasserstein auto-encoder as a kind of model."""
+"""The Wasserstein auto-encoder: encoder and generator, trained together by one loss."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
-from lwgan_dist.config import RunConfig
-from lwgan_dist.data.sample import Sample
-from lwgan_dist.errors import DataError
-from lwgan_dist.models.base import Finished, Verdict
+from lwgan_dist.method.mmd import mmd_squared
+from lwgan_dist.method.objective import reconstruction_errors
+from lwgan_dist.models.one_size.kind import OneSizeKind
+from lwgan_dist.models.one_size.model import OneSize, Update, Values
+from lwgan_dist.models.one_size.networks import OneSizeNetworks, Role
 from lwgan_dist.models.wae.config import WaeModel
-from lwgan_dist.models.wae.model import Wae, WaeNetworks, build_networks, stages_of
-from lwgan_dist.networks.base import Shape
-from lwgan_dist.results import COMPONENTS, Judgement, RankScore
+from lwgan_dist.results import COMPONENTS
 from lwgan_dist.training.distributed import World
-from lwgan_dist.training.stage import Stage
+from lwgan_dist.training.phase import Phase, Terms
+
+MATCHED_ROWS = 1_024
+"""Codes, at most, whose MMD one evaluation takes: its time grows with their square."""
 
 
-class WaeKind:
-    """See `lwgan_dist.models.base.Kind`."""
+class WaeLoss(nn.Module):
+    """R + w_mmd M on one batch: E||x - G(Q(x))|| and the squared MMD between Q(x) and the latent distribution."""
 
-    finds_parts = False
+    def __init__(self, networks: OneSizeNetworks, world: World, mmd_weight: float) -> None:
+        super().__init__()
+        self.encoder, self.generator = networks["encoder"], networks["generator"]
+        self._world, self._weight = world, mmd_weight
 
-    def schedule(self, config: RunConfig) -> str:
-        """It has one, of its own name."""
-        return config.model.name
-
-    def check(self, config: RunConfig, given: RunConfig, sample: Sample, source: str) -> None:
-        """A batch fits into the training rows."""
-        batch_size = _of(config).batch_size or 0
-        if sample.stream is None and len(sample.train) < batch_size:
-            raise DataError(
-                f"{source}{len(sample.train)} training rows are fewer than a batch of model.batch_size = "
-                f"{batch_size}: give more rows or a smaller batch"
-            )
-
-    def stages(self, config: RunConfig) -> list[Stage]:
-        """Training and scoring."""
-        return stages_of(_of(config))
-
-    def model(self, config: RunConfig, sample: Sample, world: World) -> Wae:
-        """A new auto-encoder."""
-        return Wae(config, sample, world)
-
-    def networks(self, config: RunConfig, shape: Shape) -> WaeNetworks:
-        """In full precision."""
-        return build_networks(_of(config), shape, precision="float64" if config.precision == "float64" else "float32")
-
-    def latent_dim(self, config: RunConfig) -> int:
-        """The one latent size."""
-        latent_dim = _of(config).latent_dim
-        assert latent_dim is not None  # resolved
-        return latent_dim
-
-    def judge(self, finished: Finished) -> Verdict:
-        """The objective on the training rows; an auto-encoder of one size estimates no dimension."""
-        config = finished.config
-        table = finished.tables["train"][:, 0]
-        weight = _of(config).mmd_weight
-        scores = table[:, COMPONENTS.index("reconstruction")] + weight * table[:, COMPONENTS.index("mmd")]
-        row = RankScore(
-            rank=self.latent_dim(config),
-            score=scores.mean(),
-            se=scores.std(ddof=1) / np.sqrt(len(scores)),
-            **dict(zip(COMPONENTS, table.mean(axis=0).tolist(), strict=True)),
-        )
-        judgement = Judgement(
-            dimension=None,
-            penalty=0.0,
-            rank_scores=[row],
-            rule="none",
-            resolution=None,
-            staircase=[],
-            rank_set=None,
-            confidence=None,
-            other_dimension=None,
-        )
-        return Verdict(judgement)
+    def forward(self, x: Tensor, z: Tensor) -> tuple[Tensor, Terms]:
+        """This worker's summand of the loss, from its rows and the latent draws for all rows of the batch."""
+        size, latent_dim = z.shape
+        codes = self.encoder(x, torch.tensor(latent_dim, device=x.device))
+        reconstruction = self._world.mean(reconstruction_errors(x, self.generator(codes)), size)
+        mmd = mmd_squared(self._world.gather(codes, size), z, latent_dim)
+        loss = reconstruction + self._weight * self._world.replicated(mmd)
+        return loss, {"reconstruction": reconstruction.detach(), "mmd": mmd.detach()}
 
 
-KIND = WaeKind()
+class Wae(OneSize[WaeModel]):
+    """R and M at the one latent size; C and P are 0, for there is no critic."""
+
+    roles: ClassVar = {"encoder": Role("encoder"), "generator": Role("generator")}
+    components = COMPONENTS
+    gathered = frozenset({"mmd"})
+
+    def updates_of(self) -> list[Update]:
+        """Encoder and generator at once."""
+        loss = WaeLoss(self.networks, self.world, self.model.mmd_weight)
+        return [Update(Phase("encoder-generator", loss, [], self.world), self.adam())]
+
+    def measure(self, x: Tensor, rng: np.random.Generator) -> Values:
+        """R of all rows, M of `MATCHED_ROWS` at most."""
+        codes = self.networks["encoder"](x, torch.tensor(self.latent_dim, device=x.device))
+        z = self.latent(rng, min(len(x), MATCHED_ROWS))
+        reconstruction = float(reconstruction_errors(x, self.networks.generator(codes)).mean())
+        return np.array([[0.0, reconstruction, 0.0, float(mmd_squared(codes[: len(z)], z, self.latent_dim))]])
+
+    @staticmethod
+    def score(model: WaeModel, components: Mapping[str, Any]) -> Values:
+        """R + w_mmd M."""
+        scores: Values = components["reconstruction"] + model.mmd_weight * components["mmd"]
+        return scores
 
 
-def _of(config: RunConfig) -> WaeModel:
-    assert isinstance(config.model, WaeModel)
-    return config.model
+KIND = OneSizeKind(Wae)

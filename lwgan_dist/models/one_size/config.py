@@ -1,0 +1,41 @@
+"""The fields that the configurations of all models with one latent size have."""
+
+from typing import Annotated, Self
+
+from pydantic import Field
+
+from lwgan_dist.configbase import Frozen, PositiveFloat, PositiveInt
+
+
+class OneSizeModel(Frozen):
+    """A model with a latent space of one given size, trained by Adam."""
+
+    name: str
+    latent_dim: PositiveInt | None = None
+    """Coordinates of a code. By default the number of columns, at most 10."""
+    width: PositiveInt = 64
+    """s, the unit of the hidden widths: encoder 8s, 4s, 2s, s; generator s, 2s, 4s, 8s; critic 4s, 2s, s."""
+    iterations: PositiveInt = 3_000
+    """Iterations of the training; each updates every network that is trained."""
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+    """Rows of one batch over all workers; by default 128, or all training rows where there are fewer."""
+    learning_rate: PositiveFloat = 2e-3
+    """Adam's at the start; a cosine takes it to a fortieth."""
+    evaluations: Annotated[int, Field(ge=2)] = 20
+    """Evaluations after the training, each on another part of the rows; parts come again where there are fewer than two
+    rows for each."""
+
+    def resolved(self, *, train_rows: int | None, ambient_dim: int) -> Self:
+        """With every default that depends on the data written out."""
+        return self.model_copy(
+            update={
+                "latent_dim": self.latent_dim or min(ambient_dim, 10),
+                "batch_size": self.batch_size or min(128, train_rows or 128),
+            }
+        )
+
+    @property
+    def size(self) -> int:
+        """q, the latent size of a resolved configuration."""
+        assert self.latent_dim is not None
+        return self.latent_dim
