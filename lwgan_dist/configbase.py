@@ -1,6 +1,6 @@
 """The common parts of all configurations: an immutable base without unknown keys, ranges of numbers, an error."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -20,6 +20,15 @@ class Frozen(BaseModel):
     )
 
 
+class ModelSettings(Frozen):
+    """Base of the configurations of models, with what can be known of a kind of model before it is loaded."""
+
+    has_encoder: ClassVar[bool] = True
+    """Whether rows have codes; without an encoder nothing is reconstructed."""
+    estimates_dimension: ClassVar[bool] = False
+    """Whether its result is an intrinsic dimension."""
+
+
 def clash(key: str, message: str) -> PydanticCustomError:
-    """The error about a key whose value is at odds with another one's."""
+    """The error about a key, seen from the section that is validated, whose value is at odds with another one's."""
     return PydanticCustomError("clash", "{message}", {"key": key, "message": message})

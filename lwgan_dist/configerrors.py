@@ -85,11 +85,11 @@ def explain(model: type[BaseModel], error: ValidationError, merged: Any, places:
     for item in error.errors(include_url=False):
         loc = item["loc"][:-1] if item["loc"][-1:] == ("[key]",) else item["loc"]  # the key itself, not its value
         where = _resolve(schema, loc, merged)
-        if where is None:
+        if where is None or item["type"] == "default_factory_not_called":  # for another error's sake
             continue
         path = where.path
         if item["type"] == "clash":
-            path = tuple(item["ctx"]["key"].split("."))
+            path = (*path, *item["ctx"]["key"].split("."))
         if item["type"].startswith("union_tag"):
             path = (*path, item["ctx"]["discriminator"].strip("'"))
         dotted = ".".join(one_line(part) or "''" for part in path) or "(whole file)"

@@ -45,8 +45,8 @@ def tune(
     config_file: str, changes: tuple[str, ...], name: str | None, storage: str, address: str | None,
     dry_run: bool, as_json: bool, verbose: bool,
 ) -> None:  # fmt: skip
-    """Run the search that CONFIG.yaml describes: trials of an LWGAN with other settings on the same data, the
-    best of them beside the default on fresh seeds, and how much the estimated dimension depends on the settings.
+    """Run the search that CONFIG.yaml describes: trials of a model with other settings on the same data, the best of
+    them beside the default on fresh seeds, and of an LWGAN how much the estimated dimension depends on the settings.
 
     The same command goes on with a search that was interrupted; with a larger budget, only what is new is computed.
     Exit code 3: trials did not finish, or failed.

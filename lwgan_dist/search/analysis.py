@@ -3,8 +3,8 @@
 Pure functions of Arrow tables of the schemas in `lwgan_dist.search.tables`. The order of the rows of a table does not
 change a bit of what comes out: trials are taken in the order of their numbers.
 
-Only finished trials have a dimension. Trials with one key are one configuration, which was run once, so they count
-once, as the trial with the smallest number.
+Only finished trials have a dimension, of models that estimate one. Trials with one key are one configuration, which was
+run once, so they count once, as the trial with the smallest number.
 """
 
 import math
@@ -209,7 +209,8 @@ def importances(trials: pa.Table, parameters: Sequence[str], seed: int) -> pa.Ta
     and 1, texts their number in the sorted values, and null comes below all values. ``spearman`` is over the trials
     that have a value.
 
-    A target that does not vary depends on nothing: importances 0, ``forest_r2`` and ``spearman`` null.
+    A target that does not vary depends on nothing: importances 0, ``forest_r2`` and ``spearman`` null. There is no
+    target dimension where the model estimates none.
 
     Args:
         trials: of schema TRIALS, with the columns of the parameters.
@@ -228,7 +229,9 @@ def importances(trials: pa.Table, parameters: Sequence[str], seed: int) -> pa.Ta
     columns = [[row[PARAMETER + path] for row in finished] for path in parameters]
     features = np.stack([_feature(column) for column in columns], axis=1)
     ranks = stats.rankdata(np.where(np.isnan(features), -np.inf, features), axis=0)
-    targets = {"dimension": np.array([np.mean(row["dimensions"]) for row in finished])}
+    targets = {}
+    if all(row["dimensions"] for row in finished):
+        targets = {"dimension": np.array([np.mean(row["dimensions"]) for row in finished])}
     if all(row["objective"] is not None for row in finished):
         targets = {"objective": np.array([row["objective"] for row in finished], float)} | targets
     rows = []
@@ -360,6 +363,12 @@ def facts(tables: SearchTables, objectives: Sequence[str], cpu_seconds: float) -
     )
 
 
+def has_estimates(trials: Sequence[Row]) -> bool:
+    """Whether the model estimates a dimension, as far as its finished trials tell."""
+    finished = [row for row in trials if row["state"] == "finished"]
+    return not finished or any(row["dimension"] is not None for row in finished)
+
+
 def default_trial(trials: Sequence[Row]) -> Row | None:
     """The trial of the default configuration, if it was tried."""
     return next((row for row in trials if row["origin"] == "default"), None)
@@ -392,7 +401,7 @@ def _finished(trials: pa.Table) -> list[Row]:
 
 
 def _trial_runs(trials: pa.Table, runs: pa.Table) -> list[Row]:
-    """Runs of finished trials, each with the number of its trial in `_finished`.
+    """Runs of finished trials with an estimate, each with the number of its trial in `_finished`.
 
     A trial that repeats another may have its runs in the table again; of runs with one key and seed the first counts.
     """
@@ -400,7 +409,7 @@ def _trial_runs(trials: pa.Table, runs: pa.Table) -> list[Row]:
     done = trials.select(["number", "key", "state"]).to_pylist()
     number = {row["number"]: first[row["key"]] for row in done if row["state"] == "finished"}
     table = runs.select(["number", "role", "index", "dimension"]).to_pylist()
-    mine = [run for run in table if run["role"] == "trial" and run["number"] in number]
+    mine = [run for run in table if run["role"] == "trial" and run["number"] in number and run["dimension"] is not None]
     once: dict[tuple[int, int], Row] = {}
     for run in sorted(mine, key=lambda run: (run["number"], run["index"])):
         trial = number[run["number"]]

@@ -16,7 +16,7 @@ else:
 """What can be minimised, see `lwgan_dist.search.objective`; a run has the metrics among them before its end."""
 KINDS = ("uniform", "loguniform", "integer", "choice", "grid")
 
-_SECTIONS = ("data", *LWGAN_SECTIONS)
+_SECTIONS = ("data", "model", *LWGAN_SECTIONS)
 
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Values = Annotated[list[Any], Field(min_length=1)]
@@ -155,6 +155,17 @@ Weights = Annotated[dict[Measure, PositiveFloat], Field(min_length=1)]
 Initial = Literal["default", "paper"] | dict[str, Any]
 
 
+def _default_objective(given: dict[str, Any]) -> dict[str, float]:
+    """Energy distance and, of a model with an encoder, reconstruction error; ``given`` are the fields before."""
+    both = {"energy_distance": 1.0, "reconstruction": 1.0}
+    return both if given["run"].model.has_encoder else {"energy_distance": 1.0}
+
+
+def _default_initial(given: dict[str, Any]) -> list[Initial]:
+    """The authors have values for an LWGAN alone."""
+    return ["default", "paper"] if isinstance(given["run"].model, LwganModel) else ["default"]
+
+
 class SearchConfig(Frozen):
     """The content of a file for ``lwgan-dist tune``: a run, and which of its fields are searched, how and for what."""
 
@@ -166,15 +177,12 @@ class SearchConfig(Frozen):
     """How parameters are proposed."""
     scheduler: SchedulerConfig = NoScheduler()
     """Which trials are stopped early or replaced."""
-    objective: Weights | Annotated[list[Weights], Field(min_length=2)] = {
-        "energy_distance": 1.0,
-        "reconstruction": 1.0,
-    }
+    objective: Weights | Annotated[list[Weights], Field(min_length=2)] = Field(default_factory=_default_objective)
     """What is minimised: a sum of measures with weights, averaged over the seeds of a trial. A list of such sums: their
-    Pareto front."""
-    initial: list[Initial] = ["default", "paper"]
-    """The first trials: ``default`` is ``run`` as it is, ``paper`` the authors' values of the searched fields, or
-    values by path; the rest as in ``run``."""
+    Pareto front. By default energy distance + reconstruction error; energy distance for a model without encoder."""
+    initial: list[Initial] = Field(default_factory=_default_initial)
+    """The first trials: ``default`` is ``run`` as it is, ``paper`` the authors' values of the searched fields of an
+    lwgan, or values by path; the rest as in ``run``. By default those two, of other models ``default`` alone."""
     budget: BudgetConfig = BudgetConfig()
     """When it ends."""
     seeds_per_trial: PositiveInt = 1
@@ -220,8 +228,6 @@ class SearchConfig(Frozen):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if not isinstance(self.run.model, LwganModel):
-            raise clash("run.model", "a search is for settings of an lwgan")
         if isinstance(self.run.data, ArrayData):
             raise clash("run.data.source", "'array' is for the Python class LWGAN; a file names a manifold or a table")
         for path, section in (("run.seed", self.run), ("run.data.seed", self.run.data)):
@@ -246,9 +252,16 @@ class SearchConfig(Frozen):
             )
         if held_out and data.holdout_fraction == 0 and getattr(data, "rows", "fixed") != "stream":
             raise clash("objective", f"{sorted(held_out)[0]} needs run.data.holdout_fraction > 0 (got 0)")
-        needing = used & {"miss", "dimension_error"}
+        model = self.run.model
+        without = sorted(name for name in held_out if METRICS[name].needs_encoder and not model.has_encoder)
+        if without:
+            raise clash("objective", f"{without[0]} needs a model with an encoder, and a {model.name} has none")
+        needing = sorted(used & {"miss", "dimension_error"})
+        if needing and not model.estimates_dimension:
+            law = f"{needing[0]} needs a model that estimates a dimension, and a {model.name} does not"
+            raise clash("objective", law)
         if needing and data.source != "manifold":
-            raise clash("objective", f"{sorted(needing)[0]} needs data of known dimension")
+            raise clash("objective", f"{needing[0]} needs data of known dimension")
 
     def _check_searcher(self) -> None:
         several = len(self.objectives) > 1
@@ -263,6 +276,8 @@ class SearchConfig(Frozen):
             raise clash("budget.plateau", "needs one objective")
         if several and self.confirm_seeds:
             raise clash("confirm_seeds", "several objectives have no single best trial to compare with the default")
+        if "paper" in self.initial and not isinstance(self.run.model, LwganModel):
+            raise clash("initial", f"the authors' values (paper) are of an lwgan, not of a {self.run.model.name}")
         trials = self.budget.trials
         if self.initial != ["default", "paper"] and trials is not None and trials < len(self.initial):
             raise clash("budget.trials", f"{trials} trials are fewer than the {len(self.initial)} initial points")

@@ -22,7 +22,15 @@ from numpy.typing import NDArray
 from lwgan_dist.reporting import look
 from lwgan_dist.reporting.look import BLUE, GREEN, GREY, ORANGE, folded
 from lwgan_dist.reporting.values import Row, counted, distinct, finite, short, value_text
-from lwgan_dist.search.analysis import agreement, best_trials, default_trial, goal_of, paired_interval, ranked
+from lwgan_dist.search.analysis import (
+    agreement,
+    best_trials,
+    default_trial,
+    goal_of,
+    has_estimates,
+    paired_interval,
+    ranked,
+)
 from lwgan_dist.search.tables import PARAMETER, SearchTables
 
 Array = NDArray[Any]
@@ -214,7 +222,7 @@ def _panels(
 
 
 def parallel_figure(trials: pa.Table, parameters: Sequence[ParameterAxis], objectives: Sequence[str]) -> Figure | None:
-    """Every finished trial as a line over the parameters, the objectives and the estimated dimension.
+    """Every finished trial as a line over the parameters, the objectives and the estimated dimension, if there is one.
 
     The colour is the rank by the (first) objective. A line is broken where a condition excludes the parameter.
     """
@@ -226,7 +234,8 @@ def parallel_figure(trials: pa.Table, parameters: Sequence[ParameterAxis], objec
     for place, label in enumerate(objectives):
         goals = [goal_of(row, place) for row in done]
         columns.append((ParameterAxis(label, log=_wide(goals)), goals))
-    columns.append((ParameterAxis("dimension"), [row["dimension"] for row in done]))
+    if has_estimates(done):
+        columns.append((ParameterAxis("dimension"), [row["dimension"] for row in done]))
     figure = look.figure(min(max(6.5, 1.2 + 1.15 * len(columns)), 18.0), 4.6)
     axes = figure.subplots()
     heights = np.empty((len(done), len(columns)))
@@ -335,15 +344,15 @@ def confirmation_figure(confirmation: pa.Table) -> Figure | None:
     left.set_xlim(-0.3, 1.3)
     left.set_ylabel("objective", fontsize=8)
     left.set_title("each line is a fresh seed", fontsize=8)
-    texts = [
-        f"seed {row['index']}: {value_text(row['default_dimension'])} → {value_text(row['best_dimension'])}"
-        for row in rows
-    ]
+    texts = [f"seed {row['index']}" for row in rows]
+    if any(row["best_dimension"] is not None for row in rows):
+        ends = [(value_text(row["default_dimension"]), value_text(row["best_dimension"])) for row in rows]
+        texts = [f"{text}: {default} → {best}" for text, (default, best) in zip(texts, ends, strict=True)]
+        right.set_title("ticks: estimated dimension, default → best trial", fontsize=8)
     step = len(rows) // 40 + 1
     right.set_yticks([*heights[::step], 0], [*texts[::step], "mean"])
     right.set_ylim(-0.8, len(rows) + 0.6)
     right.set_xlabel("difference of the objective, best trial - default", fontsize=8)
-    right.set_title("ticks: estimated dimension, default → best trial", fontsize=8)
     for axes in (left, right):
         look.plain(axes)
     right.xaxis.set_major_locator(MaxNLocator(5))

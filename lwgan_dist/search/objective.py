@@ -7,7 +7,7 @@ LWGAN's own objective.
 - ``dimension_error``: |estimate - truth|
 - ``cpu_seconds``: processor time of training and scoring (no two runs take the same)
 
-On its way a run has no estimate; its interim objective is the least over the ranks.
+On its way a run of an LWGAN has no estimate; its interim objective is the least over the ranks.
 """
 
 import math
@@ -20,6 +20,7 @@ from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.heldout import held_out_metrics
 from lwgan_dist.metrics.registry import METRICS
+from lwgan_dist.models.configs import LwganModel
 from lwgan_dist.seeding import derive
 
 INTERIM_ROWS = 512
@@ -47,30 +48,34 @@ def unit_of(model: FittedModel, sample: Sample, standardize: Standardization) ->
 
 
 def measures_of(
-    metrics: Mapping[str, float], dimension: int, truth: int | None, cpu_seconds: float
+    metrics: Mapping[str, float], dimension: int | None, truth: int | None, cpu_seconds: float
 ) -> dict[str, float | None]:
     """All measures of a finished run.
 
     Args:
-        metrics: at the estimated rank; none without hold-out rows.
-        dimension: the estimate.
+        metrics: at the estimated rank, or of a model without ranks; none without hold-out rows.
+        dimension: the estimate; None of a model that estimates none.
         truth: the true dimension, None if unknown.
         cpu_seconds: processor time of training and scoring.
     """
+    error = None if truth is None or dimension is None else float(abs(dimension - truth))
     return {
         **dict.fromkeys(METRICS),
         **metrics,
-        "miss": None if truth is None else float(dimension != truth),
-        "dimension_error": None if truth is None else float(abs(dimension - truth)),
+        "miss": None if error is None else float(error > 0),
+        "dimension_error": error,
         "cpu_seconds": cpu_seconds,
     }
 
 
 def interim_objective(model: FittedModel, sample: Sample, standardize: Standardization, weights: Weights) -> float:
-    """The objective of a run on its way, the least over the ranks; infinite if the networks give no numbers."""
+    """The objective of a run on its way, of an LWGAN the least over the ranks; infinite if the networks give no
+    numbers.
+    """
     unit = unit_of(model, sample, standardize)
     least = math.inf
-    for rank in range(1, model.latent_dim + 1):
+    ranks = range(1, model.latent_dim + 1) if isinstance(model.config.model, LwganModel) else [model.dimension]
+    for rank in ranks:
         metrics = held_out_metrics(model, sample, rank, unit, INTERIM_ROWS)
         assert metrics is not None  # the configuration of a search demands it
         value = weighted(metrics, weights)

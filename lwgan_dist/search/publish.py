@@ -106,11 +106,12 @@ def run_file(search: Search, ended: Ended) -> str:
     computed = {"cpus_per_worker": record.threads, "workers": record.workers, "use_gpu": record.use_gpu}
     execution = search.config.execution.model_copy(update={**computed, "address": None})
     labels = [label_of(weights) for weights in search.config.objectives]
+    estimate = "" if run["dimension"] is None else f"estimated dimension {run['dimension']}, "
     lines = [
         f"# Trial {ended.number} of a search, its run number 0 of {len(record.runs)}:",
         "#   lwgan-dist train THIS_FILE",
         *(f"# {label}, mean over its runs: {value!r}" for label, value in zip(labels, objectives, strict=True)),
-        f"# this run: estimated dimension {run['dimension']}, fingerprint {run['fingerprint']}",
+        f"# this run: {estimate}fingerprint {run['fingerprint']}",
     ]
     lines += [f"#   {name} {run[name]!r}" for name in METRICS if run.get(name) is not None]
     if search.unit != config.data.standardize:
@@ -129,8 +130,9 @@ def search_axes(config: SearchConfig) -> list[ParameterAxis]:
 
 def search_files(folder: Folder) -> dict[str, str]:
     """The files of a search for its readers, by a description."""
+    figure = "dimension.png" if "dimension.png" in folder.sub(files.FIGURES).names() else "slices.png"
     names = {
-        "best run": BEST, "front": FRONT, "figure": f"{files.FIGURES}/dimension.png", "trials": "trials.parquet",
+        "best run": BEST, "front": FRONT, "figure": f"{files.FIGURES}/{figure}", "trials": "trials.parquet",
         "runs": "runs.parquet", "comparison": "confirmation.parquet", "dimensions": "dimensions.parquet",
         "importances": "importances.parquet",
     }  # fmt: skip
@@ -165,11 +167,15 @@ def search_caveats(search: Search, outcome: Outcome) -> list[str]:
             f"{paths[0]} is searched for an objective with the reconstruction error, which falls with the rank: this "
             "favours rules that choose large ranks. With known truth, miss judges the rule."
         )
-    if isinstance(config.scheduler, AshaScheduler):
+    if "model.latent_dim" in config.space and any("reconstruction" in weights for weights in config.objectives):
         notes.append(
-            "Which trials were stopped depends on the order in which they came to the rungs; stopped trials have no "
-            "estimate and are missing from its distribution."
+            "model.latent_dim is searched for an objective with the reconstruction error, which falls with the latent "
+            "size: this favours large ones."
         )
+    if isinstance(config.scheduler, AshaScheduler):
+        note = "Which trials were stopped depends on the order in which they came to the rungs"
+        without = "; stopped trials have no estimate and are missing from its distribution."
+        notes.append(note + (without if config.run.model.estimates_dimension else "."))
     if config.fresh_seeds and outcome.best and not outcome.pairs:
         notes.append("The best trial is the default: there was nothing to compare on fresh seeds.")
     if len(config.objectives) > 1:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from lwgan_dist.reporting.page import Grid, Page
 from lwgan_dist.reporting.values import Row, counted, distinct, finite, number_text, one_line, short, value_text
-from lwgan_dist.search.analysis import Facts, agreement, default_trial, ranked
+from lwgan_dist.search.analysis import Facts, agreement, default_trial, has_estimates, ranked
 from lwgan_dist.search.tables import PARAMETER, SearchTables
 
 MOST_TRIALS, MOST_FAILURES, MOST_FRONT = 10, 50, 50
@@ -147,8 +147,10 @@ def _best(best: Row | None, default: Row | None, paths: Sequence[str], facts: Fa
     names = [f"trial {best['number']}", "default"][: len(columns)]
     lines = [[path, *(value_text(row[PARAMETER + path]) for row in columns)] for path in paths]
     lines.append(["objective", *(number_text(row["objective"]) for row in columns)])
-    lines.append(["estimated dimension", *map(_estimate, columns)])
-    if facts.intrinsic_dim is not None:
+    estimates = has_estimates(columns)
+    if estimates:
+        lines.append(["estimated dimension", *map(_estimate, columns)])
+    if estimates and facts.intrinsic_dim is not None:
         lines.append(["true dimension", *[str(facts.intrinsic_dim)] * len(columns)])
     return {
         "number": best["number"], "origin": best["origin"], "is_default": itself,
@@ -199,12 +201,14 @@ def _origins(trials: Sequence[Row], facts: Facts) -> Grid:
 
 def _trial_grid(rows: Sequence[Row], paths: Sequence[str], objectives: Sequence[str]) -> Grid:
     """A row for each trial."""
+    estimates = ["estimated dimension"] if has_estimates(rows) else []
     return Grid(
-        ["trial", "origin", *paths, *objectives, "estimated dimension", "CPU s"],
+        ["trial", "origin", *paths, *objectives, *estimates, "CPU s"],
         [
             [
                 str(row["number"]), row["origin"], *(value_text(row[PARAMETER + path]) for path in paths),
-                *map(number_text, row["objectives"]), _estimate(row), number_text(row["cpu_seconds"]),
+                *map(number_text, row["objectives"]), *(_estimate(row) for _ in estimates),
+                number_text(row["cpu_seconds"]),
             ]
             for row in rows
         ],

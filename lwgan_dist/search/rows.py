@@ -59,15 +59,15 @@ def _trial_row(search: Search, item: Ended) -> Row:
     if item.record is None or item.outcome.objectives is None:
         return row
     runs = item.record.runs
-    dimensions = [run["dimension"] for run in runs]
+    dimensions = [run["dimension"] for run in runs if run["dimension"] is not None]
     counts = Counter(dimensions)
     means = {name: _mean([run.get(name) for run in runs]) for name in MEASURES}
     return {
         **row,
         **means,
         "objective": item.outcome.objectives[0] if len(item.outcome.objectives) == 1 else None,
-        "dimension": min(counts, key=lambda value: (-counts[value], value)),
-        "dimensions": dimensions,
+        "dimension": min(counts, key=lambda value: (-counts[value], value), default=None),
+        "dimensions": dimensions or None,
     }
 
 

@@ -28,6 +28,7 @@ from lwgan_dist.configbase import Frozen
 from lwgan_dist.configerrors import one_line, shortened
 from lwgan_dist.configfile import build_config, located
 from lwgan_dist.errors import ConfigError
+from lwgan_dist.models.configs import LwganModel
 from lwgan_dist.search.config import SearchConfig
 
 if TYPE_CHECKING:
@@ -44,21 +45,16 @@ _SECTIONS: dict[str, tuple[type[Frozen], ...]] = {
     "schedule": (PaperSchedule, FastSchedule),
     "score": (ScoreConfig,),
 }
+"""Those of an LWGAN, with what may stand in them; all settings of any other model stand in ``model``."""
 _OF_AUTHORS = {"networks.encoder_activation": "relu", "score.evaluations": 50, "score.penalty": "reference"}
 """Constants of the authors that are not the defaults of the models."""
 _DATA_FIELD = "data.standardize"
 """The only field of the data that is searched: it changes what is trained on, not what is judged."""
-_FIELDS = {
-    **{
-        f"{section}.{name}": field.annotation
-        for section, models in _SECTIONS.items()
-        for model in models
-        for name, field in model.model_fields.items()
-    },
+_OF_ANY_MODEL: dict[str, Any] = {
     "precision": RunConfig.model_fields["precision"].annotation,
     _DATA_FIELD: SampleConfig.model_fields["standardize"].annotation,
 }
-"""Type of each field that can be searched, by path."""
+"""Type of each field outside of the sections that can be searched, by path."""
 
 Point = dict[str, Any]
 
@@ -76,6 +72,13 @@ class Space:
 
     def __init__(self, config: SearchConfig) -> None:
         self.run = config.run
+        self._sections = _sections_of(config.run)
+        self._fields = {
+            f"{section}.{name}": field.annotation
+            for section, models in self._sections.items()
+            for model in models
+            for name, field in model.model_fields.items()
+        } | _OF_ANY_MODEL
         self._base = config.run.model_dump()
         self._parameters = dict(config.space)
         self._when: dict[str, dict[str, list[Any]]] = {path: {} for path in self._parameters}
@@ -116,7 +119,7 @@ class Space:
         lines = []
         for path, value in values.items():
             if path not in self._parameters:
-                lines.append(f"{_key(path)}: is not in the space{_hint(path, self._order)}")
+                lines.append(f"{_key(path)}: is not in the space{self._hint(path, self._order)}")
             elif not self.is_active(path, values):
                 lines.append(f"{path}: its condition ({_text(self._parameters[path].when)}) does not hold")
             elif not self._within(path, value):
@@ -200,7 +203,7 @@ class Space:
 
     def _as_field(self, path: str, value: int) -> int | float:
         """A whole number as the field has it."""
-        return float(value) if _numbers(_FIELDS[path]) == {float} else int(value)
+        return float(value) if _numbers(self._fields[path]) == {float} else int(value)
 
     def _within(self, path: str, value: Any) -> bool:
         parameter = self._parameters[path]
@@ -272,28 +275,41 @@ class Space:
             raise ConfigError("\n".join(dict.fromkeys(lines)))
 
     def _field_errors(self, path: str) -> list[str]:
-        if path in _FIELDS and path not in {f"{section}.name" for section in _SECTIONS if section != "schedule"}:
+        if path in self._fields and (path == SCHEDULE or not path.endswith(".name")):
             return []
         section, _, field = path.partition(".")
         if path == "seed":
             return [": is not searched; the seeds of all runs are derived from the seed of the search"]
         if section == "data":
             return [f": is not searched, only {_DATA_FIELD} is: objectives on other data could not be compared"]
-        if path in _SECTIONS:
-            of_section = [name for name in _FIELDS if name.startswith(f"{path}.")]
+        if path in self._sections:
+            of_section = [name for name in self._fields if name.startswith(f"{path}.")]
             return [f": is a section; name its fields, for example {of_section[-1]}"]
-        if path in _FIELDS:
+        if path == "model.name":
+            return [": is not searched; a search is of one model"]
+        if path in self._fields:
             return [": has only one value"]
-        names = list(_FIELDS)
-        if field and section in _SECTIONS:
+        names = list(self._fields)
+        if field and section in self._sections:
             names = [name for name in names if name.startswith(f"{section}.")]
-        return [f": unknown field{_hint(path, names)}"]
+        return [f": unknown field{self._hint(path, names)}"]
+
+    def _hint(self, path: str, fields: Sequence[str]) -> str:
+        """``; did you mean objective.mmd_weight?``, or a few fields as they are."""
+        close = difflib.get_close_matches(path, fields, n=1, cutoff=0.75)
+        if not close:  # the right field, without its section or in a wrong one
+            field = path.rpartition(".")[2]
+            close = [name for name in self._fields if name.rpartition(".")[2] == field and name in fields][:1]
+        if close:
+            return f"; did you mean {close[0]}?"
+        return f"; known: {', '.join(fields)}" if len(fields) <= 16 else ""
 
     def _condition_errors(self, path: str) -> list[str]:
         when = self._parameters[path].when
         unknown = [parent for parent in when if parent not in self._parameters]
         if unknown:
-            return [f".when: {_key(name)} is not in the space{_hint(name, list(self._parameters))}" for name in unknown]
+            known = list(self._parameters)
+            return [f".when: {_key(name)} is not in the space{self._hint(name, known)}" for name in unknown]
         chain = self._cycle(path)
         return [f".when: a condition cannot rest on itself ({' on '.join(chain)})"] if chain else []
 
@@ -343,7 +359,7 @@ class Space:
 
     def _value_errors(self, path: str) -> list[str]:
         parameter = self._parameters[path]
-        types = _numbers(_FIELDS[path])
+        types = _numbers(self._fields[path])
         if parameter.kind in ("uniform", "loguniform"):
             if types == {int}:
                 low, high = getattr(parameter, parameter.kind)
@@ -395,7 +411,7 @@ class Space:
                     add(parent)
 
         add(path)
-        if SCHEDULE not in self._parameters:
+        if SCHEDULE not in self._parameters or SCHEDULE not in self._fields:
             return [context]
         return [{SCHEDULE: name, **context} for name in self._schedules(path)]
 
@@ -426,6 +442,11 @@ def located_space(file: str | None, changes: Sequence[str]) -> Iterator[None]:
     """
     with located(file, changes, SearchConfig):
         yield
+
+
+def _sections_of(run: RunConfig) -> dict[str, tuple[type[Frozen], ...]]:
+    """The sections that hold the settings of a run's model, with what may stand in them."""
+    return _SECTIONS if isinstance(run.model, LwganModel) else {"model": (type(run.model),)}
 
 
 def _has(config: RunConfig, path: str) -> bool:
@@ -473,17 +494,6 @@ def _among(value: Any, values: Sequence[Any]) -> bool:
 
 def _key(path: str) -> str:
     return one_line(path) or "''"
-
-
-def _hint(path: str, fields: Sequence[str]) -> str:
-    """``; did you mean objective.mmd_weight?``, or a few fields as they are."""
-    close = difflib.get_close_matches(path, fields, n=1, cutoff=0.75)
-    if not close:  # the right field, without its section or in a wrong one
-        field = path.rpartition(".")[2]
-        close = [name for name in _FIELDS if name.rpartition(".")[2] == field and name in fields][:1]
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; known: {', '.join(fields)}" if len(fields) <= 16 else ""
 
 
 def _text(value: Any) -> str:

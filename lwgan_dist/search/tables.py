@@ -18,8 +18,8 @@ PARAMETER = "parameters."
 
 MEASURES = {
     **{name: (_float, metric.doc) for name, metric in METRICS.items()},
-    "miss": (_float, "1 if the estimate is not the truth, else 0; null if the truth is unknown"),
-    "dimension_error": (_float, "|estimate - truth|; null if the truth is unknown"),
+    "miss": (_float, "1 if the estimate is not the truth, else 0; null without estimate or known truth"),
+    "dimension_error": (_float, "|estimate - truth|; null without estimate or known truth"),
     "cpu_seconds": (_float, "processor time of training and scoring"),
 }
 
@@ -34,7 +34,10 @@ TRIALS = described(
     place=(_int, "1 for the best finished trial by objective; null with several objectives or unless finished"),
     best=(_bool, "the best trial, or one of the Pareto front"),
     reports=(pa.list_(_float), "interim objectives that the scheduler saw"),
-    dimension=(_int, "most frequent estimate over the seeds, of ties the smallest; null unless finished"),
+    dimension=(
+        _int,
+        "most frequent estimate over the seeds, of ties the smallest; null unless finished, or of a model without one",
+    ),
     dimensions=(pa.list_(_int), "estimates by seed"),
     intrinsic_dim=(_int, "truth; null if unknown"),
     **{name: (kind, f"mean over the seeds of: {doc}") for name, (kind, doc) in MEASURES.items()},
@@ -49,7 +52,7 @@ RUNS = described(
     fingerprint=(_text, "identity of configuration and data, that of `lwgan-dist train`"),
     data_seed=(_int, "seed of the sample"),
     seed=(_int, "seed of the run"),
-    dimension=(_int, "the estimated dimension"),
+    dimension=(_int, "the estimated dimension; null of a model that estimates none"),
     **MEASURES,
 )
 """``runs.parquet``: a row for each finished run of a finished trial and of the comparison."""

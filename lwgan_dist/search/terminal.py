@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lwgan_dist.reporting.terminal import cpu_text, print_files, print_table, result_table, table_width
 from lwgan_dist.reporting.values import number_text, value_text
-from lwgan_dist.search.analysis import Facts, default_trial, ranked
+from lwgan_dist.search.analysis import Facts, default_trial, has_estimates, ranked
 from lwgan_dist.search.report import comparison_sentence, dependence_sentence, parameter_paths
 from lwgan_dist.search.tables import PARAMETER, SearchTables
 
@@ -28,24 +28,27 @@ def print_search(tables: SearchTables, facts: Facts, files: Mapping[str, str]) -
     shown, default = ranked(trials)[:_MOST_TRIALS], default_trial(trials)
     if default is not None and default not in shown:
         shown.append(default)
-    columns = []
+    columns, estimates = [], has_estimates(trials)
     for row in shown:
         goals = row["objectives"] or [None] * len(facts.objectives)
         texts = [row["origin"] if row["state"] == "finished" else row["state"]]
         texts += [value_text(row[PARAMETER + path]) for path in paths]
-        columns.append((str(row["number"]), [*texts, *map(number_text, goals), value_text(row["dimension"])]))
+        texts += map(number_text, goals)
+        columns.append((str(row["number"]), [*texts, value_text(row["dimension"])] if estimates else texts))
     single = len(facts.objectives) == 1
     goal_names = ["objective"] if single else [f"objective {n + 1}" for n in range(len(facts.objectives))]
     console = Console(highlight=False)
     if columns:
-        _print_columns(console, ["origin", *paths, *goal_names, "dimension"], columns, paths)
+        names = ["origin", *paths, *goal_names, *(["dimension"] if estimates else [])]
+        _print_columns(console, names, columns, paths)
         console.print()
-    names = facts.objectives[0] if single else "; ".join(f"{n + 1}: {o}" for n, o in enumerate(facts.objectives))
+    goals = facts.objectives[0] if single else "; ".join(f"{n + 1}: {o}" for n, o in enumerate(facts.objectives))
     counts = f"{facts.finished} finished, {facts.stopped} stopped, {facts.failed} failed trials"
-    console.print(escape(f"objective {names}; {counts}, {cpu_text(facts.cpu_seconds)}"), style="dim", soft_wrap=True)
+    console.print(escape(f"objective {goals}; {counts}, {cpu_text(facts.cpu_seconds)}"), style="dim", soft_wrap=True)
     if facts.pairs or facts.best_number is not None:
         console.print(escape(comparison_sentence(facts)), soft_wrap=True)
-    console.print(escape(dependence_sentence(tables.dimensions, facts.finished)), soft_wrap=True)
+    if estimates:
+        console.print(escape(dependence_sentence(tables.dimensions, facts.finished)), soft_wrap=True)
     print_files(console, files)
 
 

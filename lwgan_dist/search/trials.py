@@ -11,6 +11,7 @@ from lwgan_dist.campaign.judging import RULE_FIELDS, fingerprint_of, judge
 from lwgan_dist.campaign.ledger import Ledger, hash_of
 from lwgan_dist.campaign.record import Fit, Record
 from lwgan_dist.config import SCHEMA_VERSION, RunConfig, Standardization
+from lwgan_dist.models.configs import LwganModel
 from lwgan_dist.search.objective import measures_of
 from lwgan_dist.search.tables import MEASURES
 
@@ -42,7 +43,7 @@ class TrialRecord(Record):
         runs: for each seed ``index``, ``data_seed``, ``seed``, ``fingerprint``, ``dimension`` and the measures; none of
             a stopped trial.
         alike: `Trial.alike`; None of a record that says nothing about other rank rules.
-        fits: of the runs, for other rank rules to judge; empty where they cannot.
+        fits: of the runs, for other rank rules to judge; empty where they cannot, and of models without ranks.
         cpu_seconds: of the runs that ended, and of a stopped trial up to there.
         wall_seconds: of the task that ended it.
         threads, workers, use_gpu: with which its numbers were computed; others change them by rounding.
@@ -86,8 +87,15 @@ class Trial:
 
     @cached_property
     def alike(self) -> str:
-        """The same without the rank rule as far as it is not searched: trials that are alike have the same fits."""
-        return self._name(frozenset(RULE_FIELDS) - self.searched)
+        """The same without the rank rule as far as it is not searched: trials that are alike have the same fits. Models
+        other than the LWGAN have no rank rule.
+        """
+        return self._name(frozenset(RULE_FIELDS) - self.searched) if self.has_rank_rule else self.key
+
+    @property
+    def has_rank_rule(self) -> bool:
+        """Whether a rule chooses among the ranks that were fitted, so that another one can judge the same fits."""
+        return isinstance(self.config.model, LwganModel)
 
     def _name(self, left_out: frozenset[str]) -> str:
         content = self.config.identity()

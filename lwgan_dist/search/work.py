@@ -24,8 +24,9 @@ from lwgan_dist.campaign.worker import (
 )
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.errors import ConfigError, DataError, UnreadableError
+from lwgan_dist.metrics.heldout import held_out_metrics
 from lwgan_dist.models.pilot import fit_seconds
-from lwgan_dist.run.run import Run, torch_threads
+from lwgan_dist.run.run import FittedRun, Run, torch_threads
 from lwgan_dist.search.objective import finite, interim_objective, measures_of, unit_of, weighted
 from lwgan_dist.search.trials import Trial, TrialRecord
 from lwgan_dist.storage import Folder
@@ -157,17 +158,27 @@ class _UnderWay:
                 value = interim_objective(halt.model, run.sample, trial.unit, task.weights)
             yield self._report(value, halt.cpu_seconds)
         fit = patiently(partial(run.fit, folder, execution), self._is_recorded)
-        metrics = fitted_metrics(fit.model, run.sample, execution, unit_of(fit.model, run.sample, trial.unit))
-        recorded = Fit.of(run.sample, fit.components, metrics)
-        at, cpu_seconds = recorded.metrics_at(fit.model.dimension), fit.result.cpu_seconds
-        measures = measures_of(at, fit.model.dimension, run.sample.intrinsic_dim, cpu_seconds)
+        metrics, recorded = self._metrics(run, fit)
+        dimension, cpu_seconds = fit.result.dimension, fit.result.cpu_seconds
+        measures = measures_of(metrics, dimension, run.sample.intrinsic_dim, cpu_seconds)
         if trial.context and index + 1 < len(trial.seeds):
             yield self._report(weighted(measures, task.weights), cpu_seconds)
         data_seed, seed = trial.seeds[index]
         names = {"index": index, "data_seed": data_seed, "seed": seed, "fingerprint": run.fingerprint}
-        self.runs.append({**names, "dimension": fit.result.dimension, **measures})
-        if not fit.result.parts:  # of data that fall apart each part is judged, and the scores are of the whole
+        self.runs.append({**names, "dimension": dimension, **measures})
+        if recorded:
             self.fits.append(recorded)
+
+    def _metrics(self, run: Run, fit: FittedRun) -> tuple[dict[str, float], Fit | None]:
+        """The metrics of a fit, and what another rank rule would judge it by, if one can."""
+        trial, execution = self._task.trial, self._task.execution
+        unit = unit_of(fit.model, run.sample, trial.unit)
+        if not trial.has_rank_rule:
+            with torch_threads(execution.threads_per_worker):
+                return held_out_metrics(fit.model, run.sample, scale=unit) or {}, None
+        recorded = Fit.of(run.sample, fit.components, fitted_metrics(fit.model, run.sample, execution, unit))
+        # of data that fall apart each part is judged, and the scores are of the whole
+        return recorded.metrics_at(fit.model.dimension), None if fit.result.parts else recorded
 
     @property
     def _has_next(self) -> bool:

@@ -4,10 +4,10 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from lwgan_dist.configbase import Frozen, PositiveFloat, PositiveInt
+from lwgan_dist.configbase import ModelSettings, PositiveFloat, PositiveInt
 
 
-class OneSizeModel(Frozen):
+class OneSizeModel(ModelSettings):
     """A model with a latent space of one given size, trained by Adam."""
 
     name: str
