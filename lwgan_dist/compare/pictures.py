@@ -48,11 +48,6 @@ class Shown:
     ranks: Sequence[int]
     losses: Sequence[Mapping[str, float]]
 
-    @property
-    def encodes(self) -> bool:
-        """Whether it has an encoder."""
-        return getattr(self.fitted.networks, "encoder", None) is not None
-
 
 class View:
     """How rows of the data are drawn.
@@ -149,7 +144,7 @@ def _panels(titled: Sequence[tuple[str, Array]], view: View) -> Figure:
 
 
 def _reconstructions(rows: Array, view: View, models: Sequence[Shown]) -> Figure | None:
-    models = [one for one in models if one.encodes]
+    models = [one for one in models if one.fitted.encodes]
     if not models or not len(rows):
         return None
     rows = rows[: view.count]
@@ -173,7 +168,7 @@ def _interpolations(rows: Array, view: View, models: Sequence[Shown]) -> Figure:
     share = np.linspace(0.0, 1.0, STEPS)[:, None, None]
     for one, axes in zip(models, panels, strict=True):
         ends = generator(0, "ways").standard_normal((2 * WAYS, one.rank))
-        if one.encodes and len(rows) >= 2 * WAYS:
+        if one.fitted.encodes and len(rows) >= 2 * WAYS:
             ends = one.fitted.encode(rows[: 2 * WAYS], one.rank)
         codes = (1 - share) * ends[:WAYS] + share * ends[WAYS:]
         decoded = one.fitted.decode(codes.reshape(-1, codes.shape[-1])).reshape(STEPS, WAYS, *rows.shape[1:])
@@ -204,7 +199,7 @@ def _by_rank(rows: Array, view: View, models: Sequence[Shown]) -> Figure | None:
 
 
 def _latent(rows: Array, models: Sequence[Shown]) -> Figure | None:
-    models = [one for one in models if one.encodes]
+    models = [one for one in models if one.fitted.encodes]
     if not models or not len(rows):
         return None
     figure, panels = look.panels([folded(one.model) for one in models])
