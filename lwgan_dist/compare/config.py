@@ -1,25 +1,16 @@
 """The configuration of a comparison. Pure data, as `lwgan_dist.config`: neither torch nor Ray."""
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+from functools import partial
+from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from lwgan_dist.campaign.named_model import NamedModel
 from lwgan_dist.campaign.sources import Label, Metric, OnSamples, check_execution
 from lwgan_dist.config import ExecutionConfig, Settings
-from lwgan_dist.configbase import Frozen, PositiveInt, clash
-from lwgan_dist.configerrors import Places, explain
-from lwgan_dist.models.configs import LwganModel, ModelConfig
-
-MODELS: dict[str, type[Frozen]] = {
-    kind.model_fields["name"].default: kind for kind in get_args(get_args(ModelConfig)[0])
-}
-"""The configurations of all models, by name."""
-
-if TYPE_CHECKING:
-    Name = str
-else:
-    Name = Literal[tuple(MODELS)]
+from lwgan_dist.configbase import PositiveInt, clash
+from lwgan_dist.models.configs import LwganModel
 
 _TRUTH = re.compile(r"truth([+-]\d+)?")
 _ANY_TRUTH = 64  # to check a model before there are data
@@ -49,38 +40,18 @@ def of_truth(value: Any, truth: int | None) -> Any:
     return number
 
 
-class ComparedModel(Frozen):
+class ComparedModel(NamedModel):
     """A model of the comparison: its name, and beside it any field that it has under ``model`` in a run.
 
     A number may be given relative to the true dimension of the data: ``latent_dim: truth``, ``truth+1``, ``truth-1``.
     On data where that is below 1 the model is left out.
     """
 
-    model_config = ConfigDict(extra="allow")
-
-    name: Name
-    """Which model."""
-    label: Label | None = None
-    """Its name in tables and figures; by default its name with the fields given here."""
     rank: Rank | None = None
     """Of an lwgan: the rank at which it is used, in place of the estimated one. Entries that differ in it alone share
     their runs."""
     settings: dict[str, Any] = {}
     """Further fields of its runs but those of ``data``, by dotted path: ``{networks.latent_dim: 7}``."""
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """What is given beside name, label, rank and settings."""
-        return dict(self.model_extra or {})
-
-    def model(self, truth: int | None) -> ModelConfig:
-        """The model on data of a true dimension.
-
-        Raises:
-            ValidationError, ValueError, NoSuchSizeError: there is none.
-        """
-        values = {"name": self.name, **{name: of_truth(value, truth) for name, value in self.fields.items()}}
-        return TypeAdapter[ModelConfig](ModelConfig).validate_python(values)
 
 
 class CompareConfig(OnSamples):
@@ -119,15 +90,10 @@ class CompareConfig(OnSamples):
 
 
 def _check(model: ComparedModel, key: str) -> None:
-    """Refuse fields that the named model does not have."""
-    if model.rank is not None and MODELS[model.name] is not LwganModel:
+    """Refuse what the named model does not have."""
+    if model.rank is not None and model.kind is not LwganModel:
         raise clash(f"{key}.rank", "is of the lwgan, which has all ranks at once; other models have a latent_dim")
-    kind = MODELS[model.name]
     try:
-        values = {name: of_truth(value, _ANY_TRUTH) for name, value in model.fields.items()}
-        kind.model_validate(values)
+        model.check(key, partial(of_truth, truth=_ANY_TRUTH))
     except NoSuchSizeError:
         raise clash(key, f"a size is below 1 even on data of dimension {_ANY_TRUTH}") from None
-    except ValidationError as error:
-        field, _, message = explain(kind, error, values, Places("", None, {}))[0].partition(": ")
-        raise clash(f"{key}.{field}", message) from None

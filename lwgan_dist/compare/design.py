@@ -9,6 +9,7 @@ what it has.
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from lwgan_dist.campaign.drawn import (
@@ -20,7 +21,6 @@ from lwgan_dist.campaign.drawn import (
     seed_of,
     short,
     sizes_of,
-    text,
     truth_of,
 )
 from lwgan_dist.campaign.sources import SampledData, SampledTable
@@ -84,7 +84,10 @@ class Design:
 
     def __init__(self, config: CompareConfig, precision: str) -> None:
         self.config = config
-        self.labels = [_label(model) for model in config.models]
+        self.labels = [
+            model.label_with({short(path): value for path, value in model.settings.items()}, model.rank)
+            for model in config.models
+        ]
         self.cells = [cell for item in config.data for cell in self._cells_of(item, precision)]
         counts = Counter((cell.data, cell.n, cell.model) for cell in self.cells)
         for (data, _, model), count in counts.items():
@@ -133,26 +136,13 @@ class Design:
         self, item: SampledData, label: str, model: ComparedModel, truth: int | None, data: dict[str, Any], n: int
     ) -> RunConfig:
         """A run; of the settings of data those that the model has apply."""
-        run = data | self.config.run.model_copy(update={"model": model.model(truth)}).model_dump()
+        run = (
+            data
+            | self.config.run.model_copy(update={"model": model.model(partial(of_truth, truth=truth))}).model_dump()
+        )
         of_data = {path: value for path, value in item.settings.items() if path.split(".")[0] in run}
         settings = {path: of_truth(value, truth) for path, value in {**of_data, **model.settings}.items()}
         for path in settings:
             if path.split(".")[0] in ("data", "seed", "model"):
                 raise ConfigError(f"settings.{path}: is not a setting; data, seeds and models have keys of their own")
         return build(label, run, {**settings, "data.n": n})
-
-
-def _label(model: ComparedModel) -> str:
-    """``wae 2``, ``wae truth+1 [width=32]``, ``lwgan at rank 2``."""
-    if model.label:
-        return model.label
-    fields, rank = model.fields, model.rank
-    size = fields.pop("latent_dim", None)
-    named = fields | {short(path): value for path, value in model.settings.items()}
-    given = ", ".join(f"{name}={text(value)}" for name, value in named.items())
-    return (
-        model.name
-        + (f" {size}" if size else "")
-        + (f" at rank {rank}" if rank else "")
-        + (f" [{given}]" if given else "")
-    )
