@@ -156,6 +156,7 @@ def _kind_of(config: dict[str, Any]) -> str:
     """The command that a file is for."""
     if "space" in config or ("run" in config and "data" not in config):
         return "tune"
-    if "models" in config and "lwgan" not in config:
+    of_studies = {"lwgan", "classical", "factors", "stop_when", "bootstrap", "level", "keep_runs"}
+    if "models" in config and not of_studies & set(config):
         return "compare"
     return "study" if isinstance(config.get("data"), list) else "train"

@@ -44,7 +44,7 @@ def study(
     replicates, and how often they are right.
 
     The same command goes on with a study that was interrupted; with more sizes, data or replicates, only what is new is
-    computed. Exit code 3: runs did not finish, or LWGAN runs diverged.
+    computed. Exit code 3: runs did not finish, or runs of models diverged.
     """
     from lwgan_dist.configfile import read_config
     from lwgan_dist.study.config import StudyConfig
@@ -121,8 +121,7 @@ def _execute_study(prepared: "Study", label: str, as_json: bool, verbose: bool) 
             f"({reasons})"
         )
     if outcome.diverged:
-        problems.append(
-            f"{outcome.diverged} LWGAN runs diverged; they count as incorrect and are listed in the summary"
-        )
+        what = "runs" if prepared.config.models else "LWGAN runs"
+        problems.append(f"{outcome.diverged} {what} diverged; they count as incorrect and are listed in the summary")
     if problems:
         raise RunFailedError("\n".join(problems))

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from lwgan_dist.campaign.named_model import NamedModel
 from lwgan_dist.campaign.sources import Label, Metric, OnSamples, SampledTable, check_execution
 from lwgan_dist.config import ExecutionConfig, Settings, Split
 from lwgan_dist.configbase import Frozen, NonNegativeFloat, PositiveInt, clash
@@ -44,6 +45,15 @@ class LwganMethod(Frozen):
     """Runs on each sample, with different seeds of training (nested in the sample)."""
     rules: dict[Label, RuleConfig] = {}
     """Further rank rules by name, each a method of its own, judged from the same fits."""
+
+
+class ModelMethod(NamedModel):
+    """Another model that estimates a dimension, as a method of the study; beside its name any field that it has under
+    ``model`` in a run.
+    """
+
+    replicates: PositiveInt = 10
+    """Samples in each cell; as those of the LWGAN, the first of each n."""
 
 
 class ClassicalMethods(Frozen):
@@ -99,6 +109,9 @@ class StudyConfig(OnSamples):
     64]}``. Those of ``data`` hold for all methods, the others for the LWGAN."""
     lwgan: LwganMethod = LwganMethod()
     """The LWGAN."""
+    models: list[ModelMethod] = []
+    """Other models that estimate a dimension, on the same samples. Further rank rules, factors other than of ``data``,
+    metrics and the bootstrap are of the LWGAN alone."""
     classical: ClassicalMethods = ClassicalMethods()
     """Its competitors."""
     metrics: list[Metric] = []
@@ -125,8 +138,18 @@ class StudyConfig(OnSamples):
             raise clash("metrics", "a metric is given twice")
         if not isinstance(self.run.model, LwganModel):
             raise clash("run.model", "a study asks how often a dimension is right: the model is an lwgan")
-        if self.lwgan.replicates == 0 and not (self.classical.estimators and self.classical.replicates):
-            raise clash("lwgan.replicates", "0, and no classical estimator: there is nothing to study")
+        for place, model in enumerate(self.models):
+            if not model.kind.estimates_dimension:
+                raise clash(f"models.{place}.name", f"a {model.name} estimates no dimension; see lwgan-dist compare")
+            if model.kind is LwganModel:
+                raise clash(f"models.{place}.name", "the lwgan is the section lwgan of a study")
+            model.check(f"models.{place}")
+        if (
+            self.lwgan.replicates == 0
+            and not self.models
+            and not (self.classical.estimators and self.classical.replicates)
+        ):
+            raise clash("lwgan.replicates", "0, and no other model or estimator: there is nothing to study")
         check_execution(self.execution, "a study")
         if self.stop_when and not any(not isinstance(item, SampledTable) or item.intrinsic_dim for item in self.data):
             raise clash("stop_when", "needs data of known dimension")

@@ -34,7 +34,7 @@ from lwgan_dist.config import RunConfig, ScoreConfig
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.study.config import StudyConfig
 
-Kind = Literal["lwgan", "classical"]
+Kind = Literal["lwgan", "model", "classical"]
 LWGAN = "LWGAN"
 
 _NOT_FACTORS = {"data.source", "data.name", "data.path", "data.n", "data.rows", "data.seed", "seed"}
@@ -43,14 +43,15 @@ _SECTIONS = ("data", "networks", "objective", "schedule", "score", "precision")
 
 @dataclass(frozen=True)
 class Group:
-    """A data set, an n, and an LWGAN variant or a classical estimator.
+    """A data set, an n, and an LWGAN variant, another model or a classical estimator.
 
     Attributes:
         data, n, method: labels; the method is that of the first rule.
         factors: value of each factor by path.
         intrinsic_dim: truth, None if unknown.
-        config: of its LWGAN runs (or only the data of a classical estimator), with seeds of 0.
-        rules: rank rule by method; none for a classical estimator.
+        config: of its runs (or only the data of a classical estimator), with seeds of 0.
+        replicates: that it begins with, but for a whole table.
+        rules: rank rule by method; none but for an LWGAN.
         estimator: the classical one.
         table_digest: identity of the whole table, where the data are one.
         whole: the sample is the whole table, so there is only one.
@@ -63,6 +64,7 @@ class Group:
     factors: dict[str, Any]
     intrinsic_dim: int | None
     config: RunConfig
+    replicates: int
     rules: dict[str, ScoreConfig]
     estimator: str | None
     table_digest: str | None
@@ -131,8 +133,7 @@ class Design:
         """How many replicates a group begins with. A whole table is one sample: what would be replicates of an LWGAN
         are initialisations on it.
         """
-        count = self.config.lwgan.replicates if group.kind == "lwgan" else self.config.classical.replicates
-        return min(count, 1) if group.whole else count
+        return min(group.replicates, 1) if group.whole else group.replicates
 
     def cells(self, *, known: bool = False) -> int:
         """Number of cells, or of those of known truth."""
@@ -140,7 +141,7 @@ class Design:
 
     def _run(self, group: Group, replicate: int, initialisation: int) -> PlannedRun:
         seed, n = self.config.seed, group.n
-        purpose = "study/run" if group.kind == "lwgan" else "study/classical"
+        purpose = "study/classical" if group.kind == "classical" else "study/run"
         data_seed = seed_of(seed, "study/sample", n, replicate)
         run_seed = seed_of(seed, purpose, n, replicate, initialisation)
         key = run_key(self._identities[id(group)], data_seed, run_seed)
@@ -167,10 +168,13 @@ class Design:
         label = label_of(item, data_values)
         truth = truth_of(item, label, run, changes)
 
-        def group(kind: Kind, method: str, factors: dict[str, Any], config: RunConfig, **more: Any) -> Group:
+        def group(
+            kind: Kind, method: str, factors: dict[str, Any], config: RunConfig, replicates: int, **more: Any
+        ) -> Group:
             if config.precision == "auto":
                 config = config.model_copy(update={"precision": run["precision"]})
-            return Group(kind, label, n, method, factors, truth, config, **common, **more)
+            more = {"rules": {}, "estimator": None, **common, **more}
+            return Group(kind, label, n, method, factors, truth, config, replicates, **more)
 
         if study.lwgan.replicates:
             for run_values in _combinations(of_runs):
@@ -189,11 +193,16 @@ class Design:
                     )
                 _check_rules(config, rules)
                 factors = {**data_values, **run_values}
-                yield group("lwgan", LWGAN + suffix, factors, config, rules=rules, estimator=None)
+                yield group("lwgan", LWGAN + suffix, factors, config, study.lwgan.replicates, rules=rules)
+        of_data = {path: value for path, value in changes.items() if path.startswith("data.")}
+        for model in study.models:
+            settings = study.run.model_copy(update={"model": model.model()})
+            config = build(label, {"data": run["data"], **settings.model_dump()}, of_data)
+            yield group("model", model.label_with({}), data_values, config, model.replicates)
         if study.classical.replicates:
             config = build(label, run, changes)
             for name in study.classical.estimators:
-                yield group("classical", name, data_values, config, rules={}, estimator=name)
+                yield group("classical", name, data_values, config, study.classical.replicates, estimator=name)
 
 
 def _identity(group: Group) -> dict[str, Any]:
@@ -205,7 +214,7 @@ def _identity(group: Group) -> dict[str, Any]:
         identity["data"]["path"] = group.table_digest
     if group.estimator:
         return {"data": identity["data"], "estimator": group.estimator}
-    for name in RULE_FIELDS:
+    for name in RULE_FIELDS if group.kind == "lwgan" else ():
         del identity["score"][name]
     return identity
 

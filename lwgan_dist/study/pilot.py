@@ -47,7 +47,7 @@ class Pilot:
         config = Run(run.config).config
         alike = cost_alike(config, sample)
         if alike not in self._known:
-            self._known[alike] = Cost(fit_seconds(config, sample), self._refit(config, sample))
+            self._known[alike] = Cost(fit_seconds(config, sample), self._refit(group, config, sample))
         return self._known[alike]
 
     def _classical(self, group: Group, sample: Sample, seed: int) -> float:
@@ -55,8 +55,8 @@ class Pilot:
         rows = np.concatenate([sample.train, sample.holdout]).reshape(-1, sample.ambient_dim)
         return classical_estimate(group.estimator, rows, seed).cpu_seconds
 
-    def _refit(self, config: RunConfig, sample: Sample) -> float:
-        if self._bootstrap is None:
+    def _refit(self, group: Group, config: RunConfig, sample: Sample) -> float:
+        if self._bootstrap is None or group.kind != "lwgan":
             return 0.0
         return fit_seconds(refit_config(config, self._bootstrap, self._bootstrap.kinds[0], 0, config.seed), sample)
 

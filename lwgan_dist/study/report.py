@@ -14,6 +14,7 @@ from lwgan_dist.reporting.values import Row, distinct, finite, interval_text, on
 from lwgan_dist.study.tables import StudyTables
 
 MOST_FAILURES, MOST_BOOTSTRAPS = 50, 24
+_KINDS = {"lwgan": "LWGAN", "model": "other models", "classical": "classical estimators", None: "all"}
 _CAPTIONS = {
     "correct": "P(correct) against n",
     "outcomes": "Outcomes of the runs",
@@ -72,7 +73,7 @@ def study_page(
 def _counts(runs: Sequence[Row], cells: Sequence[Row]) -> Grid:
     once = list({row["key"]: row for row in runs}.values())
     lines = []
-    for kind, name in (("lwgan", "LWGAN"), ("classical", "classical estimators"), (None, "all")):
+    for kind, name in _KINDS.items():
         mine = [row for row in once if kind in (row["kind"], None)]
         number = sum(kind in (cell["kind"], None) for cell in cells)
         hours = sum(row["cpu_seconds"] or 0.0 for row in mine) / 3600
@@ -243,21 +244,22 @@ def _bootstrap(rows: Sequence[Row]) -> dict[str, Any] | None:
 
 def _failures(runs: Sequence[Row]) -> dict[str, Any] | None:
     failed = list({row["key"]: row for row in runs if row["failure"] is not None}.values())
-    lwgan = [row for row in failed if row["kind"] == "lwgan"]
-    several = ["initialisation"] if any(row["initialisation"] for row in lwgan) else []
+    fitted = [row for row in failed if row["kind"] != "classical"]
+    several = ["initialisation"] if any(row["initialisation"] for row in fitted) else []
     names = ["data", "n", "method", "replicate", *several, "seed"]
-    lines = [[*(str(row[name]) for name in names), one_line(row["failure"])] for row in lwgan[:MOST_FAILURES]]
+    lines = [[*(str(row[name]) for name in names), one_line(row["failure"])] for row in fitted[:MOST_FAILURES]]
     reasons: dict[str, Counter[str]] = {}
     for row in failed:
-        if row["kind"] != "lwgan":
+        if row["kind"] == "classical":
             reasons.setdefault(row["method"], Counter())[one_line(row["failure"])] += 1
     classical = []
     for method, counts in reasons.items():
         reason, count = counts.most_common(1)[0]
         classical.append([method, str(counts.total()), f"{reason} ({count})"])
     return {
-        "number": len(lwgan),
-        "lwgan": Grid([*names, "reason"], lines, left=7),
+        "number": len(fitted),
+        "what": "LWGAN run" if {row["kind"] for row in fitted} <= {"lwgan"} else "run",
+        "fitted": Grid([*names, "reason"], lines, left=7),
         "classical": Grid(["method", "failures", "most frequent reason"], classical, left=3),
     } if failed else None  # fmt: skip
 
