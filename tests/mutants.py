@@ -117,7 +117,7 @@ MUTANTS = [
         "training/test_workers.py -k shares",
     ),
     Mutant(
-        "the seed of a run is not in its key", "study/design.py",
+        "the seed of a run is not in its key", "campaign/drawn.py",
         '"data": {**identity["data"], "seed": data_seed}, "seed": seed}',
         '"data": {**identity["data"], "seed": data_seed}}',
         "study/test_design.py",

@@ -107,7 +107,7 @@ def test_a_model(package, tmp_path):
         path.write_text(renamed.replace('Literal["wae"] = "wae"', 'Literal["toy"] = "toy"'))
     union = package / "models" / "configs.py"
     insert(union, "from lwgan_dist.models.wae.config", "from lwgan_dist.models.toy.config import ToyModel\n")
-    union.write_text(union.read_text().replace("LwganModel | WaeModel", "LwganModel | WaeModel | ToyModel"))
+    union.write_text(union.read_text().replace("LwganModel | WaeModel", "LwganModel | ToyModel | WaeModel"))
     folder = {f"models/toy/{path.name}" for path in (package / "models" / "toy").glob("*.py")}
     assert changed(package) == {"models/configs.py"} | folder
     (tmp_path / "run.yaml").write_text(

@@ -48,7 +48,7 @@ class ComparedModel(NamedModel):
     """
 
     rank: Rank | None = None
-    """Of an lwgan: the rank at which it is used, in place of the estimated one. Entries that differ in it alone share
+    """Of a model that estimates a dimension: the rank at which it is used in place of the estimate. Entries that differ in it alone share
     their runs."""
     settings: dict[str, Any] = {}
     """Further fields of its runs but those of ``data``, by dotted path: ``{networks.latent_dim: 7}``."""
@@ -91,8 +91,9 @@ class CompareConfig(OnSamples):
 
 def _check(model: ComparedModel, key: str) -> None:
     """Refuse what the named model does not have."""
-    if model.rank is not None and model.kind is not LwganModel:
-        raise clash(f"{key}.rank", "is of the lwgan, which has all ranks at once; other models have a latent_dim")
+    if model.rank is not None and not model.kind.estimates_dimension:
+        what = f"is of models that estimate a dimension and can be used at any rank; a {model.name} has a latent_dim"
+        raise clash(f"{key}.rank", what)
     try:
         model.check(key, partial(of_truth, truth=_ANY_TRUTH))
     except NoSuchSizeError:

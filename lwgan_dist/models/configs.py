@@ -7,6 +7,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from lwgan_dist.configbase import ModelSettings
+from lwgan_dist.models.ard_vae.config import ArdVaeModel
+from lwgan_dist.models.nested_dropout.config import NestedDropoutModel
+from lwgan_dist.models.vae.config import VaeModel
 from lwgan_dist.models.wae.config import WaeModel
 
 
@@ -19,4 +22,6 @@ class LwganModel(ModelSettings):
     estimates_dimension: ClassVar[bool] = True
 
 
-ModelConfig = Annotated[LwganModel | WaeModel, Field(discriminator="name")]
+ModelConfig = Annotated[
+    LwganModel | WaeModel | VaeModel | ArdVaeModel | NestedDropoutModel, Field(discriminator="name")
+]

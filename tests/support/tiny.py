@@ -46,7 +46,19 @@ WAE = {
     "model": {"name": "wae", "latent_dim": 2, "width": 4, "iterations": 36, "batch_size": 30, "evaluations": 4},
     "precision": "float64",
 }
-MODELS = {"lwgan": FAST, "wae": WAE}
+
+
+def _like_wae(name: str, **fields: object) -> dict:
+    return {**WAE, "model": {**WAE["model"], "name": name, **fields}}
+
+
+MODELS = {
+    "lwgan": FAST,
+    "wae": WAE,
+    "vae": _like_wae("vae"),
+    "ard_vae": _like_wae("ard_vae", prior_interval=10),
+    "nested_dropout": _like_wae("nested_dropout"),
+}
 """A run of every model that is registered."""
 
 

@@ -104,6 +104,9 @@ class OneSize(ABC, Generic[M]):
         """New networks on the CPU; see `build_networks`."""
         return OneSizeNetworks(build_networks(model, cls.roles, shape, seed, precision))
 
+    def settle(self, rng: np.random.Generator) -> None:
+        """Set numbers of the model that are not trained, once the training has ended; there are none by default."""
+
     # for models -------------------------------------------------------------------------------------------------------
 
     def adam(self, beta1: float = 0.9, beta2: float = 0.99) -> Adam:
@@ -113,6 +116,10 @@ class OneSize(ABC, Generic[M]):
     def latent(self, rng: np.random.Generator, rows: int) -> Tensor:
         """Draws of N(0, I), shape (rows, q)."""
         return self.tensor(rng.standard_normal((rows, self.latent_dim)))
+
+    def some_rows(self, rng: np.random.Generator, most: int) -> Tensor:
+        """Training rows, ``most`` or all of them if there are fewer."""
+        return self.tensor(self.sample.draw(rng, min(most, len(self.sample.train) or most)))
 
     def tensor(self, values: NDArray[Any]) -> Tensor:
         """On the device and in the precision of the networks."""
@@ -128,8 +135,11 @@ class OneSize(ABC, Generic[M]):
             Stage(name="scoring", iterations=model.evaluations, evaluate_after=0),
         ]
 
+    @torch.no_grad()
     def enter(self, stage: Stage) -> None:
-        """Nothing changes between stages."""
+        """What the training has led to is settled before it is evaluated."""
+        if stage.evaluate_after is not None:
+            self.settle(self._rng(stage, "settle", 0))
 
     def prepare(self, stage: Stage, iteration: int) -> None:
         """Nothing is needed but rows and noise."""

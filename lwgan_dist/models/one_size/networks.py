@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from lwgan_dist.config import NetworksConfig, Precision
 from lwgan_dist.models.one_size.config import OneSizeModel
@@ -25,6 +25,18 @@ class Role:
     kind: Literal["encoder", "generator", "critic"]
     outputs: int = 1
     of_codes: bool = False
+
+
+class Constants(Network):
+    """Numbers that belong to a model and are saved with its networks, but not trained, by name."""
+
+    def __init__(self, **values: Tensor) -> None:
+        super().__init__()
+        for name, value in values.items():
+            self.register_buffer(name, value)
+
+    def autocast(self, on: bool) -> None:
+        """They have no products."""
 
 
 class OneSizeNetworks:
