@@ -8,9 +8,12 @@ from pydantic import Field
 
 from lwgan_dist.configbase import ModelSettings
 from lwgan_dist.models.ard_vae.config import ArdVaeModel
+from lwgan_dist.models.cyclegan.config import CycleGanModel
+from lwgan_dist.models.gan.config import GanModel
 from lwgan_dist.models.nested_dropout.config import NestedDropoutModel
 from lwgan_dist.models.vae.config import VaeModel
 from lwgan_dist.models.wae.config import WaeModel
+from lwgan_dist.models.wgan_gp.config import WganGpModel
 
 
 class LwganModel(ModelSettings):
@@ -23,5 +26,6 @@ class LwganModel(ModelSettings):
 
 
 ModelConfig = Annotated[
-    LwganModel | WaeModel | VaeModel | ArdVaeModel | NestedDropoutModel, Field(discriminator="name")
+    LwganModel | WaeModel | VaeModel | ArdVaeModel | NestedDropoutModel | GanModel | WganGpModel | CycleGanModel,
+    Field(discriminator="name"),
 ]

@@ -96,7 +96,10 @@ def test_settings_are_those_of_the_model(tmp_path):
         ({"models": [{"name": "lwgan"}, {**WAE, "latent_dim": 0}]}, "models.1.latent_dim: must be >= 1"),
         ({"models": [{**WAE, "latent_dim": "truth-x"}]}, "models.0.latent_dim: must be a whole number"),
         ({"models": [{"name": "wea"}]}, "models.0.name: must be one of lwgan, wae"),
-        ({"models": [{**WAE, "rank": 2}]}, "models.0.rank: is of models that estimate a dimension and can be used at any rank; a wae has a latent_dim"),
+        (
+            {"models": [{**WAE, "rank": 2}]},
+            "models.0.rank: is of models that estimate a dimension and can be used at any rank; a wae has a latent_dim",
+        ),
         ({"models": []}, "models: must have at least 1 item"),
         ({"models": [WAE, WAE]}, "is listed twice; give labels"),
         ({"models": [{"name": "lwgan", "settings": {"data.n": 3}}]}, "settings.data.n: is not a setting"),

@@ -58,6 +58,9 @@ MODELS = {
     "vae": _like_wae("vae"),
     "ard_vae": _like_wae("ard_vae", prior_interval=10),
     "nested_dropout": _like_wae("nested_dropout"),
+    "gan": _like_wae("gan"),
+    "wgan_gp": _like_wae("wgan_gp", critic_updates=2),
+    "cyclegan": _like_wae("cyclegan"),
 }
 """A run of every model that is registered."""
 
