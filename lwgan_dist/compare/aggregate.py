@@ -81,7 +81,7 @@ def _t(freedom: int) -> float:
 
 
 def comparison_table(runs: pa.Table, reference: str) -> pa.Table:
-    """``compare.parquet``: every metric that some run has, by data, n and model.
+    """``compare.parquet``: every metric that a model has, by data, n and model.
 
     Args:
         runs: the table of runs.
@@ -96,7 +96,7 @@ def comparison_table(runs: pa.Table, reference: str) -> pa.Table:
         for (data, n), here in cells.items()
         for model in distinct(here, "model")
         for name in names
-        if any(finite(row[name]) for row in here)
+        if any(finite(row[name]) for row in here if row["model"] == model)
     ]
     return pa.Table.from_pylist(rows, schema=COMPARED)
 

@@ -48,8 +48,8 @@ class ComparedModel(NamedModel):
     """
 
     rank: Rank | None = None
-    """Of a model that estimates a dimension: the rank at which it is used in place of the estimate. Entries that differ in it alone share
-    their runs."""
+    """Of a model that estimates a dimension: the rank at which it is used in place of the estimate. Entries that differ
+    in it alone share their runs."""
     settings: dict[str, Any] = {}
     """Further fields of its runs but those of ``data``, by dotted path: ``{networks.latent_dim: 7}``."""
 

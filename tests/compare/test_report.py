@@ -7,9 +7,11 @@ from datetime import date
 import numpy as np
 import pytest
 from page_reading import Reader, markdown_tables, table_of
-from tiny_compare import comparison
+from tiny import MODELS
+from tiny_compare import TINY, comparison
 from tiny_study import Silent
 
+from lwgan_dist.campaign.named_model import MODELS as NAMED
 from lwgan_dist.compare import publish
 from lwgan_dist.compare.pictures import Shown, View, pictures
 from lwgan_dist.compare.publish import read_tables
@@ -121,3 +123,19 @@ def test_images_are_drawn_in_a_grid(shape):
     first = (rows[4] - low) / (high - low)
     expected = first if len(shape) == 2 else np.moveaxis(first, 0, -1).squeeze()
     np.testing.assert_allclose(image.get_array()[5:10, 4:8], expected)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # of torch.func.jvp, in the ARD-VAE
+def test_every_registered_model_can_be_compared(tmp_path):
+    """Without a word about it here: what a model lacks is left out, of a GAN the reconstruction."""
+    models = [{"name": "lwgan"}] + [told["model"] for told in MODELS.values() if "model" in told]
+    prepared = comparison(tmp_path / "all", data=TINY["data"][:1], models=models, replicates=1)
+    outcome = prepared.execute(Silent(), lambda outcome: publish.publish(prepared, outcome, "all"))
+    assert (outcome.unfinished, outcome.failed) == ({}, 0)
+    runs = {row["name"]: row for row in outcome.tables.runs.to_pylist()}
+    assert runs.keys() == MODELS.keys()
+    for name, row in runs.items():
+        assert (row["dimension"] is not None) == NAMED[name].estimates_dimension
+        assert (row["reconstruction"] is not None) == NAMED[name].has_encoder
+        assert row["fresh_energy_distance"] is not None
+    assert (tmp_path / "all" / "figures" / "samples_1.png").exists()
