@@ -17,6 +17,9 @@ _WORDS = {
     "critic": Words("critic", "critic difference"),
     "gradient_penalty": Words("grad.pen.", "gradient penalty"),
     "mmd": Words("MMD²", "MMD²"),
+    "jensen_shannon": Words("JS", "Jensen-Shannon divergence"),
+    "adversarial": Words("advers.", "loss from both critics"),
+    "cycle": Words("cycle", "cycle error"),
 }
 """In the order in which they are shown; a component that is not here is shown after them, by its name."""
 

@@ -36,7 +36,7 @@ def test_the_critic_between_shifted_gaussians_tells_the_wasserstein_distance():
     for step in range(400):
         phase.tune(Adam(cosine(5e-3, 1e-4), 0.0, 0.9), step / 400)
         phase.step(*drawn(rng, 256))
-    x, z, alpha = drawn(rng, 200_000)
+    x, _, alpha = drawn(rng, 200_000)
     distance = float(SHIFT.norm())
     with torch.no_grad():
         _, terms = loss(x, x, alpha)  # the same draws: the noise of their difference is that of the critic's values

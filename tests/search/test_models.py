@@ -83,6 +83,12 @@ def test_what_a_model_cannot_give_is_refused_with_its_place(tmp_path, content, m
     assert str(caught.value) == f"{tmp_path}/c.yaml:{message}"
 
 
+def test_reconstruction_is_no_objective_without_encoder(tmp_path):
+    (tmp_path / "c.yaml").write_text(f"{RUN.replace('wae', 'gan')}{RANKED}objective: {{reconstruction: 1}}\n")
+    with pytest.raises(ConfigError, match="6:1: objective: reconstruction needs a model with an encoder, and a gan"):
+        read_config(SearchConfig, str(tmp_path / "c.yaml"))
+
+
 def test_another_rank_rule_is_refused(tmp_path):
     (tmp_path / "c.yaml").write_text(f"{RUN}{RANKED}")
     with pytest.raises(ConfigError, match=r"^run.score.resolution=0.15: run.score: is of the lwgan"):

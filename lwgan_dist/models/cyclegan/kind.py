@@ -83,7 +83,7 @@ class CycleGan(OneSize[CycleGanModel]):
 
     def updates_of(self) -> list[Update]:
         """Both by Adam with beta1 = 0.5."""
-        critics = [self.networks["critic"], self.networks["code_critic"]]
+        critics: list[nn.Module] = [self.networks["critic"], self.networks["code_critic"]]
         against = Phase("critics", CriticsLoss(self.networks, self.world), [], self.world)
         both = Phase("encoder-generator", self._cycle_loss(self.world), critics, self.world)
         return [Update(phase, self.adam(0.5, 0.999)) for phase in (against, both)]

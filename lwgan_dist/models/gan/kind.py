@@ -71,14 +71,14 @@ class Gan(OneSize[GanModel]):
 
     def updates_of(self) -> list[Update]:
         """Both by Adam with beta1 = 0.5."""
-        critic, generator = self.networks["critic"], self.networks["generator"]
+        critic, generator = self.networks.critic, self.networks.generator
         discriminator = Phase("discriminator", DiscriminatorLoss(critic, generator, self.world), [], self.world)
         adversary = Phase("generator", GeneratorLoss(generator, critic, self.world), [critic], self.world)
         return [Update(phase, self.adam(0.5, 0.999)) for phase in (discriminator, adversary)]
 
     def measure(self, x: Tensor, rng: np.random.Generator) -> Values:
         """The estimate of the Jensen-Shannon divergence of these rows and as many generated ones."""
-        loss = DiscriminatorLoss(self.networks["critic"], self.networks["generator"], World())
+        loss = DiscriminatorLoss(self.networks.critic, self.networks.generator, World())
         return np.array([[float(loss(x, self.latent(rng, len(x)))[1]["jensen_shannon"])]])
 
     @staticmethod

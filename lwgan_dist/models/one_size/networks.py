@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lwgan_dist.config import NetworksConfig, Precision
 from lwgan_dist.models.one_size.config import OneSizeModel
-from lwgan_dist.networks.base import Network, Shape
+from lwgan_dist.networks.base import Critic, Network, Shape
 from lwgan_dist.networks.registry import family_of, in_precision, initial_values
 
 
@@ -61,6 +61,13 @@ class OneSizeNetworks:
     def generator(self) -> nn.Module:
         """G(z)."""
         return self._networks["generator"]
+
+    @property
+    def critic(self) -> Critic:
+        """D(x), of a model that has one."""
+        critic = self._networks["critic"]
+        assert isinstance(critic, Critic)
+        return critic
 
     def named(self) -> dict[str, Network]:
         """By the names under which they are saved."""

@@ -1,1 +1,1 @@
-"""The Wasserstein GAN with gradient penalty (Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017, arXiv:1704.00028)."""
+"""The Wasserstein GAN with gradient penalty (Gulrajani et al. 2017, arXiv:1704.00028)."""

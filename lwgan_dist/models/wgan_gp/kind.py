@@ -75,7 +75,7 @@ class WganGp(OneSize[WganGpModel]):
 
     def updates_of(self) -> list[Update]:
         """Both by Adam with beta1 = 0, beta2 = 0.9."""
-        critic, generator, adam = self.networks["critic"], self.networks["generator"], self.adam(0.0, 0.9)
+        critic, generator, adam = self.networks.critic, self.networks.generator, self.adam(0.0, 0.9)
         adversary = Phase("generator", GeneratorLoss(generator, critic, self.world), [critic], self.world)
         return [
             Update(Phase("critic", self._critic_loss(self.world), [], self.world), adam, self.model.critic_updates),
@@ -83,8 +83,8 @@ class WganGp(OneSize[WganGpModel]):
         ]
 
     def _critic_loss(self, world: World) -> CriticLoss:
-        networks = self.networks
-        return CriticLoss(networks["critic"], networks["generator"], world, self.model.gradient_penalty_weight)
+        weight = self.model.gradient_penalty_weight
+        return CriticLoss(self.networks.critic, self.networks.generator, world, weight)
 
     def noise(self, rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
         """Latent draws, then places on the segments, shape (batch, 1)."""
