@@ -32,13 +32,13 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 ManifoldName = Literal[
     "swissroll_curve", "s_curve", "hyperplane", "sphere", "ball", "torus", "flat_torus", "helix", "moebius",
     "swiss_roll", "affine", "nonlinear", "trefoil", "ellipse", "ellipsoid", "klein_bottle",
-    "cinquefoil", "waves_3", "waves_6",
+    "cinquefoil", "waves_3", "waves_6", "decoded_images",
     "M1_Sphere", "M2_Affine_3to5", "M3_Nonlinear_4to6", "M4_Nonlinear", "M5a_Helix1d", "M5b_Helix2d", "M6_Nonlinear",
     "M7_Roll", "M8_Nonlinear", "M9_Affine", "M10a_Cubic", "M10b_Cubic", "M10c_Cubic", "M10d_Cubic", "M11_Moebius",
     "M12_Norm", "M13a_Scurve", "M13b_Spiral", "Mbeta", "Mn1_Nonlinear", "Mn2_Nonlinear", "Mp1_Paraboloid",
     "Mp2_Paraboloid", "Mp3_Paraboloid",
 ]  # fmt: skip
-Standardization = Literal["global", "per_column", "none"]
+Standardization = Literal["global", "per_column", "none", "pixels"]
 Split = Literal["train", "holdout"]
 Precision = Literal["float32", "float64", "bfloat16"]
 
@@ -49,7 +49,8 @@ class SampleConfig(Frozen):
     standardize: Standardization = "global"
     """``global``: centre, then divide everything by one scale, the standard deviation along a direction picked in
     proportion to its variance, sqrt(tr(S^2) / tr(S)) for the covariance S (unchanged by rotation and by constant
-    columns). ``per_column``: each column to mean 0 and standard deviation 1. ``none``: the numbers as they are. Undone
+    columns). ``per_column``: each column to mean 0 and standard deviation 1. ``none``: the numbers as they are.
+    ``pixels``: 0.001 + 0.998 x / 255, of whole numbers of 8 bits alone, for a generator that ends in a sigmoid. Undone
     in generated data."""
     holdout_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     """Part of the rows that is never trained on; the score is computed on both parts. A stream has no such part."""
@@ -69,7 +70,7 @@ class ManifoldConfig(SampleConfig):
     scikit-dimension (`lwgan_dist.data.benchmark`; extra ``classical``)."""
     dim: PositiveInt | None = None
     """Intrinsic dimension, for the manifolds that have one to choose (sphere, ball, flat_torus, affine, nonlinear,
-    waves)."""
+    waves, decoded_images)."""
     ambient_dim: PositiveInt | None = None
     """Columns: a manifold of fewer columns is padded with zeros (and turned, if ``rotate``); waves fill them all."""
     rotate: bool = False
@@ -127,7 +128,9 @@ Known = ManifoldData | PopulationData
 
 
 class TableConfig(SampleConfig):
-    """A table of the user's: Parquet (file or folder), Arrow/Feather, NPY, NPZ or CSV."""
+    """A table of the user's, or images: Parquet (file or folder), Arrow/Feather, NPY, NPZ, CSV, IDX, or a folder of
+    pictures.
+    """
 
     source: Literal["table"] = "table"
     path: str
@@ -136,6 +139,13 @@ class TableConfig(SampleConfig):
     """Columns to use; all by default."""
     array: str | None = None
     """Name of the array inside an NPZ file that holds several."""
+    labels: Annotated[list[int | str], Field(min_length=1)] | None = None
+    """Use the rows of these classes, each by its name or code; all by default. The class of a row is in the column
+    ``label`` of a Parquet or Arrow file, in the file of labels beside an IDX file, or the folder that a picture lies
+    in."""
+    channels: Literal["first", "last"] = "first"
+    """Where an array of images, or a column of tensors, keeps the colours: rows (c, h, w), as networks take them, or
+    (h, w, c), which are moved to that. Of pictures in files it is known."""
 
 
 class TableData(TableConfig, _Seeded):
@@ -319,6 +329,10 @@ def read_before(stored: dict[str, Any]) -> dict[str, Any]:
     return filled
 
 
+_ADDED_TO_DATA: dict[str, Any] = {"labels": None, "channels": "first"}
+"""Settings of a table that were added, with the values that leave it as it was before."""
+
+
 LWGAN_SECTIONS = ("networks", "objective", "schedule", "score")
 """Sections that are the LWGAN's; the settings of other models are all in ``model``."""
 
@@ -445,13 +459,16 @@ class RunConfig(Settings, _OnData):
     def identity(self) -> dict[str, Any]:
         """The configuration as plain JSON, as it enters the names of runs and records.
 
-        A setting of `AS_BEFORE` is left out where it asks for what was done before there was such a setting, so that
-        runs of that time keep their names.
+        A setting of `AS_BEFORE`, or one that was added to ``data``, is left out where it asks for what was done before
+        there was such a setting, so that runs of that time keep their names.
         """
         identity = self.model_dump(mode="json")
         for (section, name), value in AS_BEFORE.items():
             if identity.get(section, {}).get(name) == value:
                 del identity[section][name]
+        for name, value in _ADDED_TO_DATA.items():
+            if name in identity["data"] and identity["data"][name] == value:
+                del identity["data"][name]
         return identity
 
     def fingerprint(self, data_digest: str) -> str:

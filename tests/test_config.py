@@ -38,7 +38,7 @@ MODELS = [
 CANDIDATES: list[Any] = [
     True, False, 2, 3, 7, 0.25, 0.5, 0.75, "other", ["x1"], [0.5],
     *get_args(module.Standardization), *get_args(module.Split), *get_args(module.Precision), *get_args(ManifoldName),
-    "stream", "relu", "silu", "fixed", "rate",
+    "stream", "last", "relu", "silu", "fixed", "rate",
     "chart", "closed", "linear", "bent", "even", "uneven", "scale", "spacing",
 ]  # fmt: skip
 """Values of which every field that is not a section or a union's name accepts at least two."""

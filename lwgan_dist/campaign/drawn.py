@@ -10,7 +10,7 @@ from lwgan_dist.campaign.sources import SampledData, SampledPopulation, SampledT
 from lwgan_dist.config import SCHEMA_VERSION, Known, RunConfig
 from lwgan_dist.configfile import build_config
 from lwgan_dist.data.population import sampler_of
-from lwgan_dist.data.tables import read_table, rows_digest
+from lwgan_dist.data.tables import read_configured, rows_digest
 from lwgan_dist.errors import ConfigError, DataError
 from lwgan_dist.seeding import derive
 
@@ -54,7 +54,7 @@ def build(label: str, run: dict[str, Any], changes: dict[str, Any]) -> RunConfig
 
 def identity_of(item: SampledTable) -> tuple[int, str]:
     """Number of rows of a table, and its identity."""
-    table = read_table(item.path, columns=item.columns, array=item.array)
+    table = read_configured(item)
     if item.intrinsic_dim and item.intrinsic_dim > len(table.columns):
         raise ConfigError(
             f"data: {item.path}: intrinsic_dim = {item.intrinsic_dim} is more than its {len(table.columns)} columns"

@@ -13,7 +13,7 @@ import torch
 from lwgan_dist.config import ExecutionConfig, RunConfig, TableData
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.data.standardize import Standardizer
-from lwgan_dist.data.tables import read_table, rows_digest
+from lwgan_dist.data.tables import read_configured, rows_digest
 from lwgan_dist.errors import InUseError, NonFiniteLossError, RunFailedError
 from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.heldout import metrics_by_rank
@@ -70,7 +70,7 @@ def check_table(config: RunConfig, digest: str | None) -> None:
     """A table that is missing, or another one, on this node is no property of the sample."""
     data = config.data
     if isinstance(data, TableData):
-        table = read_table(data.path, columns=data.columns, array=data.array)
+        table = read_configured(data)
         if rows_digest(table.rows) != digest:
             raise RunFailedError(f"{data.path}: has changed meanwhile, or differs by node")
 

@@ -7,6 +7,7 @@ import click
 
 from lwgan_dist.cli.common import INTERRUPTED
 from lwgan_dist.cli.comparisons import compare
+from lwgan_dist.cli.data import data
 from lwgan_dist.cli.doctor import doctor
 from lwgan_dist.cli.inspection import show, validate
 from lwgan_dist.cli.jobs import job, submit
@@ -42,6 +43,8 @@ def main() -> None:
     lwgan-dist generate RUN_DIR --num 1000 --out new.parquet
     lwgan-dist show RUN_DIR                    configuration and result of a run
     lwgan-dist validate CONFIG.yaml            check a configuration
+    lwgan-dist data import fashion-mnist --out DIR
+                                               images as a dataset with checksums; lwgan-dist data show PATH
     lwgan-dist doctor                          can this machine, or every node of a cluster, execute runs?
     lwgan-dist submit CONFIG.yaml --address http://HEAD:8265 -- study --storage s3://...
                                                the same on a cluster; lwgan-dist job list|status|logs|stop|resume
@@ -53,5 +56,5 @@ def main() -> None:
     """  # noqa: D301  (click wants the character)
 
 
-for command in (estimate, train, study, tune, compare, generate, show, validate, doctor, submit, job):
+for command in (estimate, train, study, tune, compare, generate, show, validate, data, doctor, submit, job):
     main.add_command(command)

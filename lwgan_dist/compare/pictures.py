@@ -85,7 +85,13 @@ class View:
         scaled = scaled if scaled.shape[-1] == 3 else scaled.mean(axis=-1, keepdims=True)
         lines = [np.concatenate(list(scaled[i : i + columns]), axis=1) for i in range(0, len(scaled), columns)]
         picture = np.concatenate([line for line in lines if line.shape == lines[0].shape], axis=0)
-        axes.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=1)
+        axes.imshow(
+            picture.squeeze(-1) if picture.shape[-1] == 1 else picture,
+            cmap="gray",
+            vmin=0,
+            vmax=1,
+            interpolation="nearest",
+        )
         axes.set_axis_off()
 
     def points(self, rows: Array) -> Array:

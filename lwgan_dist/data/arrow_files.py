@@ -1,8 +1,10 @@
 """Parquet files and folders, Arrow IPC files and streams (Feather), and the way from an Arrow table to rows."""
 
+import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lwgan_dist.data.blocks import BLOCK_ELEMENTS, Array
+from lwgan_dist.data.blocks import BLOCK_ELEMENTS, Array, Filling
 from lwgan_dist.data.loading import (
     CHOOSE_HINT,
     MAPPED_BYTES,
+    Labels,
     Loaded,
     Place,
     choose_columns,
@@ -24,12 +27,23 @@ from lwgan_dist.data.loading import (
     row_number,
     shortened,
 )
+from lwgan_dist.data.pictures import PICTURE_SUFFIXES, Picture, decoded
 from lwgan_dist.errors import DataError
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
+IPC_SUFFIXES = (".arrow", ".feather", ".ipc")
+
+LABEL = "label"
+"""The column of the classes of images, or of rows from which some classes are chosen."""
+
+LABEL_NAMES = b"lwgan_dist.label_names"
+"""Key of the schema's metadata under which the names of the classes stand: {code: name} as JSON."""
 
 _FILL_ROWS = 4096
 """Rows that are copied from columns into rows in one go: few enough to stay in the cache."""
+
+_PICTURES_AT_ONCE = 64
+"""Encoded pictures that are read from a Parquet file in one go."""
 
 
 class _Layout(NamedTuple):
@@ -51,6 +65,8 @@ class _Layout(NamedTuple):
 def read_parquet(path: str, columns: list[str] | None) -> Loaded:
     """The rows of a Parquet file, or of all Parquet files in a folder in the order of their names.
 
+    A column of pictures as bytes, or as structures {bytes, path} as Hugging Face writes them, is decoded; if it is the
+    only one, it is what is read unless ``columns`` says otherwise, as is a column of tensors beside none but `LABEL`.
     Folders below the folder are entered; what begins with ``.`` or ``_`` is left out; ``name=value`` in the name of a
     folder is not a column. An index that pandas wrote is a column only if ``columns`` names it. Page checksums are
     verified where the file has them. Rows are decoded some at a time, see `to_rows` for their type and shape.
@@ -63,18 +79,24 @@ def read_parquet(path: str, columns: list[str] | None) -> Loaded:
         DataError: damaged, differing schemas, or columns that do not exist or are not numeric.
     """
     is_folder = Path(path).is_dir()
-    files = sorted(_parquet_files(path)) if is_folder else [path]
+    files = sorted(parquet_files(path)) if is_folder else [path]
     if not files:
-        raise DataError(f"{path}: a folder without Parquet files ({', '.join(PARQUET_SUFFIXES)})")
+        raise DataError(
+            f"{path}: a folder without Parquet files or pictures ({', '.join(PARQUET_SUFFIXES + PICTURE_SUFFIXES)})"
+        )
     schemas, counts = zip(*map(_read_schema, files), strict=True)
     _require_equal(list(schemas), files)
     names = _choose(schemas[0], columns, path)
     if not sum(counts):
         return Loaded(np.empty((0, len(names))), tuple(names))
     place = _place_in_files(files, counts) if is_folder else row_number
+    if _holds_pictures(schemas[0], names):
+        batches = _batches(files, names, _PICTURES_AT_ONCE)
+        return _of_pictures(batches, sum(counts), names[0], path, place)
     layout = _layout(schemas[0], names)
     with damage_rejected(path, "Parquet"):
-        rows = _fill(_decoded(files, layout, names), sum(counts), layout) if layout else None
+        size = max(1, min(_FILL_ROWS, BLOCK_ELEMENTS // max(1, len(layout.names)))) if layout else 0
+        rows = _fill(_batches(files, names, size), sum(counts), layout) if layout else None
     if layout is None or rows is None:
         raise _fault(pa.concat_tables([_read_parquet_file(file, names) for file in files]), path, place)
     return Loaded(rows, layout.names, place)
@@ -100,7 +122,69 @@ def read_ipc(path: str, columns: list[str] | None) -> Loaded:
         fields = None if names == schema.names else [schema.get_field_index(name) for name in names]  # None: no copy
         table = _open_ipc(file, fields).read_all().select(names)
         table.validate(full=True)
+    if table.num_rows and _holds_pictures(table.schema, names):
+        return _of_pictures(table.to_batches(), table.num_rows, names[0], path, row_number)
     return to_rows(table, path, row_number)
+
+
+def arrow_labels(path: str, columns: list[str] | None) -> tuple[Labels | None, list[str]]:
+    """The column `LABEL` of a Parquet file or folder, or of an Arrow file, and the columns that are left to be read.
+
+    Names of the classes come from the schema, where `lwgan_dist.data.importing` or Hugging Face's library wrote them.
+
+    Args:
+        path: file or folder.
+        columns: names of the columns to use; all but the labels if None.
+
+    Raises:
+        DataError: damaged, or labels that are neither whole numbers nor texts, or that are missing.
+    """
+    is_ipc = path.lower().endswith(IPC_SUFFIXES)
+    files = [path] if is_ipc or not Path(path).is_dir() else sorted(parquet_files(path))
+    schema = _ipc_schema(path) if is_ipc else _read_schema(files[0])[0]
+    if schema.names.count(LABEL) != 1:
+        return None, _choose(schema, columns, path)
+    rest = schema.remove(schema.get_field_index(LABEL)) if columns is None else schema
+    with damage_rejected(path, "Arrow IPC" if is_ipc else "Parquet"):
+        parts = [_read_ipc_column(path)] if is_ipc else [_read_parquet_file(file, [LABEL]).column(0) for file in files]
+        values = pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type)
+    return _coded(values, _class_names(schema), path), _choose(rest, columns, path)
+
+
+def _coded(values: pa.ChunkedArray, names: dict[int, str], source: str) -> Labels:
+    """Labels of a column; texts are numbered in their order."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if values.null_count:
+        raise _missing(values, LABEL, source, row_number)
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        texts, codes = np.unique(np.array(values.to_pylist(), dtype=str), return_inverse=True)
+        return Labels(codes.astype(np.int64), dict(enumerate(texts.tolist())))
+    if not pa.types.is_integer(values.type):
+        raise DataError(f"{source}: column {quoted(LABEL)} is {values.type}; labels are whole numbers or texts")
+    codes = values.to_numpy().astype(np.int64)
+    there = np.unique(codes).tolist()
+    return Labels(codes, {code: names.get(code, str(code)) for code in there})
+
+
+def _class_names(schema: pa.Schema) -> dict[int, str]:
+    """Names of the classes by code: ours, or those of Hugging Face's ``ClassLabel``; none where there are none."""
+    metadata = schema.metadata or {}
+    with suppress(KeyError, TypeError, ValueError, AttributeError):
+        return {int(code): str(name) for code, name in json.loads(metadata[LABEL_NAMES]).items()}
+    with suppress(KeyError, TypeError, ValueError):
+        return dict(enumerate(map(str, json.loads(metadata[b"huggingface"])["info"]["features"][LABEL]["names"])))
+    return {}
+
+
+def _ipc_schema(path: str) -> pa.Schema:
+    with damage_rejected(path, "Arrow IPC"), pa.OSFile(path) as file:
+        return _open_ipc(file, None).schema
+
+
+def _read_ipc_column(path: str) -> pa.ChunkedArray:
+    with pa.OSFile(path) as file:
+        return _open_ipc(file, [_ipc_schema(path).get_field_index(LABEL)]).read_all().column(0)
 
 
 def to_rows(table: pa.Table, source: str, place: Place) -> Loaded:
@@ -141,21 +225,19 @@ def _fill(batches: Iterable[pa.RecordBatch], count: int, layout: _Layout) -> Arr
     Raises:
         ValueError: more or fewer rows.
     """
-    rows, start = np.empty((count, *layout.shape), layout.dtype), 0
+    rows = Filling(count, layout.shape, layout.dtype)
     for batch in batches:
-        part = rows[start : start + batch.num_rows]
+        part = np.empty((batch.num_rows, *layout.shape), layout.dtype)
         for i, column in enumerate(batch.columns):
             values = _numbers(column)
             if values is None:
                 return None
             if layout.is_tensor:
-                part[:] = values.reshape(part.shape)
+                part = values.reshape(part.shape)
             else:
                 part[:, i] = values
-        start += batch.num_rows
-    if start != count:
-        raise ValueError(f"{count} rows are expected, and there are {start}")
-    return rows
+        rows.put(part)
+    return rows.rows()
 
 
 def _layout(schema: pa.Schema, names: Sequence[str]) -> _Layout | None:
@@ -173,7 +255,8 @@ def _layout(schema: pa.Schema, names: Sequence[str]) -> _Layout | None:
     return _Layout(dtype, shape, tuple(f"{names[0]}_{i}" for i in range(math.prod(shape))), is_tensor=True)
 
 
-def _parquet_files(folder: str) -> Iterator[str]:
+def parquet_files(folder: str) -> Iterator[str]:
+    """All Parquet files in a folder and below it, in any order; what begins with ``.`` or ``_`` is left out."""
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
         for name in files:
@@ -188,9 +271,8 @@ def _read_schema(path: str) -> tuple[pa.Schema, int]:
         return opened.schema_arrow, opened.metadata.num_rows
 
 
-def _decoded(files: Sequence[str], layout: _Layout, names: list[str]) -> Iterator[pa.RecordBatch]:
-    """The named columns, a bounded number of rows at once: decoding takes several times the memory of what it gives."""
-    size = max(1, min(_FILL_ROWS, BLOCK_ELEMENTS // max(1, len(layout.names))))
+def _batches(files: Sequence[str], names: list[str], size: int) -> Iterator[pa.RecordBatch]:
+    """The named columns, so many rows at once: decoding takes several times the memory of what it gives."""
     for path in files:
         with damage_rejected(path, "Parquet"), pa.memory_map(path) as file:
             opened = pq.ParquetFile(file, page_checksum_verification=True)
@@ -202,6 +284,36 @@ def _read_parquet_file(path: str, names: list[str]) -> pa.Table:
     with damage_rejected(path, "Parquet"), pa.memory_map(path) as file:
         table = pq.ParquetFile(file, page_checksum_verification=True).read(columns=names)
         return pa.table([table.column(name) for name in names], names=names)  # without metadata, which may differ
+
+
+def _holds_pictures(schema: pa.Schema, names: Sequence[str]) -> bool:
+    """Whether what is chosen is a column of encoded pictures."""
+    return len(names) == 1 and _is_picture(schema.field(names[0]).type)
+
+
+def _is_picture(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(field.name == "bytes" and _is_picture(field.type) for field in kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _of_pictures(batches: Iterable[pa.RecordBatch], count: int, name: str, source: str, place: Place) -> Loaded:
+    """The rows of a column of encoded pictures."""
+
+    def pictures() -> Iterator[Picture]:
+        row = 0
+        for batch in batches:
+            for value in batch.column(0):
+                where = f"{source}: column {quoted(name)}, {place(row)}"
+                content = value.as_py()
+                content = content.get("bytes") if isinstance(content, dict) else content
+                if content is None:
+                    raise DataError(f"{where}: missing value (no bytes of a picture)")
+                yield Picture(content, where)
+                row += 1
+
+    rows = decoded(pictures(), count, source)
+    return Loaded(rows, tuple(f"{name}_{i}" for i in range(rows[0].size)), place, are_pictures=True)
 
 
 def _require_equal(schemas: list[pa.Schema], files: list[str]) -> None:
@@ -236,8 +348,17 @@ def _choose(schema: pa.Schema, columns: list[str] | None, source: str) -> list[s
     if columns is None:
         with damage_rejected(source, "pandas metadata"):
             index = (schema.pandas_metadata or {}).get("index_columns", [])
-            columns = [name for name in schema.names if name not in index] or None
+            columns = _values(schema, [name for name in schema.names if name not in index]) or None
     return [schema.names[i] for i in choose_columns(schema.names, columns, source)]
+
+
+def _values(schema: pa.Schema, names: list[str]) -> list[str]:
+    """The columns to use if none are named: the only one of pictures, or of tensors beside `LABEL`, or else all."""
+    pictures = [field.name for field in schema if field.name in names and _is_picture(field.type)]
+    if len(pictures) == 1:
+        return pictures
+    tensors = [field.name for field in schema if field.name in names and _shape(field.type)]
+    return tensors if len(tensors) == 1 and {*names} == {*tensors, LABEL} else names
 
 
 def _storage(values: pa.Array) -> pa.Array:

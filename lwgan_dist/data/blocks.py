@@ -3,11 +3,15 @@
 import hashlib
 import math
 import mmap
+import shutil
+import tempfile
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lwgan_dist.errors import DataError
 
 Array = NDArray[Any]
 
@@ -16,6 +20,11 @@ BLOCK_ELEMENTS = 1 << 20
 
 MAPPED_ROWS = 256
 """Rows that are read from a mapped file before its pages are let go: far apart, each takes some 64 KiB of them."""
+
+
+SPILLED_BYTES = 1 << 28
+"""Rows that do not lie in the file as they are needed (compressed, encoded, chosen) are kept in memory below this size,
+and from it on in a mapped file of the folder for temporary files (TMPDIR)."""
 
 
 class Rows(Protocol):
@@ -34,6 +43,75 @@ class Rows(Protocol):
 
     def __getitem__(self, key: Any, /) -> Array:
         """Some of the rows."""
+
+
+class Filling:
+    """Rows that are handed in some at a time, in memory or, from `SPILLED_BYTES` on, in a mapped file.
+
+    The file has no name, so nothing is left of it when the process ends, however it ends.
+
+    Args:
+        count: of the rows to come.
+        shape: of a row.
+        dtype: of the numbers.
+
+    Raises:
+        DataError: the folder for temporary files has no room for them.
+    """
+
+    def __init__(self, count: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._whole, self._dtype, self._start = (count, *shape), dtype, 0
+        size = math.prod(self._whole) * dtype.itemsize
+        self._rows = np.empty(self._whole, dtype) if size < SPILLED_BYTES else None
+        self._file = _spill_file(size) if size >= SPILLED_BYTES else None
+
+    def put(self, rows: Array) -> None:
+        """The next rows, shape (k, *shape).
+
+        Raises:
+            ValueError: more than were to come.
+        """
+        end = self._start + len(rows)
+        if end > self._whole[0]:
+            raise ValueError(f"{self._whole[0]} rows are expected, and there are more")
+        if self._rows is not None:
+            self._rows[self._start : end] = rows
+        elif self._file is not None:
+            self._file.write(np.ascontiguousarray(rows, self._dtype).data)
+        self._start = end
+
+    def rows(self) -> Array:
+        """All of them, shape (count, *shape).
+
+        Raises:
+            ValueError: fewer than were to come.
+        """
+        if self._start != self._whole[0]:
+            raise ValueError(f"{self._whole[0]} rows are expected, and there are {self._start}")
+        if self._file is not None:
+            with self._file as file:
+                file.flush()
+                self._rows = np.asarray(np.memmap(file, self._dtype, "r", shape=self._whole))
+        assert self._rows is not None
+        return self._rows
+
+
+def _spill_file(size: int) -> IO[bytes]:
+    folder = tempfile.gettempdir()
+    if size > shutil.disk_usage(folder).free:
+        raise DataError(
+            f"{folder}: {size >> 20} MiB are needed here for decoded rows; set TMPDIR to a folder on a disk"
+        )
+    return tempfile.TemporaryFile()
+
+
+def chosen(rows: Array, picks: NDArray[np.int64]) -> Array:
+    """A copy of the rows at these positions, maybe mapped (`Filling`)."""
+    copy = Filling(len(picks), rows.shape[1:], rows.dtype)
+    step = max(1, BLOCK_ELEMENTS // max(1, math.prod(rows.shape[1:])))
+    for start in range(0, len(picks), step):
+        copy.put(take(rows, picks[start : start + step]))
+    return copy.rows()
 
 
 def precision_of(dtype: np.dtype[Any]) -> np.dtype[Any]:

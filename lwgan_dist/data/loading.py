@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from lwgan_dist.data.blocks import Array
 from lwgan_dist.errors import DataError, UnreadableError
@@ -34,6 +36,32 @@ def row_number(row: int) -> str:
     return f"row {row + 1}"
 
 
+class Labels(NamedTuple):
+    """The classes of rows.
+
+    Attributes:
+        codes: of the class of each row, shape (n,).
+        names: of the classes by their codes; the code itself where a class has no name.
+    """
+
+    codes: NDArray[np.int64]
+    names: dict[int, str]
+
+    def picks(self, wanted: Sequence[str | int], source: str) -> NDArray[np.int64]:
+        """Positions of the rows of some classes; each is given by its name, whatever its case, or else by its code.
+
+        Raises:
+            DataError: there is no such class.
+        """
+        by_name = {name.casefold(): code for code, name in self.names.items()}
+        codes = [by_name.get(str(one).casefold(), one) for one in wanted]
+        for code, one in zip(codes, wanted, strict=True):
+            if code not in self.names:
+                known = [name for _, name in sorted(self.names.items())]
+                raise DataError(f"{source}: no label {quoted(str(one))}{_suggestion(str(one), known)}")
+        return np.flatnonzero(np.isin(self.codes, codes))
+
+
 class Loaded(NamedTuple):
     """The rows that a reader returns.
 
@@ -41,11 +69,13 @@ class Loaded(NamedTuple):
         rows: shape (n, *shape of a row), of the type in the file, C-contiguous, not checked yet.
         columns: names of the numbers of a row, p of them.
         place: where in the file a row stands.
+        are_pictures: whether they were decoded from picture files, so that the axis of their colours is known.
     """
 
     rows: Array
     columns: tuple[str, ...]
     place: Place = row_number
+    are_pictures: bool = False
 
 
 @contextmanager

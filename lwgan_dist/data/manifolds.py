@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lwgan_dist.config import ManifoldData
 from lwgan_dist.data.benchmark import DIMENSIONS, benchmark_rows
+from lwgan_dist.data.decoded_images import MOST_DIMENSIONS, SIDE, decoded_images
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.seeding import generator
 
@@ -30,6 +31,7 @@ class Manifold:
         default_dim: d if none is given.
         ambient_dim: columns as a function of d.
         fixed: d cannot be chosen.
+        most: the largest d; None for no limit.
         always_rotated: the embedding is a random rotation whatever the configuration asks for.
         frequency: f > 0: the rows u of ``sample`` are mapped into every column j by cos(f w_j . u + b_j), with w_j
             standard normal and b_j uniform on (0, 2 pi), in place of padding with zeros.
@@ -39,6 +41,7 @@ class Manifold:
     default_dim: int
     ambient_dim: Callable[[int], int]
     fixed: bool = True
+    most: int | None = None
     always_rotated: bool = False
     frequency: float = 0.0
 
@@ -189,6 +192,7 @@ MANIFOLDS: dict[str, Manifold] = {
     "nonlinear": Manifold(nonlinear, 4, lambda d: 2 * d, fixed=False),
     "waves_3": Manifold(square, 2, lambda d: d + 1, fixed=False, frequency=3.0),
     "waves_6": Manifold(square, 2, lambda d: d + 1, fixed=False, frequency=6.0),
+    "decoded_images": Manifold(decoded_images, 2, lambda d: SIDE * SIDE, fixed=False, most=MOST_DIMENSIONS),
     **{name: _benchmark(name) for name in DIMENSIONS},
 }
 """Every manifold by the name that a configuration uses."""
@@ -214,6 +218,10 @@ class ManifoldSampler:
         if self._manifold.fixed and self.intrinsic_dim != self._manifold.default_dim:
             raise ConfigError(
                 f"data.dim: {config.name} has dimension {self._manifold.default_dim} (got {self.intrinsic_dim})"
+            )
+        if self._manifold.most is not None and self.intrinsic_dim > self._manifold.most:
+            raise ConfigError(
+                f"data.dim: {config.name} has at most {self._manifold.most} dimensions (got {self.intrinsic_dim})"
             )
         least = self._manifold.ambient_dim(self.intrinsic_dim)
         self.ambient_dim = config.ambient_dim or least

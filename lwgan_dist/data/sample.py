@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwgan_dist.config import ArrayData, DataConfig, Known, ManifoldData, PopulationData, Split
-from lwgan_dist.data.blocks import Array, Rows, digest
+from lwgan_dist.data.blocks import Array, Rows, chosen, digest
 from lwgan_dist.data.checks import check_rows
 from lwgan_dist.data.loading import numbered_columns
 from lwgan_dist.data.population import sampler_of
 from lwgan_dist.data.standardize import Picked, Standardizer
-from lwgan_dist.data.tables import Table, read_table
+from lwgan_dist.data.tables import Table, read_configured
 from lwgan_dist.errors import DataError
 from lwgan_dist.seeding import generator
 
@@ -97,12 +97,12 @@ def load_sample(config: DataConfig, array: Array | None = None) -> Sample:
         table = Table(rows, numbered_columns(math.prod(rows.shape[1:])))
         check_rows(table.rows, table.columns, "X")
         return _split(table, config, None)
-    table = read_table(config.path, columns=config.columns, array=config.array)
+    table = read_configured(config)
     if config.n is not None:
         if config.n > len(table.rows):
             raise DataError(f"{config.path}: data.n = {config.n} rows were asked for, but there are {len(table.rows)}")
-        chosen = generator(config.seed, "subsample").choice(len(table.rows), config.n, replace=False)
-        table = Table(table.rows[np.sort(chosen)], table.columns)
+        picks = generator(config.seed, "subsample").choice(len(table.rows), config.n, replace=False)
+        table = Table(chosen(table.rows, np.sort(picks)), table.columns)
         check_rows(table.rows, table.columns, f"{config.path}, {config.n} rows of it")
     return _split(table, config, None)
 

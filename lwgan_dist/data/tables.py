@@ -1,18 +1,33 @@
-"""A user's table: Parquet (file or folder), Arrow IPC or Feather, NPY, NPZ, CSV or TSV. Read, checked, as rows."""
+"""A user's table or images: Parquet (file or folder), Arrow IPC or Feather, NPY, NPZ, CSV or TSV, IDX, a folder of
+pictures. Read, checked, as rows.
+"""
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
-from lwgan_dist.data.arrow_files import read_ipc, read_parquet
-from lwgan_dist.data.blocks import Array, Rows, digest
+import numpy as np
+
+from lwgan_dist.config import TableConfig
+from lwgan_dist.data.arrow_files import (
+    IPC_SUFFIXES,
+    PARQUET_SUFFIXES,
+    arrow_labels,
+    parquet_files,
+    read_ipc,
+    read_parquet,
+)
+from lwgan_dist.data.blocks import Array, Filling, Rows, blocks, chosen, digest
 from lwgan_dist.data.checks import check_rows
 from lwgan_dist.data.csv_files import read_csv
-from lwgan_dist.data.loading import Loaded
+from lwgan_dist.data.idx_files import IDX_SUFFIXES, idx_labels, read_idx
+from lwgan_dist.data.loading import Labels, Loaded, numbered_columns
 from lwgan_dist.data.numpy_files import read_npy, read_npz
+from lwgan_dist.data.pictures import folder_labels, picture_files, read_pictures
 from lwgan_dist.errors import DataError, UnreadableError
 from lwgan_dist.retries import is_numbered_transient, retried
 
@@ -30,8 +45,12 @@ READERS: dict[str, Reader] = {
     ".csv.gz": partial(read_csv, delimiter=","),
     ".tsv": partial(read_csv, delimiter="\t"),
     ".tsv.gz": partial(read_csv, delimiter="\t"),
+    **{f"{suffix}{end}": read_idx for suffix in IDX_SUFFIXES for end in ("", ".gz")},
 }
 """Suffix -> reader."""
+
+PICTURES = "a folder of pictures"
+"""What counts as the suffix of one."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +66,24 @@ class Table:
     columns: tuple[str, ...]
 
 
-def read_table(path: str, *, columns: list[str] | None = None, array: str | None = None) -> Table:
-    """The numeric table in a file or in a folder of Parquet files.
+def read_configured(config: TableConfig) -> Table:
+    """The table or images that a configuration names, with all the rows of the labels that it asks for; see
+    `read_table`.
+    """
+    return read_table(
+        config.path, columns=config.columns, array=config.array, labels=config.labels, channels=config.channels
+    )
+
+
+def read_table(
+    path: str,
+    *,
+    columns: list[str] | None = None,
+    array: str | None = None,
+    labels: Sequence[str | int] | None = None,
+    channels: Literal["first", "last"] = "first",
+) -> Table:
+    """The numeric table or the images in a file, in a folder of Parquet files or in a folder of pictures.
 
     Rows keep the type of the file, and the shape: that of the tensors in a column, or that of the further axes of a
     NumPy array. Columns of several types become float32 if all are float32 or float16, otherwise float64, as do
@@ -59,36 +94,86 @@ def read_table(path: str, *, columns: list[str] | None = None, array: str | None
         path: the file, whose suffix tells the format, or the folder.
         columns: names of the columns to use, in this order; all if None.
         array: name of the array in an NPZ file that holds several.
+        labels: the classes whose rows are used, by name or code; all if None.
+        channels: where an array or a column of tensors keeps the colours; ``last`` moves them to the front.
 
     Raises:
         DataError: anything that cannot be read or estimated from; the message is one line that names the file and,
             where there is one, column and row. UnreadableError if it is missing or damaged.
         StorageError: the file system has failed for longer than the patience of `lwgan_dist.retries`.
     """
-    loaded = retried(f"reading {path}", lambda: _reader(path, array)(path, columns))
+    loaded = retried(f"reading {path}", lambda: _loaded(path, columns, array, labels))
+    if channels == "last":
+        loaded = _channels_first(loaded, path)
     check_rows(loaded.rows, loaded.columns, path, place=loaded.place)
     return Table(loaded.rows, loaded.columns)
+
+
+def read_labels(path: str, columns: list[str] | None = None) -> tuple[Labels | None, list[str] | None]:
+    """The classes of the rows of a file or folder, and the columns that are left to be read (None: as given).
+
+    They are in the column ``label`` of a Parquet or Arrow file, in the file beside an IDX file of images, or are the
+    names of the folders in which pictures lie. None where there are none.
+    """
+    suffix = _suffix(path)
+    if suffix in PARQUET_SUFFIXES or suffix in IPC_SUFFIXES:
+        return arrow_labels(path, columns)
+    if suffix == PICTURES:
+        return folder_labels(path), columns
+    return idx_labels(path) if READERS[suffix] is read_idx else None, columns
+
+
+def _loaded(path: str, columns: list[str] | None, array: str | None, wanted: Sequence[str | int] | None) -> Loaded:
+    """What a reader gives, or of that the rows of the wanted classes."""
+    read = _reader(path, array)
+    if wanted is None:
+        return read(path, columns)
+    labels, columns = read_labels(path, columns)
+    if labels is None:
+        raise DataError(
+            f"{path}: holds no labels for data.labels: they are a column 'label' of a Parquet or Arrow file, a file "
+            "beside an IDX file, or folders of pictures"
+        )
+    loaded = read(path, columns)
+    if len(labels.codes) != len(loaded.rows):
+        raise DataError(f"{path}: has {len(loaded.rows)} rows, but {len(labels.codes)} labels")
+    picks = labels.picks(wanted, path)
+    return loaded._replace(rows=chosen(loaded.rows, picks), place=lambda row: loaded.place(int(picks[row])))
+
+
+def _channels_first(loaded: Loaded, source: str) -> Loaded:
+    """Rows of shape (h, w, c) as (c, h, w); their numbers are numbered anew."""
+    rows = loaded.rows
+    if loaded.are_pictures or rows.ndim != 4:
+        what = "pictures in files say it themselves" if loaded.are_pictures else f"these have shape {rows.shape[1:]}"
+        raise DataError(f"{source}: data.channels: last is of arrays of shape (n, h, w, c); {what}")
+    moved = Filling(len(rows), (rows.shape[3], *rows.shape[1:3]), rows.dtype)
+    for _, block in blocks(rows):
+        moved.put(np.moveaxis(block, 3, 1))
+    return loaded._replace(rows=moved.rows(), columns=numbered_columns(len(loaded.columns)))
 
 
 def _reader(path: str, array: str | None) -> Reader:
     suffix = _suffix(path)
     if array is None:
-        return READERS[suffix]
+        return read_pictures if suffix == PICTURES else READERS[suffix]
     if suffix != ".npz":
         raise DataError(f"{path}: data.array (array=) names an array of an .npz file; this is {suffix}")
     return partial(read_npz, array=array)
 
 
 def _suffix(path: str) -> str:
-    """The key of READERS; a folder counts as Parquet."""
+    """The key of READERS, or PICTURES; a folder counts as Parquet unless it holds pictures and no Parquet file."""
     status = _status(path)
     if stat.S_ISDIR(status.st_mode):
-        return ".parquet"
+        return PICTURES if next(parquet_files(path), None) is None and picture_files(path) else ".parquet"
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{path}: neither a file nor a folder")
     suffix = next((suffix for suffix in READERS if path.lower().endswith(suffix)), None)
     if suffix is None:
-        raise DataError(f"{path}: unknown suffix; known are {', '.join(READERS)} and folders of Parquet files")
+        raise DataError(
+            f"{path}: unknown suffix; known are {', '.join(READERS)} and folders of Parquet files or pictures"
+        )
     if status.st_size == 0:
         raise DataError(f"{path}: an empty file (0 bytes)")
     return suffix

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from lwgan_dist.data.blocks import flat
-from lwgan_dist.data.standardize import moments
+from lwgan_dist.data.standardize import Standardizer, moments
 from lwgan_dist.fitted import FittedModel, networks_of, tear_of
 from lwgan_dist.metrics.heldout import held_out_metrics
 from lwgan_dist.models.base import Finished
+from lwgan_dist.models.configs import LwganModel
 from lwgan_dist.models.registry import kind_of
 from lwgan_dist.results import RunResult, ScoreTables, scores_to_parquet
 from lwgan_dist.run.folder import RANK_SCORES_PNG, RESULT_FILE, SAMPLES_PNG, SCORES_FILE
@@ -105,7 +106,17 @@ def components_of(state: TrainingState) -> ScoreTables:
 
 def notes_on(run: Prepared) -> list[str]:
     """What the reader of a result should know about the data."""
-    notes = []
+    notes, model = [], run.config.model
+    if (
+        run.config.data.standardize == "pixels"
+        and run.config.score.penalty == "resolution"
+        and isinstance(model, LwganModel)
+    ):
+        scale = Standardizer.fit(run.sample.train, "global").scale.flat[0]
+        notes.append(
+            f"under data.standardize: pixels black and white are 0.998 apart and the data have a scale of {scale:.3g}: "
+            f"score.resolution {run.config.score.resolution:g} is {run.config.score.resolution / scale:.2g} of it"
+        )
     if run.config.data.standardize == "global" and not run.sample.stream and run.sample.ambient_dim > 1:
         _, variance = moments(run.sample.train)
         share = float(variance.max() / variance.sum())

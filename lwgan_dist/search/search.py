@@ -22,7 +22,7 @@ from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.campaign.progress import Progress, Standing
 from lwgan_dist.config import RunConfig, TableData, read_before
 from lwgan_dist.configfile import read_config
-from lwgan_dist.data.tables import read_table, rows_digest
+from lwgan_dist.data.tables import read_configured, rows_digest
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.launch.prometheus import Ended as Count
 from lwgan_dist.metrics.registry import METRICS
@@ -342,4 +342,4 @@ def _table_digest(config: RunConfig) -> str | None:
     data = config.data
     if not isinstance(data, TableData):
         return None
-    return rows_digest(read_table(data.path, columns=data.columns, array=data.array).rows)
+    return rows_digest(read_configured(data).rows)

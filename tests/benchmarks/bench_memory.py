@@ -45,13 +45,15 @@ FORMATS = (".npy", ".npz", ".parquet", ".arrow", ".flat.npy")
 READING = """
 import resource, sys
 from lwgan_dist.config import RunConfig
+from lwgan_dist.data import blocks
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.run.run import Run
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-few, path, what = sys.argv[1:]
+few, path, what, spilled = sys.argv[1:]
+blocks.SPILLED_BYTES = int(spilled) or blocks.SPILLED_BYTES
 configs = [RunConfig.model_validate({"data": {"source": "table", "path": p}}) for p in (few, path)]
 prepared = lambda config: load_sample(config.data) if what == "load" else Run(config)
 prepared(configs[0])
@@ -119,11 +121,13 @@ def write_holes(path: Path, mib: int) -> None:
     rows.flush()
 
 
-def mib_beyond_imports(few: Path, path: Path, what: str) -> float:
-    """Peak resident MiB of loading a file (``load``) or preparing a run on it (``run``) beyond those for few rows."""
-    child = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", READING, few, path, what], check=True, capture_output=True, text=True
-    )
+def mib_beyond_imports(few: Path, path: Path, what: str, spilled: int = 0) -> float:
+    """Peak resident MiB of loading a file (``load``) or preparing a run on it (``run``) beyond those for few rows.
+
+    Decoded rows are kept in a mapped file from ``spilled`` bytes on; 0 for as many as the package says.
+    """
+    command = [sys.executable, "-W", "ignore", "-c", READING, few, path, what, str(spilled)]
+    child = subprocess.run(command, check=True, capture_output=True, text=True)
     return float(child.stdout) / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 

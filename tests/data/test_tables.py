@@ -59,6 +59,12 @@ def npz(**arrays: np.ndarray) -> bytes:
     return sink.getvalue()
 
 
+def idx(array: np.ndarray) -> bytes:
+    code = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}[array.dtype.str[1:]]
+    shape = np.array(array.shape, ">u4").tobytes()
+    return bytes([0, 0, code, array.ndim]) + shape + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
 def text(rows: np.ndarray = ROWS, delimiter: str = ",", header: bool = True) -> bytes:
     lines = [delimiter.join(NAMES)] * header + [delimiter.join(map(str, row)) for row in rows.tolist()]
     return ("\n".join(lines) + "\n").encode()
@@ -76,6 +82,10 @@ CONTENT: dict[str, Callable[[np.ndarray], bytes]] = {
     ".csv.gz": lambda rows: gzip.compress(text(rows)),
     ".tsv": lambda rows: text(rows, "\t"),
     ".tsv.gz": lambda rows: gzip.compress(text(rows, "\t")),
+    "-ubyte": idx,
+    "-ubyte.gz": lambda rows: gzip.compress(idx(rows)),
+    ".idx": idx,
+    ".idx.gz": lambda rows: gzip.compress(idx(rows)),
 }
 ARROW: dict[str, Callable[[pa.Table], bytes]] = {
     ".parquet": parquet,
@@ -84,7 +94,10 @@ ARROW: dict[str, Callable[[pa.Table], bytes]] = {
 }
 FORMATS = sorted(CONTENT)
 NUMPY = (".npy", ".npz")
-KEEPS_TYPE = [suffix for suffix in FORMATS if "sv" not in suffix]
+IDX = ("-ubyte", "-ubyte.gz", ".idx", ".idx.gz")
+UNNAMED = (*NUMPY, *IDX)
+"""Formats without names of columns."""
+KEEPS_TYPE = [suffix for suffix in FORMATS if "sv" not in suffix and suffix not in IDX]
 
 
 def written(folder: Path, name: str, content: bytes) -> str:
@@ -109,7 +122,7 @@ def test_every_format_is_tested() -> None:
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_every_format_gives_the_rows_that_were_written(tmp_path: Path, suffix: str) -> None:
     table = read_table(written(tmp_path, f"t{suffix}", CONTENT[suffix](ROWS)))
-    assert same(table, ROWS, ("x1", "x2", "x3") if suffix in NUMPY else NAMES)
+    assert same(table, ROWS, ("x1", "x2", "x3") if suffix in UNNAMED else NAMES)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -127,7 +140,7 @@ def test_rows_keep_the_type_of_the_file(tmp_path: Path, suffix: str, dtype: type
 
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_columns_selects_and_orders(tmp_path: Path, suffix: str) -> None:
-    names = ["x3", "x1"] if suffix in NUMPY else ["c", "a"]
+    names = ["x3", "x1"] if suffix in UNNAMED else ["c", "a"]
     table = read_table(written(tmp_path, f"t{suffix}", CONTENT[suffix](ROWS)), columns=names)
     assert same(table, ROWS[:, [2, 0]], tuple(names))
 
@@ -365,7 +378,7 @@ def with_nulls(*missing: int) -> pa.Table:
 @pytest.mark.parametrize(("value", "word"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf")])
 def test_numbers_that_are_not_finite_are_named(tmp_path: Path, suffix: str, value: float, word: str) -> None:
     path = written(tmp_path, f"t{suffix}", CONTENT[suffix](spoiled(16, 1, value)))
-    column = "x2" if suffix in NUMPY else "b"
+    column = "x2" if suffix in UNNAMED else "b"
     line = " (line 18)" if "sv" in suffix else ""
     with pytest.raises(DataError) as caught:
         read_table(path)

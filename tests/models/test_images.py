@@ -7,6 +7,9 @@ from tiny import MODELS, make_trainer
 from torch import nn
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
+from lwgan_dist.data import blocks
+from lwgan_dist.data.importing import Images, write_dataset
+from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.fitted import FittedModel
 from lwgan_dist.method.latent import mask_to_rank, one_hot_code
 from lwgan_dist.method.objective import input_gradient
@@ -139,6 +142,26 @@ def test_a_run_on_images_leaves_a_model_of_images(path, name, family, monkeypatc
     assert all(np.isfinite(value) for value in result.metrics.values())
 
 
+def test_a_dataset_in_a_mapped_file_is_learned_bit_by_bit_and_resumed(path, monkeypatch, tmp_path):
+    """As the array is in memory; a run that is broken off goes on to the same end."""
+    write_dataset(Images(dots(), None), "dots", str(tmp_path / "dataset"), lambda _: b"")
+    states = []
+    for file in (path, tmp_path / "dataset"):
+        monkeypatch.setattr(blocks, "SPILLED_BYTES", 1 if file.is_dir() else 1 << 28)
+        trainer = make_trainer(on(file, "lwgan"))
+        for progress in trainer.run():
+            if file.is_dir() and progress.iteration >= 12 and len(states) == 1:
+                states.append(trainer.state())
+        states.append(trainer.state())
+    resumed = make_trainer(on(tmp_path / "dataset", "lwgan"))
+    resumed.load(states[1])
+    for _ in resumed.run():
+        pass
+    for state in (states[2], resumed.state()):
+        assert state.meta["losses"] == states[0].meta["losses"]
+        assert all(torch.equal(value, state.tensors[key]) for key, value in states[0].tensors.items())
+
+
 def test_images_that_fall_apart_have_parts(tmp_path):
     """Dots, and their negatives."""
     images = np.concatenate([dots(120), 255 - dots(120)])
@@ -146,3 +169,14 @@ def test_images_that_fall_apart_have_parts(tmp_path):
     result = run.train(Folder.at(str(tmp_path)), HERE)
     assert len(result.parts) == 2
     assert all(part.dimension in (1, 2, 3) for part in result.parts)
+
+
+def test_a_run_on_pixels_says_which_share_of_the_scale_the_resolution_is(path, tmp_path):
+    told = override(MODELS["lwgan"], {"data": {"source": "table", "path": str(path), "standardize": "pixels"}})
+    run = Run(RunConfig.model_validate(told))
+    result = run.train(Folder.at(str(tmp_path / "run")), HERE)
+    grey = Standardizer.fit(run.sample.standardizer.undo(run.sample.train), "global").scale.flat[0]
+    share = 0.08 / (0.998 * grey / 255)
+    assert any(f"score.resolution 0.08 is {share:.2g} of it" in note for note in result.notes)
+    generated = FittedModel.load(Folder.at(str(tmp_path / "run")).sub("model")).generate(5)
+    assert -300 < generated.min() < generated.max() < 600  # in grey levels
