@@ -1,6 +1,6 @@
 """The common parts of all configurations: an immutable base without unknown keys, ranges of numbers, an error."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -18,6 +18,15 @@ class Frozen(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
     )
+
+
+class ModelSettings(Frozen):
+    """Base of the configurations of models, with what can be known of a kind of model before it is loaded."""
+
+    has_encoder: ClassVar[bool] = True
+    """Whether rows have codes; without an encoder nothing is reconstructed."""
+    estimates_dimension: ClassVar[bool] = False
+    """Whether its result is an intrinsic dimension."""
 
 
 def clash(key: str, message: str) -> PydanticCustomError:

@@ -7,7 +7,7 @@ import click
 
 from lwgan_dist.cli.common import INTERRUPTED
 from lwgan_dist.cli.doctor import doctor
-from lwgan_dist.cli.inspection import show, validate
+from lwgan_dist.cli.inspection import metrics, show, validate
 from lwgan_dist.cli.jobs import job, submit
 from lwgan_dist.cli.runs import estimate, generate, train
 from lwgan_dist.cli.searches import tune
@@ -39,6 +39,7 @@ def main() -> None:
     lwgan-dist tune CONFIG.yaml                which settings are best, and does the estimate depend on them?
     lwgan-dist generate RUN_DIR --num 1000 --out new.parquet
     lwgan-dist show RUN_DIR                    configuration and result of a run
+    lwgan-dist metrics RUN_DIR                 how good its model is
     lwgan-dist validate CONFIG.yaml            check a configuration
     lwgan-dist doctor                          can this machine, or every node of a cluster, execute runs?
     lwgan-dist submit CONFIG.yaml --address http://HEAD:8265 -- study --storage s3://...
@@ -51,5 +52,5 @@ def main() -> None:
     """  # noqa: D301  (click wants the character)
 
 
-for command in (estimate, train, study, tune, generate, show, validate, doctor, submit, job):
+for command in (estimate, train, study, tune, generate, show, metrics, validate, doctor, submit, job):
     main.add_command(command)

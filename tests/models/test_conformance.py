@@ -14,7 +14,7 @@ from tiny import MODELS, make_trainer, trajectory, whole_parameters
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.errors import DataError, NonFiniteLossError
 from lwgan_dist.fitted import FittedModel
-from lwgan_dist.metrics.registry import METRICS
+from lwgan_dist.metrics.registry import METRICS, floor_of
 from lwgan_dist.models.configs import ModelConfig
 from lwgan_dist.models.registry import kind_of
 from lwgan_dist.results import COMPONENTS, scores_from_parquet
@@ -157,7 +157,9 @@ def test_a_run_leaves_a_result_and_a_model_that_maps_both_ways(told, tmp_path):
     assert set(scores["rank"].to_pylist()) == {row.rank for row in result.rank_scores}
     tables = scores_from_parquet(folder.read("scores.parquet"))
     assert tables["train"][:, -1, 1].mean() == pytest.approx(result.rank_scores[-1].reconstruction)
-    assert set(result.metrics) == set(METRICS)
+    by_default = [METRICS[name] for name in run.metrics if METRICS[name].default]
+    floors = {floor_of(metric.name) for metric in by_default if metric.has_floor}
+    assert set(result.metrics) == {metric.name for metric in by_default} | floors
     model = FittedModel.load(folder.sub("model"))
     q = model.latent_dim
     assert q == result.max_dimension == kind_of(run.config).latent_dim(run.config)

@@ -4,10 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from lwgan_dist.configbase import Frozen, NonNegativeFloat, PositiveFloat, PositiveInt
+from lwgan_dist.configbase import ModelSettings, NonNegativeFloat, PositiveFloat, PositiveInt
 
 
-class WaeModel(Frozen):
+class WaeModel(ModelSettings):
     """A Wasserstein auto-encoder with a latent space of one given size, trained by R + w_mmd M with Adam."""
 
     name: Literal["wae"] = "wae"
