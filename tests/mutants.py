@@ -199,6 +199,22 @@ MUTANTS = [
         "metrics/test_registry.py -k earlier_version",
     ),
     Mutant(
+        "a noise floor is of generated rows", "metrics/heldout.py",
+        "self._drawn(1, self._others, self._x[:0], None)",
+        "self._drawn(1, self._model.generate(self._rows, 1, self._seed), self._x[:0], None)",
+        "metrics/test_heldout.py -k floor_on_a_table",
+    ),
+    Mutant(
+        "named metrics are of unequal numbers of rows", "metrics/heldout.py",
+        "metric.compute(drawn if metric.default else equal)", "metric.compute(drawn)",
+        "metrics/test_heldout.py -k as_many_rows",
+    ),
+    Mutant(
+        "a held-out row is its own nearest neighbour", "metrics/distances.py",
+        "np.partition(within, k, axis=1)[:, k]", "np.partition(within, k - 1, axis=1)[:, k - 1]",
+        "metrics/test_distances.py -k density",
+    ),
+    Mutant(
         "the waves are flat", "data/manifolds.py",
         "x = np.cos(x @ self._waves[0] + self._waves[1])", "x = x @ self._waves[0]",
         "data/test_manifolds.py -k wave",

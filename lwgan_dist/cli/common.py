@@ -94,6 +94,11 @@ def check_name(name: str | None) -> None:
         )
 
 
+def metric_names(text: str | None) -> list[str]:
+    """``"w2, coverage"`` as names; none of no text."""
+    return [name for part in (text or "").split(",") if (name := part.strip())]
+
+
 def check_manifold(config: "RunConfig") -> None:
     """Reject a manifold that cannot be (data.dim, data.ambient_dim) before torch is imported."""
     from lwgan_dist.config import Known

@@ -1,4 +1,4 @@
-"""``show`` and ``validate``: what a folder holds, and whether a file is valid."""
+"""``show``, ``metrics`` and ``validate``: what a folder holds, how good its model is, and whether a file is valid."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from lwgan_dist.cli.common import (
     check_study,
     guarded,
     json_option,
+    metric_names,
     show_result,
     without_infinities,
 )
@@ -69,6 +70,23 @@ def show(run_dir: str, as_json: bool) -> None:
     if not as_json and folder.has(CONFIG_FILE):
         click.echo(folder.read(CONFIG_FILE).decode())
     show_result(result, folder.location, as_json)
+
+
+@click.command(short_help="How good the model of a finished run is.")
+@click.argument("run_dir")
+@click.option("--names", metavar="NAME,...", help="The metrics.  [default: all that apply]")
+@json_option
+@guarded
+def metrics(run_dir: str, names: str | None, as_json: bool) -> None:
+    """Show metrics of a finished run on its hold-out rows, each with its noise floor. Those that its result lacks are
+    computed, for which the data are read again, and entered in it. docs/guide/metrics.md says what each is.
+    """
+    from lwgan_dist.run.run import Run
+    from lwgan_dist.storage import Folder
+
+    folder = Folder.at(run_dir)
+    run = Run.of(folder)
+    show_result(run.measure(folder, metric_names(names) or run.metrics), folder.location, as_json)
 
 
 def _show_study(folder: "Folder", as_json: bool) -> None:

@@ -26,6 +26,7 @@ from lwgan_dist.compare.tables import CompareTables
 from lwgan_dist.compare.work import RunTask, execute
 from lwgan_dist.errors import ConfigError, DataError
 from lwgan_dist.launch.prometheus import Ended
+from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.models.registry import kind_of
 from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder, exclusive
@@ -64,11 +65,17 @@ class Comparison:
         self.ledger = Ledger(folder.sub(LEDGER), RunRecord)
         self._environment = read_environment(folder, "comparison")
         self.design = Design(config, self.precision)
+        obstacles: dict[str, set[str | None]] = {name: set() for name in config.metrics}
         for cell in self.design.cells:
             try:
-                _check(self.design.run(cell, 0))
+                run = _checked(self.design.run(cell, 0))
             except (ConfigError, DataError) as error:
                 raise type(error)(f"{cell.data}, n = {cell.n}, {cell.model}: {error}") from None
+            for name, reasons in obstacles.items():
+                reasons.add(METRICS[name].obstacle(run.config.model.has_encoder, run.sample.shape))
+        for name, reasons in obstacles.items():
+            if None not in reasons:
+                raise ConfigError(f"metrics: {name} {' or '.join(sorted(filter(None, reasons)))}")
 
     @property
     def precision(self) -> str:
@@ -146,12 +153,13 @@ class Comparison:
         return CompareTables(runs, compared, rates_table(runs))
 
 
-def _check(run: PlannedRun) -> None:
-    """Refuse what every replicate of a cell would be refused for."""
-    config, cell = Run(run.config).config, run.cell
-    most = kind_of(config).latent_dim(config)
-    if cell.rank is not None and cell.rank > most:
-        raise ConfigError(f"rank {cell.rank} is more than the latent size {most}")
+def _checked(planned: PlannedRun) -> Run:
+    """The run, refused for what every replicate of its cell would be refused for."""
+    run, rank = Run(planned.config), planned.cell.rank
+    most = kind_of(run.config).latent_dim(run.config)
+    if rank is not None and rank > most:
+        raise ConfigError(f"rank {rank} is more than the latent size {most}")
+    return run
 
 
 def _ended(record: RunRecord) -> Ended:

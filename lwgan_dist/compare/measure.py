@@ -11,7 +11,7 @@ from lwgan_dist.data.sample import Sample
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.distances import energy_distance, sliced_wasserstein
-from lwgan_dist.metrics.heldout import held_out_metrics
+from lwgan_dist.metrics.heldout import metrics_by_rank
 from lwgan_dist.seeding import derive, generator
 
 PROJECTIONS, ENERGY_ROWS = 100, 4_096
@@ -26,7 +26,7 @@ FRESH = {
 def measured(
     model: FittedModel, sample: Sample, ranks: Sequence[int], names: Collection[str], fresh_rows: int | None
 ) -> dict[str, list[float]]:
-    """Metrics and distances to fresh rows at ranks, by name; what a model does not have is left out.
+    """Metrics with their floors and distances to fresh rows at ranks, by name; what a model does not have is left out.
 
     Args:
         model: fitted.
@@ -35,8 +35,7 @@ def measured(
         names: of the metrics.
         fresh_rows: see `fresh_distances`; None for none.
     """
-    held_out = [held_out_metrics(model, sample, rank, names=names) or {} for rank in ranks]
-    by_name = {name: [at[name] for at in held_out] for name in held_out[0] if all(name in at for at in held_out)}
+    by_name = metrics_by_rank(model, sample, names=names, floors=True, ranks=ranks)
     if fresh_rows and isinstance(model.config.data, Known):
         by_name |= fresh_distances(model, ranks, fresh_rows)
     return by_name

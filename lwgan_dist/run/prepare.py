@@ -1,6 +1,7 @@
 """From a configuration to what can be trained: its data loaded and checked, its defaults resolved, its name."""
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from lwgan_dist import logs
 from lwgan_dist.config import AS_BEFORE, RunConfig, TableData
 from lwgan_dist.data.parts import parts_of
 from lwgan_dist.data.sample import load_sample
+from lwgan_dist.errors import ConfigError
+from lwgan_dist.metrics.registry import METRICS, refuse_inapplicable
 from lwgan_dist.models.registry import kind_of
 from lwgan_dist.networks.bfloat16 import bfloat16_pays
 from lwgan_dist.training.trainer import LOG_POINTS
@@ -72,6 +75,25 @@ class Prepared:
             "estimated for each", self._source, count, shares, ", ..." if count > 8 else "",
         )  # fmt: skip
         return parts
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of all metrics that apply to the model and to rows of this shape."""
+        has_encoder, shape = self.config.model.has_encoder, self.sample.shape
+        return [name for name, metric in METRICS.items() if metric.obstacle(has_encoder, shape) is None]
+
+    def refuse_metrics(self, names: Collection[str]) -> None:
+        """Refuse metrics that the run cannot have.
+
+        Raises:
+            ConfigError: one is unknown, does not apply, or there are no rows to compute it from.
+        """
+        refuse_inapplicable(names, self.config.model.has_encoder, self.sample.shape)
+        if names and self.sample.stream is None and len(self.sample.holdout) < 2:
+            raise ConfigError(
+                f"metric {next(iter(names))}: needs two hold-out rows, and data.holdout_fraction leaves "
+                f"{len(self.sample.holdout)}"
+            )
 
     def identity(self) -> dict[str, Any]:
         """The identity of the run in ``env.json``."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.reporting.page import Grid, Page
 from lwgan_dist.reporting.values import Row, distinct, finite, interval_text, one_line, short, value_text
+from lwgan_dist.study.metrics import metric_docs
 from lwgan_dist.study.tables import StudyTables
 
 MOST_FAILURES, MOST_BOOTSTRAPS = 50, 24
@@ -57,7 +58,7 @@ def study_page(
             [cell for cell in cells if cell["agreement"] is not None], lambda cell: short(cell["agreement"])
         ),
         "metrics": metric_means(cells),
-        "metric_docs": {name: metric.doc for name, metric in METRICS.items()},
+        "metric_docs": metric_docs(METRICS),
         "level": trends[0]["level"] if trends else None,
         "levels": _levels(trends, known),
         "compared": _compared(tables.comparisons.to_pylist(), cells),
@@ -114,8 +115,8 @@ def _estimates(cell: Row) -> str:
 
 
 def metric_means(cells: Sequence[Row]) -> Grid | None:
-    """The means of the metrics that some cell has, a row for each of these cells; None without any."""
-    names = [name for name in METRICS if any(cell.get(name) is not None for cell in cells)]
+    """The means of the metrics and noise floors that some cell has, a row for each of these cells; None without any."""
+    names = [name for name in metric_docs(METRICS) if any(cell.get(name) is not None for cell in cells)]
     lines = [
         [cell["data"], cell["method"], str(cell["n"])]
         + [f"{cell[name]:.3g}" if finite(cell[name]) else "-" for name in names]

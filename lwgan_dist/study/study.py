@@ -21,6 +21,7 @@ from lwgan_dist.campaign.folder import LEDGER, SCRATCH, claim, read_environment
 from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.campaign.progress import Progress
 from lwgan_dist.errors import ConfigError, DataError
+from lwgan_dist.metrics.registry import refuse_inapplicable
 from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder, exclusive
 from lwgan_dist.study import aggregate
@@ -91,7 +92,9 @@ class Study:
                     raise type(error)(f"{group.data}, n = {group.n}, {group.method}: {error}") from None
 
     def _check_run(self, run: PlannedRun) -> None:
-        config = Run(run.config).config
+        prepared = Run(run.config)
+        config = prepared.config
+        refuse_inapplicable(self.config.metrics, config.model.has_encoder, prepared.sample.shape)
         if any(rule.score_on == "holdout" for rule in run.group.rules.values()):
             score = run.config.score.model_copy(update={"score_on": "holdout"})
             Run(run.config.model_copy(update={"score": score}))

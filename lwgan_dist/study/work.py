@@ -186,7 +186,7 @@ def _lwgan(run: LwganTask, study: Folder, execution: ExecutionConfig) -> RunReco
         return _failed(run, error, prepared.sample)
     if run.model:
         fit.model.save(study.sub(MODELS).sub(run.key))
-    metrics = fitted_metrics(fit.model, prepared.sample, execution, names=run.metrics)
+    metrics = fitted_metrics(fit.model, prepared.sample, execution, names=run.metrics, floors=True)
     return _record(run, fit, Fit.of(prepared.sample, fit.components, metrics))
 
 

@@ -58,7 +58,8 @@ def test_a_model_is_measured_at_its_estimate_or_at_the_rank_asked_for(straight):
     model, losses = kept(prepared.folder.sub(MODELS).sub(row["key"]))
     run = Run(model.config)
     assert run.fingerprint == row["fingerprint"]
-    direct = held_out_metrics(model, run.sample, 2)
+    direct = held_out_metrics(model, run.sample, 2, floors=True)
+    assert "energy_distance_floor" in direct
     assert {name: row[name] for name in direct} == pytest.approx(direct)
     assert losses[-1]["iteration"] > losses[0]["iteration"]
 
@@ -147,4 +148,8 @@ def test_a_folder_is_of_one_thing(straight, tmp_path):
 def test_runs_that_cannot_be_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ConfigError, match=r"s_curve, n = 40, lwgan at rank 3: rank 3 is more than the latent size 2"):
         comparison(tmp_path / "new", models=[{"name": "lwgan", "rank": 3}])
+    with pytest.raises(ConfigError, match="metrics: fd_cnn needs images"):
+        comparison(tmp_path / "new", metrics=["reconstruction", "fd_cnn"])
+    with pytest.raises(ConfigError, match="metrics: latent_mmd needs a model with an encoder"):
+        comparison(tmp_path / "new", metrics=["latent_mmd"], models=[{"name": "gan"}])
     assert not (tmp_path / "new").exists()
