@@ -16,10 +16,12 @@ from lwgan_dist.configbase import (
     Beta,
     Fraction,
     Frozen,
+    NetworksName,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     clash,
+    networks_for,
 )
 from lwgan_dist.models.configs import LwganModel, ModelConfig
 
@@ -165,15 +167,20 @@ DataConfig = Annotated[ManifoldData | PopulationData | TableData | ArrayData, Fi
 
 
 class NetworksConfig(Frozen):
-    """The three multilayer perceptrons."""
+    """Encoder, generator and critic."""
 
-    name: Literal["mlp"] = "mlp"
+    name: NetworksName = "auto"
+    """``mlp``: perceptrons, which see a row of any shape as a vector. ``conv``: convolutions, for images, rows of shape
+    (height, width) or (channels, height, width). ``auto``: ``conv`` for images with sides of at least 8, else
+    ``mlp``."""
     latent_dim: PositiveInt | None = None
     """q, the largest rank considered (``max_dimension``). By default the number of columns, at most 10."""
     width: PositiveInt = 64
-    """s, the unit of the hidden widths: encoder 8s, 4s, 2s, s; generator s, 2s, 4s, 8s; critic 4s, 2s, s."""
+    """s, the unit of the hidden widths: of ``mlp``, encoder 8s, 4s, 2s, s; generator s, 2s, 4s, 8s; critic 4s, 2s, s.
+    Of ``conv``, channels s, 2s, 4s and, for sides above 32, 8s."""
     encoder_activation: Literal["relu", "silu"] | None = None
-    """By default the one of the schedule: ``relu`` for ``paper``, ``silu`` for ``fast``."""
+    """By default, of ``mlp`` the one of the schedule: ``relu`` for ``paper``, ``silu`` for ``fast``; of ``conv`` a
+    leaky ReLU, for sides above 32 ``relu``."""
 
 
 class ObjectiveConfig(Frozen):
@@ -326,6 +333,8 @@ def read_before(stored: dict[str, Any]) -> dict[str, Any]:
     for (section, name), value in AS_BEFORE.items():
         if filled.get(section, {}).get("name") == "fast":
             filled[section].setdefault(name, value)
+    if filled.get("model", {}).get("name", "lwgan") != "lwgan":
+        filled["model"].setdefault("networks", "mlp")
     return filled
 
 
@@ -420,27 +429,49 @@ class RunConfig(Settings, _OnData):
             raise clash("score.score_on", "'holdout' needs data.holdout_fraction > 0 (got 0)")
         return self
 
-    def resolved(self, *, train_rows: int | None, ambient_dim: int, bfloat16_pays: bool = False) -> Self:
+    def on_rows(self, shape: tuple[int, ...]) -> Self:
+        """The same run with the family of networks written out that is meant for rows of a shape.
+
+        Raises:
+            ConfigError: networks that are not for such rows.
+        """
+        if not isinstance(self.model, LwganModel):
+            return self.model_copy(update={"model": self.model.on_rows(shape)})
+        networks = self.networks.model_copy(update={"name": networks_for(self.networks.name, shape)})
+        return self.model_copy(update={"networks": networks})
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the standardised numbers of a row lie in (0, 1), whatever the row."""
+        return self.data.standardize == "pixels"
+
+    def resolved(
+        self, *, train_rows: int | None, ambient_dim: int, shape: tuple[int, ...] | None = None,
+        bfloat16_pays: bool = False,
+    ) -> Self:  # fmt: skip
         """The same run with every default that depends on the data written out.
 
         Args:
             train_rows: rows to train on, None for a stream.
             ambient_dim: columns.
+            shape: of a row, by default a vector of so many columns.
             bfloat16_pays: whether this machine is faster in bfloat16.
+
+        Raises:
+            ConfigError: networks that are not for such rows.
         """
-        precision = self.precision
+        precision, shape = self.precision, shape or (ambient_dim,)
         if precision == "auto":
             precision = "bfloat16" if bfloat16_pays else "float32"
         if not isinstance(self.model, LwganModel):
-            model = self.model.resolved(train_rows=train_rows, ambient_dim=ambient_dim)
+            model = self.model.on_rows(shape).resolved(train_rows=train_rows, ambient_dim=ambient_dim)
             return self.model_copy(update={"precision": precision, "model": model})
-        latent_dim = self.networks.latent_dim or min(ambient_dim, 10)
-        networks = {
-            "latent_dim": latent_dim,
-            "encoder_activation": self.networks.encoder_activation
-            or ("relu" if self.schedule.name == "paper" else "silu"),
-        }
-        fast = self.schedule.name == "fast"
+        given = self.on_rows(shape).networks
+        latent_dim, fast = given.latent_dim or min(ambient_dim, 10), self.schedule.name == "fast"
+        activation = given.encoder_activation
+        if given.name != "conv":
+            activation = activation or ("silu" if fast else "relu")
+        networks = {"latent_dim": latent_dim, "encoder_activation": activation}
         largest = min(512, max(128, 4 * latent_dim)) if fast else 512  # of mixed ranks, it holds some rows of each
         batch_size = self.schedule.batch_size or min(largest, train_rows or largest)
         score = {
@@ -450,7 +481,7 @@ class RunConfig(Settings, _OnData):
         return self.model_copy(
             update={
                 "precision": precision,
-                "networks": self.networks.model_copy(update=networks),
+                "networks": given.model_copy(update=networks),
                 "schedule": self.schedule.model_copy(update={"batch_size": batch_size}),
                 "score": self.score.model_copy(update=score),
             }
@@ -460,9 +491,14 @@ class RunConfig(Settings, _OnData):
         """The configuration as plain JSON, as it enters the names of runs and records.
 
         A setting of `AS_BEFORE`, or one that was added to ``data``, is left out where it asks for what was done before
-        there was such a setting, so that runs of that time keep their names.
+        there was such a setting, so that runs of that time keep their names. So are networks that rows are to choose:
+        they are perceptrons, which once were the only ones, unless `on_rows` has written out others.
         """
         identity = self.model_dump(mode="json")
+        if "networks" in identity and identity["networks"]["name"] == "auto":
+            identity["networks"]["name"] = "mlp"
+        if "model" in identity and identity["model"]["networks"] in ("auto", "mlp"):
+            del identity["model"]["networks"]
         for (section, name), value in AS_BEFORE.items():
             if identity.get(section, {}).get(name) == value:
                 del identity[section][name]

@@ -1,15 +1,22 @@
 """The common parts of all configurations: an immutable base without unknown keys, ranges of numbers, an error."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
+
+from lwgan_dist.errors import ConfigError
 
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
+NetworksName = Literal["auto", "mlp", "conv"]
+"""A family of networks; ``auto``: ``conv`` for images, ``mlp`` for other rows."""
+
+LEAST_SIDE = 8
+"""Sides from which on rows of shape (height, width) or (channels, height, width) count as images."""
 
 
 class Frozen(BaseModel):
@@ -32,3 +39,20 @@ class ModelSettings(Frozen):
 def clash(key: str, message: str) -> PydanticCustomError:
     """The error about a key, seen from the section that is validated, whose value is at odds with another one's."""
     return PydanticCustomError("clash", "{message}", {"key": key, "message": message})
+
+
+def networks_for(name: NetworksName, shape: tuple[int, ...]) -> NetworksName:
+    """The family that is meant for rows of a shape.
+
+    Raises:
+        ConfigError: convolutions on rows that have no height and width.
+    """
+    has_sides = len(shape) in (2, 3)
+    if name == "conv" and not has_sides:
+        raise ConfigError(
+            "networks.name: conv is for rows of shape (height, width) or (channels, height, width), and these have "
+            f"shape {shape}; choose mlp"
+        )
+    if name != "auto":
+        return name
+    return "conv" if has_sides and min(shape[-2:]) >= LEAST_SIDE else "mlp"

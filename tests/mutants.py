@@ -230,6 +230,21 @@ MUTANTS = [
         "test_interrupts.py -k what_fails",
     ),
     Mutant(
+        "differences of models are not paired by replicate", "compare/aggregate.py",
+        "[mine[i] - others[i] for i in mine if i in others]", "[a - b for a in mine.values() for b in others.values()]",
+        "compare/test_aggregate.py -k paired",
+    ),
+    Mutant(
+        "models of one replicate have samples of their own", "compare/design.py",
+        "purpose, cell.n, replicate)", "purpose, cell.model, replicate)",
+        "compare/test_design.py -k replicate",
+    ),
+    Mutant(
+        "a rate is of the distance without its floor", "compare/aggregate.py",
+        'append(row[metric] - row[f"{metric}_floor"])', 'append(row[metric])',
+        "compare/test_aggregate.py -k rate",
+    ),
+    Mutant(
         "an interrupt ends with 1", "cli/common.py",
         "INTERRUPTED = 130", "INTERRUPTED = 1",
         "test_cli.py -k every_way_to_end",

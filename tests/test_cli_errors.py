@@ -93,7 +93,10 @@ FILES: dict[str, tuple[str | bytes, list[str]]] = {
         DATA + "schedule:\n  name: papr\n",
         ["5:3: schedule.name: must be one of fast, paper (got 'papr'); did you mean paper?"],
     ),
-    "unknown network": (DATA + "networks:\n  name: conv\n", ["5:3: networks.name: must be 'mlp' (got 'conv')"]),
+    "unknown network": (
+        DATA + "networks:\n  name: cnn\n",
+        ["5:3: networks.name: must be one of auto, mlp, conv (got 'cnn')"],
+    ),
     "section is a value": (
         DATA + "schedule: fast\n",
         ["4:1: schedule: must be a section of keys and values (got 'fast')"],

@@ -63,7 +63,7 @@ FIELDS = [
     for i, told in enumerate(TOLD)
     for path, _ in leaves(RunConfig.model_validate(told))
     if told is not WAE or path.split(".")[0] not in module.LWGAN_SECTIONS
-    if path not in ("data.source", "schedule.name", "networks.name", "model.name")
+    if path not in ("data.source", "schedule.name", "networks.name", "model.name", "model.networks")
 ]
 
 

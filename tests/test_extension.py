@@ -88,10 +88,10 @@ def test_a_family_of_networks(package, tmp_path):
     (package / "networks" / "narrow.py").write_text(f'"""Narrow perceptrons."""\n\n{code}')
     registry = package / "networks" / "registry.py"
     insert(registry, "from lwgan_dist.seeding", "from lwgan_dist.networks.narrow import Narrow\n")
-    registry.write_text(registry.read_text().replace('{"mlp": Mlp()}', '{"mlp": Mlp(), "narrow": Narrow()}'))
-    config = package / "config.py"
-    config.write_text(config.read_text().replace('name: Literal["mlp"]', 'name: Literal["mlp", "narrow"]'))
-    assert changed(package) == {"networks/narrow.py", "networks/registry.py", "config.py"}
+    registry.write_text(registry.read_text().replace('"mlp": Mlp(), ', '"mlp": Mlp(), "narrow": Narrow(), '))
+    config = package / "configbase.py"
+    config.write_text(config.read_text().replace('["auto", "mlp", "conv"]', '["auto", "mlp", "conv", "narrow"]'))
+    assert changed(package) == {"networks/narrow.py", "networks/registry.py", "configbase.py"}
     (tmp_path / "run.yaml").write_text(json.dumps(override(FAST, {"networks.name": "narrow"})))
     command(package, "train", tmp_path / "run.yaml", "--workers", 0, "--storage", tmp_path, "--name", "mine")
     tensors = load_file(tmp_path / "mine" / "model" / "model.safetensors")

@@ -9,7 +9,7 @@ from lwgan_dist.campaign.ledger import hash_of
 from lwgan_dist.campaign.sources import SampledData, SampledPopulation, SampledTable
 from lwgan_dist.config import SCHEMA_VERSION, Known, RunConfig
 from lwgan_dist.configfile import build_config
-from lwgan_dist.data.population import sampler_of
+from lwgan_dist.data.population import row_shape, sampler_of
 from lwgan_dist.data.tables import read_configured, rows_digest
 from lwgan_dist.errors import ConfigError, DataError
 from lwgan_dist.seeding import derive
@@ -36,8 +36,14 @@ def sizes_of(item: SampledData, sizes: Sequence[int] | None, table_rows: int | N
     return sorted(sizes or [table_rows or 0])
 
 
-def build(label: str, run: dict[str, Any], changes: dict[str, Any]) -> RunConfig:
-    """A run with settings and factors.
+def build(label: str, run: dict[str, Any], changes: dict[str, Any], shape: tuple[int, ...] | None = None) -> RunConfig:
+    """A run with settings and factors, and with the networks that are meant for its rows.
+
+    Args:
+        label: of the data.
+        run: with the data.
+        changes: the settings and factors, by path.
+        shape: of a row of a table.
 
     Raises:
         ConfigError: what cannot be, with the data that it cannot be for.
@@ -45,21 +51,23 @@ def build(label: str, run: dict[str, Any], changes: dict[str, Any]) -> RunConfig
     try:
         config = build_config(RunConfig, run, changes)
         if isinstance(config.data, Known):
-            sampler_of(config.data)  # a manifold that cannot be
+            shape = row_shape(config.data)
+        if shape is not None:
+            config = config.on_rows(shape)
     except ConfigError as error:
         lines = (f"data {label!r}, with its factors and settings: {line}" for line in str(error).splitlines())
         raise ConfigError("\n".join(lines)) from None
     return config
 
 
-def identity_of(item: SampledTable) -> tuple[int, str]:
-    """Number of rows of a table, and its identity."""
+def identity_of(item: SampledTable) -> tuple[int, str, tuple[int, ...]]:
+    """Number of rows of a table, its identity, and the shape of a row."""
     table = read_configured(item)
     if item.intrinsic_dim and item.intrinsic_dim > len(table.columns):
         raise ConfigError(
             f"data: {item.path}: intrinsic_dim = {item.intrinsic_dim} is more than its {len(table.columns)} columns"
         )
-    return len(table.rows), rows_digest(table.rows)
+    return len(table.rows), rows_digest(table.rows), table.rows.shape[1:]
 
 
 def truth_of(item: SampledData, label: str, run: dict[str, Any], changes: dict[str, Any]) -> int | None:

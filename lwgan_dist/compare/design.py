@@ -116,33 +116,35 @@ class Design:
         return PlannedRun(cell, replicate, data_seed, seed, run_key(identity, data_seed, seed))
 
     def _cells_of(self, item: SampledData, precision: str) -> Iterator[Cell]:
-        table_rows, digest = identity_of(item) if isinstance(item, SampledTable) else (None, None)
-        label, section = label_of(item), data_section(item)
+        table_rows, digest, shape = identity_of(item) if isinstance(item, SampledTable) else (None, None, None)
+        label, data = label_of(item), {"data": data_section(item)}
+        make = partial(build, label, shape=shape)
         for n in sizes_of(item, self.config.sizes, table_rows):
-            truth = truth_of(item, label, {"data": section}, {"data.n": n})
+            truth = truth_of(item, label, data, {"data.n": n})
             for name, model in zip(self.labels, self.config.models, strict=True):
                 try:
-                    config = self._config(item, label, model, truth, {"data": section}, n)
+                    run, settings = self._settings(item, model, truth)
                     rank = of_truth(model.rank, truth)
                 except NoSuchSizeError:
                     continue
                 except ValueError as error:
                     raise ConfigError(f"models: {name}, on {label!r}: {error}") from None
+                config = make(data | run, {**settings, "data.n": n})
                 if config.precision == "auto":
                     config = config.model_copy(update={"precision": precision})
                 yield Cell(label, n, name, model.name, rank, truth, config, digest)
 
-    def _config(
-        self, item: SampledData, label: str, model: ComparedModel, truth: int | None, data: dict[str, Any], n: int
-    ) -> RunConfig:
-        """A run; of the settings of data those that the model has apply."""
-        run = (
-            data
-            | self.config.run.model_copy(update={"model": model.model(partial(of_truth, truth=truth))}).model_dump()
-        )
+    def _settings(
+        self, item: SampledData, model: ComparedModel, truth: int | None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The sections of a run without its data, and further settings by path: of those of the data, the ones that the
+        model has.
+        """
+        number = partial(of_truth, truth=truth)
+        run = self.config.run.model_copy(update={"model": model.model(number)}).model_dump()
         of_data = {path: value for path, value in item.settings.items() if path.split(".")[0] in run}
-        settings = {path: of_truth(value, truth) for path, value in {**of_data, **model.settings}.items()}
+        settings = {path: number(value) for path, value in {**of_data, **model.settings}.items()}
         for path in settings:
             if path.split(".")[0] in ("data", "seed", "model"):
                 raise ConfigError(f"settings.{path}: is not a setting; data, seeds and models have keys of their own")
-        return build(label, run, {**settings, "data.n": n})
+        return run, settings

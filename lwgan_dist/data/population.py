@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from lwgan_dist.config import ManifoldData, PopulationData
+from lwgan_dist.data.benchmark import DIMENSIONS
 from lwgan_dist.data.manifolds import ManifoldSampler, klein_bottle, random_rotation, torus
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import ConfigError
@@ -361,6 +362,18 @@ def sampler_of(config: ManifoldData | PopulationData) -> ManifoldSampler | Popul
         ConfigError: data that cannot be.
     """
     return PopulationSampler(config) if isinstance(config, PopulationData) else ManifoldSampler(config)
+
+
+def row_shape(config: ManifoldData | PopulationData) -> tuple[int, ...]:
+    """The shape of a row, as a draw has it; no draw is needed of what has columns only.
+
+    Raises:
+        ConfigError: data that cannot be.
+    """
+    sampler = sampler_of(config)
+    if isinstance(config, PopulationData) or config.name in DIMENSIONS:
+        return (sampler.ambient_dim,)
+    return sampler.draw(np.random.default_rng(0), 2).shape[1:]
 
 
 def report_members(table: str, count: int) -> list[int]:

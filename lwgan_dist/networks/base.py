@@ -27,7 +27,17 @@ class Encoder(Network):
 
 
 class Generator(Network):
-    """G: R^q -> rows, one function for all ranks: from z of shape (rows, q) to shape (rows, *shape)."""
+    """G: R^q -> rows, one function for all ranks: from z of shape (rows, q) to shape (rows, *shape).
+
+    Attributes:
+        bounded: whether every number of a row is brought into (0, 1).
+    """
+
+    bounded = False
+
+    def finished(self, x: Tensor) -> Tensor:
+        """The output of the last layer as it is, or through a sigmoid if it is ``bounded``."""
+        return torch.sigmoid(x) if self.bounded else x
 
 
 class Critic(Network):

@@ -1,10 +1,23 @@
-"""The linear layer that may see a rank code beside its input; every network of the package is made of it."""
+"""The linear layer that may see a rank code beside its input, of which every network of the package is made, and what
+is applied between layers.
+"""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+SLOPE = 0.1
+"""Slope of LeakyReLU."""
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": functional.relu,
+    "silu": functional.silu,
+    "leaky": lambda x: functional.leaky_relu(x, SLOPE),
+}
+"""By name; those of ``NetworksConfig.encoder_activation`` are among them."""
 
 THIN = 64
 """A layer with fewer inputs or outputs than this is computed in full precision under ``autocast``."""

@@ -9,7 +9,6 @@ their precision, so that losses never see the difference in type.
 
 import math
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +17,7 @@ from torch.nn import functional
 from lwgan_dist.config import NetworksConfig
 from lwgan_dist.method.latent import mask_to_rank, one_hot_code, thermometer_code
 from lwgan_dist.networks.base import Critic, Encoder, Generator, Network, Shape
-from lwgan_dist.networks.conditioned import ConditionedLinear
-
-Activation = Literal["relu", "silu"]
-_ACTIVATIONS = {"relu": functional.relu, "silu": functional.silu}
+from lwgan_dist.networks.conditioned import ACTIVATIONS, ConditionedLinear
 
 
 class _Perceptron(Network):
@@ -42,11 +38,11 @@ class MlpEncoder(_Perceptron, Encoder):
     """Q_r: rows of p numbers -> R^q at rank r; output coordinates after the r-th are 0."""
 
     def __init__(
-        self, ambient_dim: int, latent_dim: int, width: int, activation: Activation, generator: torch.Generator
+        self, ambient_dim: int, latent_dim: int, width: int, activation: str, generator: torch.Generator
     ) -> None:
         super().__init__([ambient_dim, 8 * width, 4 * width, 2 * width, width, latent_dim], latent_dim, generator)
         self.latent_dim = latent_dim
-        self.activation = _ACTIVATIONS[activation]
+        self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor, ranks: Tensor) -> Tensor:
         """Codes of shape (rows, q), for x of shape (rows, *shape) and ranks of shape () or (rows,)."""
@@ -70,7 +66,7 @@ class MlpGenerator(_Perceptron, Generator):
         for layer in self.hidden:
             z = functional.silu(layer(z))
         x: Tensor = self.last(z).to(dtype)
-        return x.view(-1, *self.shape)
+        return self.finished(x).view(-1, *self.shape)
 
 
 class MlpCritic(_Perceptron, Critic):

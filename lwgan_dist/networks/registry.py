@@ -4,15 +4,16 @@ import torch
 
 from lwgan_dist.config import NetworksConfig, Precision
 from lwgan_dist.networks.base import Family, Network, Networks, Shape
+from lwgan_dist.networks.conv import Conv
 from lwgan_dist.networks.mlp import Mlp
 from lwgan_dist.seeding import derive
 
-FAMILIES: dict[str, Family] = {"mlp": Mlp()}
+FAMILIES: dict[str, Family] = {"mlp": Mlp(), "conv": Conv()}
 """By name; `lwgan_dist.config.NetworksConfig.name` has the same."""
 
 
 def family_of(settings: NetworksConfig) -> Family:
-    """The family that a configuration names."""
+    """The family that a resolved configuration names."""
     return FAMILIES[settings.name]
 
 
@@ -27,7 +28,9 @@ def in_precision(network: Network, precision: Precision) -> None:
     network.autocast(precision == "bfloat16")
 
 
-def build_networks(shape: Shape, settings: NetworksConfig, seed: int = 0, precision: Precision = "float32") -> Networks:
+def build_networks(
+    shape: Shape, settings: NetworksConfig, seed: int = 0, precision: Precision = "float32", *, bounded: bool = False
+) -> Networks:
     """New networks on the CPU.
 
     Args:
@@ -35,6 +38,7 @@ def build_networks(shape: Shape, settings: NetworksConfig, seed: int = 0, precis
         settings: resolved.
         seed: of the initial values.
         precision: see `in_precision`.
+        bounded: of the generator, see `lwgan_dist.networks.base.Generator`.
     """
     family, rng = family_of(settings), initial_values(seed)
     networks = Networks(
@@ -42,6 +46,7 @@ def build_networks(shape: Shape, settings: NetworksConfig, seed: int = 0, precis
         generator=family.generator(shape, settings, rng),
         critic=family.critic(shape, settings, rng),
     )
+    networks.generator.bounded = bounded
     for network in networks.named().values():
         in_precision(network, precision)
     return networks

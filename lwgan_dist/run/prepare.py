@@ -51,8 +51,9 @@ class Prepared:
                 config = config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
             train_rows = None if self.sample.stream else len(self.sample.train)
             self.config = config.resolved(
-                train_rows=train_rows, ambient_dim=self.sample.ambient_dim, bfloat16_pays=bfloat16_pays()
-            )
+                train_rows=train_rows, ambient_dim=self.sample.ambient_dim, shape=self.sample.shape,
+                bfloat16_pays=bfloat16_pays(),
+            )  # fmt: skip
             self.fingerprint = self.config.fingerprint(self.sample.digest)
             is_of_run(self.fingerprint)
             self.parts = self._find_parts() if kind_of(self.config).finds_parts else None

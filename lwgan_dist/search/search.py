@@ -97,6 +97,7 @@ class Search:
         self.base = self._settled(config.run)
         run = Run(self.base)
         self.default, self.sample, self.intrinsic_dim = run.config, run.sample, run.sample.intrinsic_dim
+        self.base = self.base.on_rows(self.sample.shape)
         self._check_measures()
         self._check_halts(run)
         self._searcher()
@@ -116,7 +117,10 @@ class Search:
         except ConfigError:  # of another version
             return []
         names = set(SearchConfig.model_fields) - {"budget", "confirm_seeds", "execution"}
-        return sorted(name for name in names if getattr(before, name) != getattr(self.config, name))
+        differing = {name for name in names if getattr(before, name) != getattr(self.config, name)}
+        if before.run.identity() == self.config.run.identity():
+            differing.discard("run")
+        return sorted(differing)
 
     def _check_measures(self) -> None:
         used = {measure for weights in self.config.objectives for measure in weights}
@@ -159,7 +163,9 @@ class Search:
         Raises:
             ConfigError: there can be no such run.
         """
-        config = self.base if not values else self._settled(self.space.configuration(dict(values)))
+        config = self.base
+        if values:
+            config = self._settled(self.space.configuration(dict(values))).on_rows(self.sample.shape)
         chosen = tuple(seeds(self.config.seed, "trial", index) for index in range(self.config.seeds_per_trial))
         searched = frozenset(path.removeprefix("score.") for path in self.config.space if path.startswith("score."))
         return Trial(config, chosen, self._table_digest, self.unit, context_of(self.config), searched)

@@ -148,7 +148,7 @@ class Design:
         return PlannedRun(group, replicate, initialisation, data_seed, run_seed, key)
 
     def _groups_of(self, item: SampledData, precision: str) -> Iterator[Group]:
-        table_rows, digest = identity_of(item) if isinstance(item, SampledTable) else (None, None)
+        table_rows, digest, shape = identity_of(item) if isinstance(item, SampledTable) else (None, None, None)
         run = {"data": data_section(item), **self.config.run.model_dump()}
         if run["precision"] == "auto":
             run["precision"] = precision
@@ -158,11 +158,12 @@ class Design:
             for n in sizes_of(item, self.config.sizes, table_rows):
                 changes = {**_check_settings(item.settings), **data_values, "data.n": n}
                 whole = n == table_rows
-                yield from self._variants(item, run, changes, data_values, of_runs, table_digest=digest, whole=whole)
+                common = {"table_digest": digest, "whole": whole}
+                yield from self._variants(item, run, changes, data_values, of_runs, shape, **common)
 
     def _variants(
         self, item: SampledData, run: dict[str, Any], changes: dict[str, Any],
-        data_values: dict[str, Any], of_runs: dict[str, list[Any]], **common: Any,
+        data_values: dict[str, Any], of_runs: dict[str, list[Any]], shape: tuple[int, ...] | None, **common: Any,
     ) -> Iterator[Group]:  # fmt: skip
         study, n = self.config, changes["data.n"]
         label = label_of(item, data_values)
@@ -178,7 +179,7 @@ class Design:
 
         if study.lwgan.replicates:
             for run_values in _combinations(of_runs):
-                config = build(label, run, {**changes, **run_values})
+                config = build(label, run, {**changes, **run_values}, shape)
                 if truth and config.networks.latent_dim and truth > config.networks.latent_dim:
                     raise ConfigError(
                         f"data {label!r}: networks.latent_dim = {config.networks.latent_dim} is below the true "
@@ -197,10 +198,10 @@ class Design:
         of_data = {path: value for path, value in changes.items() if path.startswith("data.")}
         for model in study.models:
             settings = study.run.model_copy(update={"model": model.model()})
-            config = build(label, {"data": run["data"], **settings.model_dump()}, of_data)
+            config = build(label, {"data": run["data"], **settings.model_dump()}, of_data, shape)
             yield group("model", model.label_with({}), data_values, config, model.replicates)
         if study.classical.replicates:
-            config = build(label, run, changes)
+            config = build(label, run, changes, shape)
             for name in study.classical.estimators:
                 yield group("classical", name, data_values, config, study.classical.replicates, estimator=name)
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from gloo import trajectories
-from tiny import MODELS, make_trainer, trajectory, whole_parameters
+from tiny import MODELS, dots, make_trainer, trajectory, whole_parameters
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.errors import ConfigError, DataError, NonFiniteLossError
@@ -32,9 +32,13 @@ LONGER = {
 HERE = ExecutionConfig(workers=0, checkpoint_seconds=0)
 
 
-@pytest.fixture(params=MODELS)
-def told(request):
-    return MODELS[request.param]
+@pytest.fixture(params=[*MODELS, "lwgan on images"])
+def told(request, tmp_path):
+    """Of every model, and of the LWGAN with convolutional networks."""
+    if request.param in MODELS:
+        return MODELS[request.param]
+    np.save(tmp_path / "dots.npy", dots())
+    return override(MODELS["lwgan"], {"data": {"source": "table", "path": str(tmp_path / "dots.npy")}})
 
 
 def run_of(told, **changes):
@@ -132,8 +136,9 @@ def test_parameters_have_the_precision_that_was_asked_for(told, precision):
     assert next(iter(trainer.run())).iteration == 1
 
 
-def test_a_stream_of_rows_is_learned_from(told):
-    components = finished(make_trainer(override(told, {"data.rows": "stream"}))).meta["components"]
+@pytest.mark.parametrize("name", MODELS)
+def test_a_stream_of_rows_is_learned_from(name):
+    components = finished(make_trainer(override(MODELS[name], {"data.rows": "stream"}))).meta["components"]
     assert set(components) == {"train"}
 
 
@@ -151,7 +156,7 @@ def test_too_few_rows_are_refused(told):
 
 
 def test_a_run_leaves_a_result_and_a_model_that_maps_both_ways(told, tmp_path):
-    run, folder = run_of(told), Folder.at(str(tmp_path))
+    run, folder = run_of(told), Folder.at(str(tmp_path / "run"))
     result = run.train(folder, HERE)
     assert read_result(folder) == result
     assert result.model == run.config.model.name
@@ -177,7 +182,7 @@ def test_a_run_leaves_a_result_and_a_model_that_maps_both_ways(told, tmp_path):
             model.encode(rows, q)
     assert model.decode(np.zeros((7, q))).shape == rows.shape
     assert np.array_equal(model.generate(5, seed=1), model.generate(5, seed=1))
-    assert model.generate(5).shape == (5, rows.shape[1])
+    assert model.generate(5).shape == (5, *rows.shape[1:])
     assert run.train(folder, HERE) == result, "a finished run is there"
 
 

@@ -3,18 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from tiny import MODELS, make_trainer
-from torch import nn
+from tiny import MODELS, dots, make_trainer
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.data import blocks
 from lwgan_dist.data.importing import Images, write_dataset
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.fitted import FittedModel
-from lwgan_dist.method.latent import mask_to_rank, one_hot_code
-from lwgan_dist.method.objective import input_gradient
-from lwgan_dist.networks.base import Critic, Encoder, Generator
-from lwgan_dist.networks.registry import FAMILIES
 from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder
 
@@ -26,77 +21,10 @@ LONGER = {
 }
 
 
-def dots(n=200):
-    """Blurred dots at random places, shape (n, 1, SIDE, SIDE)."""
-    rng, pixels = np.random.default_rng(0), np.arange(float(SIDE))
-    along = np.exp(-np.square(pixels - rng.uniform(2.0, SIDE - 3.0, (n, 2, 1))) / 4)
-    return (255 * along[:, 0, :, None] * along[:, 1, None, :]).astype(np.uint8)[:, None]
-
-
-class _Convolutional:
-    """Convolutions of stride 2, to and from four channels; what the tests need of a second family."""
-
-    def autocast(self, on):
-        pass
-
-    def inner(self, rng):
-        torch.manual_seed(int(torch.randint(2**31, (), generator=rng)))
-        self.low = nn.Conv2d(1, 4, 4, stride=2, padding=1)
-        return 4 * (SIDE // 2) ** 2
-
-
-class ConvolutionalEncoder(_Convolutional, Encoder):
-    def __init__(self, latent_dim, rng):
-        super().__init__()
-        self.latent_dim = latent_dim
-        self.last = nn.Linear(self.inner(rng) + latent_dim, latent_dim)
-
-    def forward(self, x, ranks):
-        code = one_hot_code(ranks, self.latent_dim, x.dtype).expand(len(x), -1)
-        features = nn.functional.silu(self.low(x)).flatten(1)
-        return mask_to_rank(self.last(torch.cat([features, code], dim=1)), ranks)
-
-
-class ConvolutionalGenerator(_Convolutional, Generator):
-    def __init__(self, latent_dim, rng):
-        super().__init__()
-        self.first = nn.Linear(latent_dim, self.inner(rng))
-        self.low = nn.ConvTranspose2d(4, 1, 4, stride=2, padding=1)
-
-    def forward(self, z):
-        return self.low(nn.functional.silu(self.first(z)).unflatten(1, (4, SIDE // 2, SIDE // 2)))
-
-
-class ConvolutionalCritic(_Convolutional, Critic):
-    def __init__(self, latent_dim, rng):
-        super().__init__()
-        self.latent_dim = latent_dim
-        self.last = nn.Linear(self.inner(rng) + latent_dim, 1)
-
-    def forward(self, x, ranks):
-        code = one_hot_code(ranks, self.latent_dim, x.dtype).expand(len(x), -1)
-        return self.last(torch.cat([nn.functional.silu(self.low(x)).flatten(1), code], dim=1)).squeeze(1)
-
-    def input_gradient(self, x, ranks):
-        return input_gradient(lambda x: self(x, ranks), x)
-
-
-class Convolutional:
-    """The family."""
-
-    def encoder(self, shape, settings, rng):
-        assert shape == (1, SIDE, SIDE)
-        return ConvolutionalEncoder(settings.latent_dim, rng)
-
-    def generator(self, shape, settings, rng):
-        return ConvolutionalGenerator(settings.latent_dim, rng)
-
-    def critic(self, shape, settings, rng):
-        return ConvolutionalCritic(settings.latent_dim, rng)
-
-
-def on(path, name, **changes):
-    return override(MODELS[name], {"data": {"source": "table", "path": str(path)}, **changes})
+def on(path, name, family, **changes):
+    """A small run of a model on images in a file, with a family of networks."""
+    networks = {"networks.name" if name == "lwgan" else "model.networks": family}
+    return override(MODELS[name], {"data": {"source": "table", "path": str(path)}, **networks, **changes})
 
 
 @pytest.fixture
@@ -111,7 +39,7 @@ def test_images_are_learned_bit_by_bit_as_the_table_of_their_pixels(path, name):
     np.save(path.with_name("table.npy"), dots().reshape(200, -1).astype(np.float64))
     states = []
     for file in (path, path.with_name("table.npy")):
-        trainer = make_trainer(on(file, name))
+        trainer = make_trainer(on(file, name, "mlp"))
         for _ in trainer.run():
             pass
         states.append(trainer.state())
@@ -123,14 +51,14 @@ def test_images_are_learned_bit_by_bit_as_the_table_of_their_pixels(path, name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("family", ["mlp", "convolutional"])
-def test_a_run_on_images_leaves_a_model_of_images(path, name, family, monkeypatch, tmp_path):
-    if family == "convolutional":
-        monkeypatch.setitem(FAMILIES, "mlp", Convolutional())
-    run, folder = Run(RunConfig.model_validate(on(path, name, **LONGER[name]))), Folder.at(str(tmp_path / "run"))
-    with torch.random.fork_rng():
-        result = run.train(folder, HERE)
-        model = FittedModel.load(folder.sub("model"))
+@pytest.mark.parametrize("family", ["mlp", "auto"])
+def test_a_run_on_images_leaves_a_model_of_images(path, name, family, tmp_path):
+    """By itself, with convolutions."""
+    told = on(path, name, family, **LONGER[name])
+    run, folder = Run(RunConfig.model_validate(told)), Folder.at(str(tmp_path / "run"))
+    result = run.train(folder, HERE)
+    model = FittedModel.load(folder.sub("model"))
+    assert any(parameter.dim() == 4 for parameter in model.networks.generator.parameters()) == (family == "auto")
     assert (result.shape, result.ambient_dim) == ((1, SIDE, SIDE), SIDE * SIDE)
     assert model.shape == (1, SIDE, SIDE)
     codes = model.encode(dots(), model.latent_dim)
@@ -180,3 +108,13 @@ def test_a_run_on_pixels_says_which_share_of_the_scale_the_resolution_is(path, t
     assert any(f"score.resolution 0.08 is {share:.2g} of it" in note for note in result.notes)
     generated = FittedModel.load(Folder.at(str(tmp_path / "run")).sub("model")).generate(5)
     assert -300 < generated.min() < generated.max() < 600  # in grey levels
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_under_the_scale_of_pixels_what_is_generated_are_pixels(path, name, tmp_path):
+    """The generator ends in a sigmoid, also in the model that was saved."""
+    run = Run(RunConfig.model_validate(override(on(path, name, "auto"), {"data.standardize": "pixels"})))
+    run.train(Folder.at(str(tmp_path / "run")), HERE)
+    generated = FittedModel.load(Folder.at(str(tmp_path / "run")).sub("model")).generate(50)
+    assert generated.min() > -0.3
+    assert generated.max() < 255.3

@@ -1,5 +1,7 @@
 """Runs small enough for tests: seconds, not minutes. Every stage of both schedules occurs in them."""
 
+import numpy as np
+
 from lwgan_dist.config import NetworksConfig, RunConfig, override
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.models.registry import trainer_of
@@ -65,17 +67,26 @@ MODELS = {
 """A run of every model that is registered."""
 
 
+def dots(n: int = 200, side: int = 8) -> np.ndarray:
+    """Images of blurred dots at random places, shape (n, 1, side, side), of two dimensions."""
+    rng, pixels = np.random.default_rng(0), np.arange(float(side))
+    along = np.exp(-np.square(pixels - rng.uniform(2.0, side - 3.0, (n, 2, 1))) / 4)
+    return (255 * along[:, 0, :, None] * along[:, 1, None, :]).astype(np.uint8)[:, None]
+
+
 def make_trainer(told: dict, world: World | None = None) -> Trainer:
     """A trainer as a run would make it."""
     config = RunConfig.model_validate(told)
     sample = load_sample(config.data)
     rows = None if sample.stream else len(sample.train)
-    return trainer_of(config.resolved(train_rows=rows, ambient_dim=sample.ambient_dim), sample, world)
+    return trainer_of(
+        config.resolved(train_rows=rows, ambient_dim=sample.ambient_dim, shape=sample.shape), sample, world
+    )
 
 
 def mlp_networks(shape, latent_dim, width, activation, seed=0, precision="float32"):
     """Perceptrons of these sizes, for rows of so many columns or of a shape."""
-    settings = NetworksConfig(latent_dim=latent_dim, width=width, encoder_activation=activation)
+    settings = NetworksConfig(name="mlp", latent_dim=latent_dim, width=width, encoder_activation=activation)
     return build_networks(shape if isinstance(shape, tuple) else (shape,), settings, seed, precision)
 
 
@@ -94,7 +105,10 @@ def trajectory(trainer: Trainer, iterations: int = 40) -> dict:
     }
 
 
-NULL_DIRECTIONS = ("network/critic/last.bias", "network/critic/last.code_weight")
+NULL_DIRECTIONS = (
+    "network/critic/last.bias", "network/critic/last.code_weight",
+    "network/critic/linear.1.bias", "network/critic/linear.1.code_weight",
+)  # fmt: skip
 """Parameters that no loss depends on when a batch has one rank: the critic enters as a difference. Their gradient is
 rounding noise, which Adam scales up, so they say nothing about what was computed."""
 

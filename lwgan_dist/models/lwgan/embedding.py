@@ -24,12 +24,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree, shortest_path
 from scipy.spatial.distance import pdist, squareform
 from scipy.special import ndtri
 from threadpoolctl import threadpool_limits
 
+from lwgan_dist.data.blocks import BLOCK_ELEMENTS
 from lwgan_dist.data.parts import parts_of
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.models.lwgan.factors import Group, independent_groups
@@ -68,6 +70,10 @@ MORE = 2
 
 NEARLY = 0.58
 """Pieces are complete if no further coordinate leaves less than this share of their error."""
+
+MOST_COLUMNS, CARRIED = 1_024, 0.99
+"""Images of more numbers are represented by principal components with this share of their variance: distances are kept
+up to the root of what is left, and time and memory do not grow with the size of the image."""
 
 WORTHWHILE = 1.25
 """A gap is looked at where coordinates leave at least this many times the smallest error: in noise of many dimensions,
@@ -122,7 +128,9 @@ def distinct(rows: Array) -> Array:
     return np.unique(rows, axis=0)
 
 
-def geodesic_start(rows: Array, latent_dim: int, neighbors: int, resolution: float, *, tear: bool = True) -> Embedding:
+def geodesic_start(
+    rows: Array, latent_dim: int, neighbors: int, resolution: float, *, tear: bool = True, images: bool = False
+) -> Embedding:
     """Coordinates of the rows, each brought to a normal distribution by its ranks.
 
     With t_ik the k-th coordinate of row i: code_ik = Phi^-1((rank of t_ik among t_1k .. t_mk - 1/2) / m). Without a
@@ -139,6 +147,8 @@ def geodesic_start(rows: Array, latent_dim: int, neighbors: int, resolution: flo
         resolution: share of the rows' scale (see `lwgan_dist.data.standardize`) below which a gap in decodability does
             not matter.
         tear: whether closed manifolds may be torn open.
+        images: whether the rows are images; those of more than `MOST_COLUMNS` numbers are seen by their principal
+            components.
 
     Returns:
         The codes, with weight 1 for each coordinate that exists.
@@ -155,12 +165,24 @@ def geodesic_start(rows: Array, latent_dim: int, neighbors: int, resolution: flo
     import_module("sklearn.decomposition")  # brings thread pools of its own, which have to exist to be limited
     with threadpool_limits(1):
         rows = np.asarray(Standardizer.fit(rows, "global").apply(rows))
+        if images and rows.shape[1] > MOST_COLUMNS:
+            rows = principal_components(rows, CARRIED)
         part = parts_of(rows)
         members = [np.flatnonzero(part == k) for k in range(part.max() + 1)]
         if len(members) > 1:
             return _side_by_side(original, rows, members, latent_dim, neighbors, resolution, tear=tear)
         laid = _laid(rows, latent_dim, neighbors, resolution, tear=tear)
         return _embedding(original, laid.coordinates, latent_dim, laid.decodability, laid=laid)
+
+
+def principal_components(rows: Array, share: float) -> Array:
+    """As many principal components of centred rows, shape (m, p), m < p, as carry a share of the variance, in float64:
+    from the products of the rows with each other, so that nothing of p x p is needed.
+    """
+    values, vectors = eigh(rows @ rows.T, driver="evr")
+    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    count = int((np.cumsum(values) < share * values.sum()).sum()) + 1
+    return np.asarray(vectors[:, :count] * np.sqrt(values[:count]))
 
 
 @dataclass(frozen=True)
@@ -353,10 +375,16 @@ def _embedding(
 def _reach(rows: Array, graph: csr_array) -> Array:
     """Distance of each row to its farthest neighbour, in the units of the rows."""
     i, j = graph.tocoo().coords
-    apart = rows[i].astype(np.float64) - rows[j]
-    unit = np.abs(apart).max()  # so that no square overflows, or is 0
+    step = max(1, BLOCK_ELEMENTS // rows.shape[1])
+    blocks = [slice(start, start + step) for start in range(0, len(i), step)]
+
+    def apart(edges: slice) -> Array:
+        return np.asarray(rows[i[edges]].astype(np.float64) - rows[j[edges]])
+
+    unit = max(np.abs(apart(edges)).max() for edges in blocks)  # so that no square overflows, or is 0
     reach = np.zeros(len(rows))
-    np.maximum.at(reach, i, unit * np.linalg.norm(apart / unit, axis=1))
+    for edges in blocks:
+        np.maximum.at(reach, i[edges], unit * np.linalg.norm(apart(edges) / unit, axis=1))
     return reach
 
 

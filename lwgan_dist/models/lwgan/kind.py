@@ -111,7 +111,7 @@ class LwganKind:
         bits.
         """
         precision: Precision = "float64" if config.precision == "float64" else "float32"
-        return build_networks(shape, config.networks, precision=precision)
+        return build_networks(shape, config.networks, precision=precision, bounded=config.bounded)
 
     def latent_dim(self, config: RunConfig) -> int:
         """The largest rank."""

@@ -56,7 +56,9 @@ class Lwgan:
         assert config.networks.latent_dim is not None  # resolved
         assert config.precision != "auto"
         self.latent_dim = config.networks.latent_dim
-        self.networks = build_networks(sample.shape, config.networks, config.seed, config.precision)
+        self.networks = build_networks(
+            sample.shape, config.networks, config.seed, config.precision, bounded=config.bounded
+        )
         for network in self.networks.named().values():
             network.to(world.device)
         self.critic = Phase(
@@ -183,8 +185,9 @@ class Lwgan:
         if self.world.is_main:
             try:
                 start = geodesic_start(
-                    rows, self.latent_dim, schedule.embedding_neighbors, START_RESOLUTION, tear=schedule.tear
-                )
+                    rows, self.latent_dim, schedule.embedding_neighbors, START_RESOLUTION, tear=schedule.tear,
+                    images=len(self.sample.shape) > 1,
+                )  # fmt: skip
                 table[:] = _packed(start)
             except (
                 ArithmeticError,

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from lwgan_dist.configbase import ModelSettings, PositiveFloat, PositiveInt
+from lwgan_dist.configbase import ModelSettings, NetworksName, PositiveFloat, PositiveInt, networks_for
 
 
 class OneSizeModel(ModelSettings):
@@ -14,7 +14,9 @@ class OneSizeModel(ModelSettings):
     latent_dim: PositiveInt | None = None
     """Coordinates of a code. By default the number of columns, at most 10."""
     width: PositiveInt = 64
-    """s, the unit of the hidden widths: encoder 8s, 4s, 2s, s; generator s, 2s, 4s, 8s; critic 4s, 2s, s."""
+    """s, the unit of the hidden widths, as in ``networks`` of the LWGAN."""
+    networks: NetworksName = "auto"
+    """``mlp``, ``conv``, or ``auto``: as ``networks.name`` of the LWGAN."""
     iterations: PositiveInt = 3_000
     """Iterations of the training; each updates every network that is trained."""
     batch_size: Annotated[int, Field(ge=2)] | None = None
@@ -24,6 +26,10 @@ class OneSizeModel(ModelSettings):
     evaluations: Annotated[int, Field(ge=2)] = 20
     """Evaluations after the training, each on another part of the rows; parts come again where there are fewer than two
     rows for each."""
+
+    def on_rows(self, shape: tuple[int, ...]) -> Self:
+        """With the networks that are meant for rows of a shape written out."""
+        return self.model_copy(update={"networks": networks_for(self.networks, shape)})
 
     def resolved(self, *, train_rows: int | None, ambient_dim: int) -> Self:
         """With every default that depends on the data written out."""

@@ -58,7 +58,9 @@ class OneSizeKind:
     def networks(self, config: RunConfig, shape: Shape) -> OneSizeNetworks:
         """In full precision."""
         precision: Precision = "float64" if config.precision == "float64" else "float32"
-        return self._trained.networks_of(_of(config), shape, precision=precision)
+        networks = self._trained.networks_of(_of(config), shape, precision=precision)
+        networks.generator.bounded = config.bounded
+        return networks
 
     def latent_dim(self, config: RunConfig) -> int:
         """The one latent size."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lwgan_dist.config import NetworksConfig, Precision
 from lwgan_dist.models.one_size.config import OneSizeModel
-from lwgan_dist.networks.base import Critic, Network, Shape
+from lwgan_dist.networks.base import Critic, Generator, Network, Shape
 from lwgan_dist.networks.registry import family_of, in_precision, initial_values
 
 
@@ -58,9 +58,11 @@ class OneSizeNetworks:
         return self._networks.get("encoder")
 
     @property
-    def generator(self) -> nn.Module:
+    def generator(self) -> Generator:
         """G(z)."""
-        return self._networks["generator"]
+        generator = self._networks["generator"]
+        assert isinstance(generator, Generator)
+        return generator
 
     @property
     def critic(self) -> Critic:
@@ -88,8 +90,13 @@ def build_networks(
     """
     networks, rng = {}, initial_values(seed)
     for name, role in roles.items():
-        seen = (model.size,) if role.of_codes else shape
-        settings = NetworksConfig(latent_dim=role.outputs * model.size, width=model.width, encoder_activation="silu")
+        seen, family = ((model.size,), "mlp") if role.of_codes else (shape, model.networks)
+        settings = NetworksConfig(
+            name=family,
+            latent_dim=role.outputs * model.size,
+            width=model.width,
+            encoder_activation=None if family == "conv" else "silu",
+        )
         network: Network = getattr(family_of(settings), role.kind)(seen, settings, rng)
         in_precision(network, precision)
         networks[name] = network
