@@ -25,7 +25,7 @@ from lwgan_dist.storage import Folder
 LONGER = {
     "lwgan": {"schedule.embedding_iterations": 200, "schedule.matching_iterations": 200, "networks.width": 16},
     "wae": {"model.iterations": 1_200, "model.width": 16},
-    "cyclegan": {"model.iterations": 1_200, "model.width": 16},
+    "cyclegan": {"model.iterations": 1_200, "model.width": 16, "model.learning_rate": 1e-3},
 }
 """Enough to learn something."""
 

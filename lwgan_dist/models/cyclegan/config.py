@@ -12,5 +12,5 @@ class CycleGanModel(OneSizeModel):
     name: Literal["cyclegan"] = "cyclegan"
     cycle_weight: NonNegativeFloat = 10.0
     """w_cycle, weight of the cycle error of rows and of codes in the loss of encoder and generator."""
-    learning_rate: PositiveFloat = 5e-4
+    learning_rate: PositiveFloat = 2e-4
     """Adam's at the start, of all networks; a cosine takes it to a fortieth."""

@@ -11,5 +11,5 @@ class GanModel(OneSizeModel):
 
     name: Literal["gan"] = "gan"
     has_encoder: ClassVar[bool] = False
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: PositiveFloat = 3e-4
     """Adam's at the start, of generator and discriminator; a cosine takes it to a fortieth."""
