@@ -52,8 +52,8 @@ class SampleConfig(Frozen):
     """``global``: centre, then divide everything by one scale, the standard deviation along a direction picked in
     proportion to its variance, sqrt(tr(S^2) / tr(S)) for the covariance S (unchanged by rotation and by constant
     columns). ``per_column``: each column to mean 0 and standard deviation 1. ``none``: the numbers as they are.
-    ``pixels``: 0.001 + 0.998 x / 255, of whole numbers of 8 bits alone, for a generator that ends in a sigmoid. Undone
-    in generated data."""
+    ``pixels``: 0.001 + 0.998 x / 255, of numbers 0 to 255 (in files of 8 bits alone), for a generator that ends in a
+    sigmoid. Undone in generated data."""
     holdout_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     """Part of the rows that is never trained on; the score is computed on both parts. A stream has no such part."""
 

@@ -46,6 +46,31 @@ MUTANTS = [
         "test_config.py",
     ),
     Mutant(
+        "a table has another name than before there were labels", "config.py",
+        '{"labels": None, "channels": "first"}', "{}",
+        "test_config.py",
+    ),
+    Mutant(
+        "a picture may be cut after its pixels", "data/pictures.py",
+        "    if not ended:", "    if False:",
+        "data/test_image_files.py -k prefix",
+    ),
+    Mutant(
+        "a picture of 16 bits in colour is read as one of 8", "data/pictures.py",
+        'if content.startswith(_PNG) and content[24] == 16:', "if False:",
+        "data/test_image_files.py -k 8_bits",
+    ),
+    Mutant(
+        "a packed IDX file may hold more than its header says", "data/idx_files.py",
+        "declared - left + len(stream.read(1))", "declared - left",
+        "data/test_image_files.py -k promises",
+    ),
+    Mutant(
+        "the checksums of a dataset are not compared", "data/importing.py",
+        " or _sha256(folder / name) != sha256", "",
+        "data/test_importing.py -k differ",
+    ),
+    Mutant(
         "the split does not depend on the seed", "data/sample.py",
         'generator(config.seed, "split").permutation(n)', "np.arange(n)",
         "data/test_sample.py",

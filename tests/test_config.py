@@ -237,7 +237,7 @@ def test_resolved_leaves_no_default_open_and_is_idempotent(told, rows, columns):
         f"data.{name}" for name in ("dim", "topology", "ambient_dim", "bending", "density")
     }  # None means: by chance
     parts = {"score.batch_size"} if resolved.schedule.name == "fast" and rows else set()  # None means: of the sample
-    assert still_open <= {"data.columns", "data.array", "data.n"} | drawn | parts  # None means: all
+    assert still_open <= {"data.columns", "data.array", "data.labels", "data.n"} | drawn | parts  # None means: all
     assert resolved.resolved(train_rows=rows, ambient_dim=columns) == resolved
     assert type(resolved).model_validate(resolved.model_dump()) == resolved
 
@@ -309,6 +309,11 @@ def test_the_fingerprint_does_not_depend_on_whether_a_default_is_written_out():
 def test_the_fingerprint_does_not_depend_on_how_a_number_is_written():
     whole, real = (run_config(MANIFOLD, objective__mmd_weight=weight) for weight in (1, 1.0))
     assert whole.fingerprint("a") == real.fingerprint("a")
+
+
+def test_a_table_keeps_the_name_that_it_had_before_there_were_labels():
+    assert run_config(TABLE).fingerprint("a") == "444d65a3dcde"
+    assert run_config(TABLE, data__n=50, data__columns=["a"]).fingerprint("a") == "39f84a33c5b8"
 
 
 def test_the_fingerprint_is_twelve_hexadecimal_digits():

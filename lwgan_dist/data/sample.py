@@ -114,6 +114,7 @@ def _of_known_dimension(config: ManifoldData | PopulationData) -> Sample:
     table = Table(rows, numbered_columns(sampler.ambient_dim))
     if config.rows == "fixed":
         return _split(table, config, sampler.intrinsic_dim)
+    _check_pixels(rows, config)
     standardizer = Standardizer.fit(rows, config.standardize)
 
     def stream(rng: np.random.Generator, count: int) -> Array:
@@ -128,8 +129,15 @@ def _is_kept(dtype: np.dtype[np.generic]) -> bool:
     return dtype.kind in "biuc" or dtype in (np.float32, np.float64)
 
 
+def _check_pixels(rows: Array, config: DataConfig) -> None:
+    """Numbers of other types have another range; of an array in memory, which may be generated, the caller knows it."""
+    if config.standardize == "pixels" and rows.dtype != np.uint8 and not isinstance(config, ArrayData):
+        raise DataError(f"data.standardize: 'pixels' is of whole numbers 0 to 255 (uint8), these are {rows.dtype}")
+
+
 def _split(table: Table, config: DataConfig, intrinsic_dim: int | None) -> Sample:
     rows, n = table.rows, len(table.rows)
+    _check_pixels(rows, config)
     first = min(round(config.holdout_fraction * n), n - 2)  # of the training rows, in a random order
     order = generator(config.seed, "split").permutation(n)
     train, holdout = np.sort(order[first:]), np.sort(order[:first])

@@ -11,7 +11,6 @@ from threadpoolctl import threadpool_limits
 
 from lwgan_dist import config
 from lwgan_dist.data.blocks import Array, Rows, blocks, flat, precision_of, take
-from lwgan_dist.errors import DataError
 
 _DARKEST, _CONTRAST = 0.001, 0.998
 """Under ``pixels``, what 0 becomes, and what lies between that and what 255 becomes (arXiv:2409.18374)."""
@@ -42,16 +41,9 @@ class Standardizer:
 
         Args:
             rows: shape (n, *shape), n >= 2, finite; every number of a row is a column.
-
-        Raises:
-            DataError: ``pixels``, of anything but whole numbers of 8 bits.
         """
         shape = rows.shape[1:]
         if how == "pixels":
-            if rows.dtype != np.uint8:
-                raise DataError(
-                    f"data.standardize: 'pixels' is of whole numbers 0 to 255 (uint8), these are {rows.dtype}"
-                )
             return cls(np.full(shape, -_DARKEST * 255 / _CONTRAST), np.full(shape, 255 / _CONTRAST))
         if how == "none":
             return cls(np.zeros(shape), np.ones(shape))

@@ -24,7 +24,7 @@ from image_files import (
 )
 from PIL import Image
 
-from lwgan_dist.config import RunConfig, TableData
+from lwgan_dist.config import ArrayData, ManifoldData, RunConfig, TableData
 from lwgan_dist.data import blocks, idx_files
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.data.tables import read_labels, read_table
@@ -359,3 +359,7 @@ def test_pixels_are_whole_numbers_of_8_bits(tmp_path):
     np.save(tmp_path / "x.npy", GREY / 255)
     with pytest.raises(DataError, match=r"'pixels' is of whole numbers 0 to 255 \(uint8\), these are float64"):
         load_sample(TableData(path=str(tmp_path / "x.npy"), standardize="pixels"))
+    with pytest.raises(DataError, match="these are float64"):
+        load_sample(ManifoldData(name="decoded_images", n=10, rows="stream", standardize="pixels"))
+    in_memory = load_sample(ArrayData(standardize="pixels", holdout_fraction=0), GREY.astype(float))
+    np.testing.assert_allclose(np.asarray(in_memory.train), 0.001 + 0.998 * GREY / 255, rtol=1e-12)
