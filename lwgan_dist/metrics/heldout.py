@@ -74,7 +74,8 @@ class _HeldOut:
     def _drawn(self, rank: int, generated: Array, reconstructed: Array, codes: Array | None) -> Drawn:
         x, generated, reconstructed = (self._unit.apply(rows) for rows in (self._x, generated, reconstructed))
         latent = self._latent(rank, "value")
-        return Drawn(x, generated, reconstructed, self._seed, codes, latent, self._unit, inception())
+        network = inception() if any(metric.needs_inception for metric in self._metrics) else None
+        return Drawn(x, generated, reconstructed, self._seed, codes, latent, self._unit, network)
 
     def _latent(self, rank: int, purpose: str) -> Array:
         return generator(self._seed, "quality/latent", purpose).standard_normal((len(self._x), rank))
