@@ -45,14 +45,18 @@ class _HeldOut:
         reconstructed = self._x[:0] if codes is None else self._model.decode(codes)
         generated = self._model.generate(self._rows, rank, self._seed)
         values = self._values(self._metrics, self._drawn(rank, generated, reconstructed, codes))
-        if floors:
-            beside = self._floors | self._floors_of_codes(rank)
-            pairs = [(name, value, floor_of(name), beside.get(name)) for name, value in values.items()]
-            values = {name: value for pair in pairs for name, value in (pair[:2], pair[2:]) if value is not None}
-        return values
+        beside = self._floors | self._floors_of_codes(rank) if floors else {}
+        measured = {}
+        for name, value in values.items():
+            measured[name] = value
+            if name in beside:
+                measured[floor_of(name)] = beside[name]
+        return measured
 
     def _floors_of_codes(self, rank: int) -> dict[str, float]:
         of_codes = [metric for metric in self._metrics if metric.has_floor and metric.needs_encoder]
+        if not of_codes:
+            return {}
         latent = self._latent(rank, "floor")
         return self._values(of_codes, self._drawn(rank, self._others, self._x[:0], latent))
 
@@ -74,12 +78,14 @@ class _HeldOut:
     def _drawn(self, rank: int, generated: Array, reconstructed: Array, codes: Array | None) -> Drawn:
         x, generated, reconstructed = (self._unit.apply(rows) for rows in (self._x, generated, reconstructed))
         latent = self._latent(rank, "value")
-        return Drawn(x, generated, reconstructed, self._seed, codes, latent, self._unit, inception())
+        network = inception() if any(metric.needs_inception for metric in self._metrics) else None
+        return Drawn(x, generated, reconstructed, self._seed, codes, latent, self._unit, network)
 
     def _latent(self, rank: int, purpose: str) -> Array:
         return generator(self._seed, "quality/latent", purpose).standard_normal((len(self._x), rank))
 
     def _values(self, metrics: Collection[Metric], drawn: Drawn) -> dict[str, float]:
+        equal = drawn
         if not all(metric.default for metric in metrics):
             equal = drawn.first(min(len(drawn.holdout), len(drawn.generated), len(self._others)))
         with threadpool_limits(1):  # the last digit of a product depends on how many threads share it

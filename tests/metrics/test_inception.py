@@ -6,11 +6,15 @@ import types
 import numpy as np
 import pytest
 import torch
+from tiny import WAE
 
+from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.metrics import inception as module
 from lwgan_dist.metrics.inception import inception
 from lwgan_dist.metrics.registry import INCEPTION_WEIGHTS, METRICS
+from lwgan_dist.run.run import Run
+from lwgan_dist.storage import Folder
 
 NAME = "torch_fidelity.feature_extractor_inceptionv3"
 
@@ -54,6 +58,12 @@ def test_images_are_bytes_of_three_channels(weights):
 def test_with_weights_the_metrics_apply_to_images(weights):
     assert METRICS["fid"].obstacle(False, (3, 8, 8)) is None
     assert "needs images" in METRICS["fid"].obstacle(False, (64,))
+
+
+def test_a_run_that_names_neither_does_not_read_the_weights(weights, tmp_path):
+    weights.unlink()
+    run = Run(RunConfig.model_validate(override(WAE, {"model.iterations": 2})))
+    assert "reconstruction" in run.train(Folder.at(str(tmp_path / "run")), ExecutionConfig(workers=0)).metrics
 
 
 def test_without_weights_there_is_no_network(monkeypatch):
