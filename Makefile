@@ -42,8 +42,8 @@ test-faults: setup  ## studies and searches killed ten times, nodes too; KILLS=5
 test-cluster: setup  ## training and studies on several nodes that are lost, drained, cut off; jobs, tokens, SLURM; FAULTS=50 for more
 	FAULTS=$(FAULTS) $(BIN)/python -m pytest -s -m cluster
 
-gpu: setup  ## on a machine with a GPU: trajectories, precisions, nccl, cost of an update; some minutes
-	$(BIN)/python -m pytest -s tests/gpu
+gpu: setup  ## on a machine with a GPU: trajectories, conformance, nccl, precisions, speed on images; at most 8 minutes
+	$(BIN)/python tests/gpu/check.py
 
 check: setup  ## lint, types, import contracts
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """The figures of one run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,3 +105,35 @@ def sample_figure(data: Array, generated: Array, rank: int, columns: Sequence[st
         if solid:
             axes.set_box_aspect(None, zoom=0.85)
     return look.settled(figure)
+
+
+def picture_figure(grids: Mapping[str, Array]) -> Figure:
+    """Grids of pictures side by side, all on the scale of the first one.
+
+    Args:
+        grids: by title, shape (lines, columns, h, w) or (lines, columns, c, h, w) with as many lines in each; three
+            channels are drawn as red, green and blue, of other numbers their mean.
+    """
+    first, *_ = grids.values()
+    low, high = first.min(), first.max()
+    sides = {title: _mosaic(grid) for title, grid in grids.items()}
+    widths = [side.shape[1] / side.shape[0] for side in sides.values()]
+    figure = look.figure(min(14.0, 3.2 * sum(widths) + 0.4), 3.6)
+    axes = figure.subplots(1, len(sides), squeeze=False, width_ratios=widths)[0]
+    for each, (title, side) in zip(axes, sides.items(), strict=True):
+        each.imshow(np.clip((side - low) / ((high - low) or 1.0), 0.0, 1.0), cmap="gray", vmin=0.0, vmax=1.0)
+        each.set_title(title, fontsize=10)
+        each.set_axis_off()
+    return look.settled(figure)
+
+
+def _mosaic(grid: Array) -> Array:
+    """One picture, shape (height, width) or (height, width, 3), of a grid of them with a line of white between."""
+    if grid.ndim == 4:
+        grid = grid[:, :, None]
+    if grid.shape[2] != 3:
+        grid = grid.mean(axis=2, keepdims=True)
+    grid = np.pad(grid, ((0, 0),) * 3 + ((0, 1),) * 2, constant_values=np.inf)
+    lines, columns, channels, h, w = grid.shape
+    whole = grid.transpose(0, 3, 1, 4, 2).reshape(lines * h, columns * w, channels)[:-1, :-1]
+    return whole if channels == 3 else whole[:, :, 0]

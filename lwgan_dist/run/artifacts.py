@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lwgan_dist.data.blocks import flat
+from lwgan_dist.data.blocks import Array, flat
 from lwgan_dist.data.standardize import Standardizer, moments
 from lwgan_dist.fitted import FittedModel, networks_of, tear_of
 from lwgan_dist.metrics.heldout import held_out_metrics
@@ -56,7 +56,7 @@ def write_all(run: Prepared, folder: Folder, state: TrainingState, metrics: Coll
             kind_of(run.config).components,
         ),
     )
-    figures = {"rank_scores": rank_score_figure(result), "samples": _sample_figure(run, model)}
+    figures = {"rank_scores": rank_score_figure(result), "samples": _sample_figure(run, model, result)}
     folder.write(RANK_SCORES_PNG, png(figures["rank_scores"]))
     folder.write(SAMPLES_PNG, png(figures["samples"]))
     _write_tensorboard(run, folder, result, state.meta["losses"], figures)
@@ -151,13 +151,41 @@ def notes_on(run: Prepared) -> list[str]:
     return notes
 
 
-def _sample_figure(run: Prepared, model: FittedModel) -> Any:
-    from lwgan_dist.reporting.figures import sample_figure
+def _sample_figure(run: Prepared, model: FittedModel, result: RunResult) -> Any:
+    from lwgan_dist.reporting.figures import picture_figure, sample_figure
 
-    rng = generator(run.config.seed, "sample figure")
+    rng, is_image = generator(run.config.seed, "sample figure"), len(run.sample.shape) in (2, 3)
     rows = run.sample.draw(rng, min(SAMPLE_ROWS, len(run.sample.train) or SAMPLE_ROWS))
-    data, generated = run.sample.standardizer.undo(rows), model.generate(len(rows), seed=run.config.seed)
+    data = run.sample.standardizer.undo(rows[:PICTURES] if is_image else rows)
+    if is_image:
+        return picture_figure(_pictures(data, model, result))
+    generated = model.generate(len(rows), seed=run.config.seed)
     return sample_figure(flat(data), flat(generated), model.dimension, model.columns)
+
+
+PICTURES, PICTURE_LINES = 24, 6
+"""Images of the data that are drawn, and lines of pictures in the figure."""
+
+
+def _pictures(data: Array, model: FittedModel, result: RunResult) -> dict[str, Array]:
+    """Images of the data, their reconstructions, generated ones, and in each column one draw at some of the ranks."""
+    height = min(PICTURE_LINES, len(data))
+    width = len(data) // height
+
+    def lines(pictures: Array) -> Array:
+        return pictures[: height * width].reshape(height, width, *data.shape[1:])
+
+    grids = {"data": lines(data)}
+    if model.networks.encoder is not None:
+        grids[f"reconstructed at rank {model.dimension}"] = lines(model.decode(model.encode(data)))
+    grids[f"generated at rank {model.dimension}"] = lines(model.generate(len(data), seed=result.seed))
+    if len(result.rank_scores) > 1:
+        ranks = np.unique(np.linspace(1, model.latent_dim, height).round().astype(int))
+        codes = generator(result.seed, "generate").standard_normal((width, model.latent_dim))
+        white = np.full((height - len(ranks), width, *data.shape[1:]), np.inf)
+        by_rank = [model.decode(codes[:, :rank]) for rank in ranks]
+        grids[f"ranks {', '.join(map(str, ranks))}"] = np.concatenate([np.stack(by_rank), white])
+    return grids
 
 
 def _write_tensorboard(run: Prepared, folder: Folder, result: RunResult, losses: Any, figures: dict[str, Any]) -> None:

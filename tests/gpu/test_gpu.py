@@ -11,13 +11,19 @@ import time
 import numpy as np
 import pytest
 import torch
-from tiny import MODELS, PAPER, make_trainer, trajectory
+from tiny import MODELS, PAPER, make_trainer, on_images, trajectory
 
 from lwgan_dist.config import override
 from lwgan_dist.training.distributed import World
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 RUNS = {**MODELS, "lwgan by the authors' schedule": PAPER}
+IMAGES = "lwgan on images"
+
+
+@pytest.fixture(params=[*RUNS, IMAGES])
+def told(request, tmp_path):
+    return on_images(tmp_path) if request.param == IMAGES else RUNS[request.param]
 
 
 def on_gpu(told):
@@ -30,10 +36,9 @@ def finished(trainer):
     return trainer.state()
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_the_trajectory_is_that_of_the_cpu(name):
+def test_the_trajectory_is_that_of_the_cpu(told):
     """In float64 the devices differ by the order of their sums: 1e-6 after 40 iterations leaves room for its growth."""
-    ours, theirs = trajectory(on_gpu(RUNS[name])), trajectory(make_trainer(RUNS[name]))
+    ours, theirs = trajectory(on_gpu(told)), trajectory(make_trainer(told))
     for one, other in zip(ours["losses"], theirs["losses"], strict=True):
         assert one == pytest.approx(other, rel=1e-6, abs=1e-8)
     for split, table in theirs["components"].items():
@@ -41,20 +46,18 @@ def test_the_trajectory_is_that_of_the_cpu(name):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", MODELS)
-def test_it_trains_in_every_precision(name, precision):
-    state = finished(on_gpu(override(MODELS[name], {"precision": precision})))
+def test_it_trains_in_every_precision(told, precision):
+    state = finished(on_gpu(override(told, {"precision": precision})))
     assert all(np.isfinite(table).all() for table in state.meta["components"].values())
     assert all(tensor.device.type == "cpu" for tensor in state.tensors.values())
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_what_was_cut_off_goes_on_as_if_it_had_not_been(name):
-    straight, cut = finished(on_gpu(MODELS[name])), on_gpu(MODELS[name])
+def test_what_was_cut_off_goes_on_as_if_it_had_not_been(told):
+    straight, cut = finished(on_gpu(told)), on_gpu(told)
     for progress in cut.run():
         if progress.iteration == 9:
             break
-    again = on_gpu(MODELS[name])
+    again = on_gpu(told)
     again.load(cut.state())
     end = finished(again)
     for key, value in straight.tensors.items():
@@ -62,11 +65,12 @@ def test_what_was_cut_off_goes_on_as_if_it_had_not_been(name):
 
 
 def test_ray_train_uses_the_gpu(tmp_path):
-    """One worker, so nccl meets itself; a result as that of any run."""
+    """A worker on every GPU: nccl between them, or with itself; a result as that of any run."""
     (tmp_path / "run.yaml").write_text(json.dumps(MODELS["lwgan"]))
     command = [sys.executable, "-m", "lwgan_dist", "train", "run.yaml", "--storage", "runs", "--name", "mine"]
     told = subprocess.run(
-        [*command, "--workers", "1", "execution.use_gpu=true"], cwd=tmp_path, capture_output=True, text=True,
+        [*command, "--workers", str(torch.cuda.device_count()), "execution.use_gpu=true"],
+        cwd=tmp_path, capture_output=True, text=True,
         check=False, env=os.environ, timeout=300,
     )  # fmt: skip
     assert told.returncode == 0, told.stderr

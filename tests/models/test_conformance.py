@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from gloo import trajectories
-from tiny import MODELS, dots, make_trainer, trajectory, whole_parameters
+from tiny import MODELS, make_trainer, on_images, trajectory, whole_parameters
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.errors import ConfigError, DataError, NonFiniteLossError
@@ -35,10 +35,7 @@ HERE = ExecutionConfig(workers=0, checkpoint_seconds=0)
 @pytest.fixture(params=[*MODELS, "lwgan on images"])
 def told(request, tmp_path):
     """Of every model, and of the LWGAN with convolutional networks."""
-    if request.param in MODELS:
-        return MODELS[request.param]
-    np.save(tmp_path / "dots.npy", dots())
-    return override(MODELS["lwgan"], {"data": {"source": "table", "path": str(tmp_path / "dots.npy")}})
+    return MODELS[request.param] if request.param in MODELS else on_images(tmp_path)
 
 
 def run_of(told, **changes):

@@ -1,5 +1,7 @@
 """Runs small enough for tests: seconds, not minutes. Every stage of both schedules occurs in them."""
 
+from pathlib import Path
+
 import numpy as np
 
 from lwgan_dist.config import NetworksConfig, RunConfig, override
@@ -72,6 +74,12 @@ def dots(n: int = 200, side: int = 8) -> np.ndarray:
     rng, pixels = np.random.default_rng(0), np.arange(float(side))
     along = np.exp(-np.square(pixels - rng.uniform(2.0, side - 3.0, (n, 2, 1))) / 4)
     return (255 * along[:, 0, :, None] * along[:, 1, None, :]).astype(np.uint8)[:, None]
+
+
+def on_images(folder: Path) -> dict:
+    """The LWGAN on images in a file, with convolutional networks."""
+    np.save(folder / "dots.npy", dots())
+    return override(FAST, {"data": {"source": "table", "path": str(folder / "dots.npy")}})
 
 
 def make_trainer(told: dict, world: World | None = None) -> Trainer:
