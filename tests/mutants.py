@@ -142,7 +142,7 @@ MUTANTS = [
         "training/test_workers.py -k shares",
     ),
     Mutant(
-        "the seed of a run is not in its key", "study/design.py",
+        "the seed of a run is not in its key", "campaign/drawn.py",
         '"data": {**identity["data"], "seed": data_seed}, "seed": seed}',
         '"data": {**identity["data"], "seed": data_seed}}',
         "study/test_design.py",
@@ -224,6 +224,22 @@ MUTANTS = [
         "metrics/test_registry.py -k earlier_version",
     ),
     Mutant(
+        "a noise floor is of generated rows", "metrics/heldout.py",
+        "self._drawn(1, self._others, self._x[:0], None)",
+        "self._drawn(1, self._model.generate(self._rows, 1, self._seed), self._x[:0], None)",
+        "metrics/test_heldout.py -k floor_on_a_table",
+    ),
+    Mutant(
+        "named metrics are of unequal numbers of rows", "metrics/heldout.py",
+        "metric.compute(drawn if metric.default else equal)", "metric.compute(drawn)",
+        "metrics/test_heldout.py -k as_many_rows",
+    ),
+    Mutant(
+        "a held-out row is its own nearest neighbour", "metrics/distances.py",
+        "np.partition(within, k, axis=1)[:, k]", "np.partition(within, k - 1, axis=1)[:, k - 1]",
+        "metrics/test_distances.py -k density",
+    ),
+    Mutant(
         "the waves are flat", "data/manifolds.py",
         "x = np.cos(x @ self._waves[0] + self._waves[1])", "x = x @ self._waves[0]",
         "data/test_manifolds.py -k wave",
@@ -237,6 +253,21 @@ MUTANTS = [
         "what fails because of an interrupt is a failed run", "study/work.py",
         "with quiet(), interrupts_pass():", "with quiet():",
         "test_interrupts.py -k what_fails",
+    ),
+    Mutant(
+        "differences of models are not paired by replicate", "compare/aggregate.py",
+        "[mine[i] - others[i] for i in mine if i in others]", "[a - b for a in mine.values() for b in others.values()]",
+        "compare/test_aggregate.py -k paired",
+    ),
+    Mutant(
+        "models of one replicate have samples of their own", "compare/design.py",
+        "purpose, cell.n, replicate)", "purpose, cell.model, replicate)",
+        "compare/test_design.py -k replicate",
+    ),
+    Mutant(
+        "a rate is of the distance without its floor", "compare/aggregate.py",
+        'append(row[metric] - row[f"{metric}_floor"])', 'append(row[metric])',
+        "compare/test_aggregate.py -k rate",
     ),
     Mutant(
         "an interrupt ends with 1", "cli/common.py",

@@ -14,6 +14,7 @@ from lwgan_dist.cli import main
 from lwgan_dist.config import RunConfig, TrainConfig
 from lwgan_dist.configfile import read_config
 from lwgan_dist.errors import ClusterError, RunFailedError
+from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.results import scores_from_parquet
 from lwgan_dist.run import run as run_module
 from lwgan_dist.storage import Folder, exclusive
@@ -351,6 +352,51 @@ def test_show_refuses_a_run_that_has_not_begun_and_a_folder_without_a_run(run_di
 def test_show_reads_what_the_python_class_saves(run_dir):
     (run_dir / "config.yaml").unlink()
     assert "estimated intrinsic dimension" in succeeded("show", str(run_dir)).stdout
+
+
+# metrics --------------------------------------------------------------------------------------------------------------
+
+
+def test_metrics_of_a_finished_run_are_computed_and_entered_in_its_result(run_dir, finished):
+    said = told(succeeded("metrics", str(run_dir), "--names", "w1, nn_accuracy", "--json"))
+    added = {"w1", "w1_floor", "nn_accuracy", "nn_accuracy_floor"}
+    assert set(said["metrics"]) == set(told(finished[1])["metrics"]) | added
+    assert told(succeeded("show", str(run_dir), "--json")) == said
+    before = contents(run_dir)
+    shown = succeeded("metrics", str(run_dir), "--names", "w1").stdout
+    assert "Wasserstein distance W1 {w1:.4f} (floor {w1_floor:.4f})".format(**said["metrics"]) in shown
+    assert contents(run_dir) == before, "nothing was left to compute"
+    everything = told(succeeded("metrics", str(run_dir), "--json"))["metrics"]
+    assert {name for name, metric in METRICS.items() if not metric.needs_images} <= set(everything)
+
+
+def test_metrics_that_cannot_be_are_refused(run_dir, folder):
+    line = rejected("metrics", str(run_dir), "--names", "w1,fd_cnn")
+    assert line.startswith("error: metric fd_cnn: needs images")
+    assert rejected("metrics", str(run_dir), "--names", "w3").startswith("error: metric w3: there is none of this name")
+    assert rejected("metrics", "absent") == f"error: {folder}/absent: holds no run (no result.json)"
+
+
+def test_metrics_are_not_of_other_data(folder):
+    np.save("t.npy", np.random.default_rng(0).standard_normal((200, 3)))
+    succeeded("estimate", "t.npy", *TINY[1:], "--out", "r")
+    assert "w1_floor" in told(succeeded("metrics", "r", "--names", "w1", "--json"))["metrics"]
+    np.save("t.npy", np.random.default_rng(1).standard_normal((200, 3)))
+    assert "holds another run: the data has changed since" in rejected("metrics", "r", "--names", "w2")
+
+
+def test_train_computes_the_metrics_that_are_named(run_dir, folder):
+    """For a finished run too; those that cannot be are refused before anything is trained."""
+    config = str(run_dir / "config.yaml")
+    arguments = ["train", config, "--storage", str(folder), "--workers", "0"]
+    assert "needs images" in rejected(*arguments, "--name", "new", "--metrics", "fd_cnn")
+    bare = [*arguments, "data.holdout_fraction=0", "--name", "new", "--metrics", "w2"]
+    assert rejected(*bare).startswith("error: metric w2: needs two hold-out rows")
+    assert not (folder / "new").exists()
+    first = told(succeeded(*arguments, "--name", "new", "--metrics", "w2", "--json"))["metrics"]
+    assert {"energy_distance", "w2", "w2_floor"} <= set(first)
+    again = told(succeeded(*arguments, "--name", "new", "--metrics", "w2,coverage", "--json"))["metrics"]
+    assert again == {**first, **{name: again[name] for name in ("coverage", "coverage_floor")}}
 
 
 # the rest -------------------------------------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""What studies and searches have in common: a plan becomes tasks, tasks become records, records become tables."""
+"""What studies, searches and comparisons have in common: a plan becomes tasks, tasks records, records tables."""

@@ -1,4 +1,4 @@
-"""The folder of a study or a search: whose it is, and the configuration of its last command.
+"""The folder of a study, a search or a comparison: whose it is, and the configuration of its last command.
 
 ``ledger/`` holds what is finished, ``work/`` what is under way; see `lwgan_dist.campaign.ledger`.
 """
@@ -26,8 +26,8 @@ def read_environment(folder: Folder, kind: str) -> dict[str, Any]:
     """What holds for all runs in the folder: ``precision``, what ``auto`` meant on the machine of the first command.
 
     Args:
-        folder: of the study or search.
-        kind: "study" or "search".
+        folder: of the study, search or comparison.
+        kind: "study", "search" or "comparison".
 
     Raises:
         ConfigError: the folder holds something else.
@@ -36,6 +36,7 @@ def read_environment(folder: Folder, kind: str) -> dict[str, Any]:
         environment = folder.read_json(ENVIRONMENT_FILE)
         if kind not in environment:
             others = " or a ".join(other for other in ("run", "study", "search") if other != kind)
+            others = "comparison" if "comparison" in environment else others
             raise ConfigError(f"{folder.location}: holds no {kind}, but a {others}; choose another --name")
         return dict(environment[kind])
     if any(not name.startswith(".") for name in folder.names()):

@@ -17,7 +17,6 @@ from lwgan_dist.data.tables import read_configured, rows_digest
 from lwgan_dist.errors import InUseError, NonFiniteLossError, RunFailedError
 from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.heldout import metrics_by_rank
-from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.run.run import torch_threads
 
 Result = TypeVar("Result")
@@ -80,11 +79,12 @@ def fitted_metrics(
     sample: Sample,
     execution: ExecutionConfig,
     scale: Standardizer | None = None,
-    names: Collection[str] = METRICS,
+    names: Collection[str] | None = None,
+    floors: bool = False,
 ) -> dict[str, list[float]]:
     """Metrics at every rank, see `lwgan_dist.metrics.heldout.metrics_by_rank`, with the threads of the run."""
     with torch_threads(execution.threads_per_worker):
-        return metrics_by_rank(model, sample, scale, names)
+        return metrics_by_rank(model, sample, scale, names, floors)
 
 
 def reason_of(error: Exception) -> str:

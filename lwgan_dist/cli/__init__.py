@@ -6,9 +6,10 @@ from typing import Any
 import click
 
 from lwgan_dist.cli.common import INTERRUPTED
+from lwgan_dist.cli.comparisons import compare
 from lwgan_dist.cli.data import data
 from lwgan_dist.cli.doctor import doctor
-from lwgan_dist.cli.inspection import show, validate
+from lwgan_dist.cli.inspection import metrics, show, validate
 from lwgan_dist.cli.jobs import job, submit
 from lwgan_dist.cli.runs import estimate, generate, train
 from lwgan_dist.cli.searches import tune
@@ -38,8 +39,10 @@ def main() -> None:
     lwgan-dist train CONFIG.yaml               the run of a configuration, on any number of workers
     lwgan-dist study CONFIG.yaml               is the estimate right, and from which n on?
     lwgan-dist tune CONFIG.yaml                which settings are best, and does the estimate depend on them?
+    lwgan-dist compare CONFIG.yaml             how good are several models on the same data?
     lwgan-dist generate RUN_DIR --num 1000 --out new.parquet
     lwgan-dist show RUN_DIR                    configuration and result of a run
+    lwgan-dist metrics RUN_DIR                 how good its model is
     lwgan-dist validate CONFIG.yaml            check a configuration
     lwgan-dist data import fashion-mnist --out DIR
                                                images as a dataset with checksums; lwgan-dist data show PATH
@@ -54,5 +57,5 @@ def main() -> None:
     """  # noqa: D301  (click wants the character)
 
 
-for command in (estimate, train, study, tune, generate, show, validate, data, doctor, submit, job):
+for command in (estimate, train, study, tune, compare, generate, show, metrics, validate, data, doctor, submit, job):
     main.add_command(command)

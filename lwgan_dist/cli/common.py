@@ -15,12 +15,15 @@ from lwgan_dist import logs
 from lwgan_dist.errors import ConfigError, RunFailedError, UserError, interrupts_pass, refuse_client_address
 
 if TYPE_CHECKING:
+    from lwgan_dist.campaign.progress import Standing
+    from lwgan_dist.compare.config import CompareConfig
     from lwgan_dist.config import ExecutionConfig, RunConfig, TrainConfig
+    from lwgan_dist.reporting.terminal import StudyProgress
     from lwgan_dist.results import RunResult
     from lwgan_dist.search.config import SearchConfig
     from lwgan_dist.study.config import StudyConfig
 
-AnyConfig = TypeVar("AnyConfig", "TrainConfig", "StudyConfig", "SearchConfig")
+AnyConfig = TypeVar("AnyConfig", "TrainConfig", "StudyConfig", "SearchConfig", "CompareConfig")
 
 INTERRUPTED = 130
 
@@ -91,6 +94,11 @@ def check_name(name: str | None) -> None:
         )
 
 
+def metric_names(text: str | None) -> list[str]:
+    """``"w2, coverage"`` as names; none of no text."""
+    return [name for part in (text or "").split(",") if (name := part.strip())]
+
+
 def check_manifold(config: "RunConfig") -> None:
     """Reject a manifold that cannot be (data.dim, data.ambient_dim) before torch is imported."""
     from lwgan_dist.config import Known
@@ -144,6 +152,28 @@ def check_study(config: "StudyConfig") -> None:
     from lwgan_dist.study.design import Design
 
     Design(config, "float32")
+
+
+def check_comparison(config: "CompareConfig") -> None:
+    """The whole design of a comparison, without a run."""
+    from lwgan_dist.compare.design import Design
+
+    Design(config, "float32")
+
+
+class RunsShown:
+    """The progress of a study or comparison, see `lwgan_dist.campaign.progress.Progress`, in a line of the terminal."""
+
+    def __init__(self, line: "StudyProgress") -> None:
+        self._line = line
+
+    def begin(self, total: int | None, what: str, done: int = 0) -> None:
+        """A phase begins."""
+        self._line.begin(total or 0, what, done)
+
+    def update(self, standing: "Standing") -> None:
+        """The phase has got further."""
+        self._line.update(standing.done, standing.failed, standing.cpu_seconds, standing.running)
 
 
 def show_result(result: "RunResult", location: str, as_json: bool) -> None:

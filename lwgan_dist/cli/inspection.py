@@ -1,4 +1,4 @@
-"""``show`` and ``validate``: what a folder holds, and whether a file is valid."""
+"""``show``, ``metrics`` and ``validate``: what a folder holds, how good its model is, and whether a file is valid."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lwgan_dist.cli.common import (
+    check_comparison,
     check_manifold,
     check_search,
     check_study,
     guarded,
     json_option,
+    metric_names,
     show_result,
     without_infinities,
 )
+from lwgan_dist.cli.comparisons import content_of
 from lwgan_dist.cli.searches import content_of_search
 from lwgan_dist.errors import ConfigError
 
@@ -28,9 +31,10 @@ if TYPE_CHECKING:
 @json_option
 @guarded
 def show(run_dir: str, as_json: bool) -> None:
-    """Show the configuration and result of a run, or how far it is; of a study or search its tables."""
+    """Show the configuration and result of a run, or how far it is; of a study, search or comparison its tables."""
     from lwgan_dist.campaign.folder import LEDGER
     from lwgan_dist.campaign.ledger import Ledger
+    from lwgan_dist.compare.record import RunRecord
     from lwgan_dist.run.folder import CONFIG_FILE, RESULT_FILE, read_result
     from lwgan_dist.search.trials import TrialRecord
     from lwgan_dist.storage import Folder
@@ -40,9 +44,15 @@ def show(run_dir: str, as_json: bool) -> None:
     if folder.has("cells.parquet"):
         _show_study(folder, as_json)
         return
+    if folder.has("compare.parquet"):
+        _show_comparison(folder, as_json)
+        return
     if folder.has("facts.json"):
         _show_search(folder, as_json)
         return
+    if folder.has("env.json") and "comparison" in folder.read_json("env.json"):
+        ended = len(Ledger(folder.sub(LEDGER), RunRecord).keys())
+        raise ConfigError(f"{folder.location}: a comparison under way or interrupted, of which {ended} runs have ended")
     if folder.has("env.json") and "search" in folder.read_json("env.json"):
         ended = len(Ledger(folder.sub(LEDGER), TrialRecord).keys())
         raise ConfigError(f"{folder.location}: a search under way or interrupted, of which {ended} trials have ended")
@@ -60,6 +70,23 @@ def show(run_dir: str, as_json: bool) -> None:
     if not as_json and folder.has(CONFIG_FILE):
         click.echo(folder.read(CONFIG_FILE).decode())
     show_result(result, folder.location, as_json)
+
+
+@click.command(short_help="How good the model of a finished run is.")
+@click.argument("run_dir")
+@click.option("--names", metavar="NAME,...", help="The metrics.  [default: all that apply]")
+@json_option
+@guarded
+def metrics(run_dir: str, names: str | None, as_json: bool) -> None:
+    """Show metrics of a finished run on its hold-out rows, each with its noise floor. Those that its result lacks are
+    computed, for which the data are read again, and entered in it. docs/guide/metrics.md says what each is.
+    """
+    from lwgan_dist.run.run import Run
+    from lwgan_dist.storage import Folder
+
+    folder = Folder.at(run_dir)
+    run = Run.of(folder)
+    show_result(run.measure(folder, metric_names(names) or run.metrics), folder.location, as_json)
 
 
 def _show_study(folder: "Folder", as_json: bool) -> None:
@@ -88,24 +115,38 @@ def _show_search(folder: "Folder", as_json: bool) -> None:
         print_search(published.tables, published.facts, published.files)
 
 
+def _show_comparison(folder: "Folder", as_json: bool) -> None:
+    from lwgan_dist.compare.publish import compare_files, read_tables
+    from lwgan_dist.compare.terminal import print_comparison
+
+    tables, files = read_tables(folder), compare_files(folder)
+    if as_json:
+        click.echo(json.dumps(without_infinities(content_of(tables, files)), allow_nan=False))
+    else:
+        print_comparison(tables, files)
+
+
 @click.command()
 @click.argument("config_file", metavar="CONFIG.yaml", required=False)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of such files, for editors.")
 @click.option(
     "--kind",
-    type=click.Choice(["train", "study", "tune"]),
+    type=click.Choice(["train", "study", "tune", "compare"]),
     help="The command it is for.  [default: by its keys]",
 )
 @guarded
 def validate(config_file: str | None, schema: bool, kind: str | None) -> None:
-    """Check a configuration for ``lwgan-dist train``, ``study`` or ``tune`` without starting anything."""
+    """Check a configuration for ``lwgan-dist train``, ``study``, ``tune`` or ``compare`` without starting anything."""
+    from lwgan_dist.compare.config import CompareConfig
     from lwgan_dist.config import TrainConfig
     from lwgan_dist.configfile import json_schema, located, read_config, read_yaml
     from lwgan_dist.search.config import SearchConfig
     from lwgan_dist.study.config import StudyConfig
 
     if schema:
-        models: dict[str, type[BaseModel]] = {"train": TrainConfig, "study": StudyConfig, "tune": SearchConfig}
+        models: dict[str, type[BaseModel]] = {
+            "train": TrainConfig, "study": StudyConfig, "tune": SearchConfig, "compare": CompareConfig,
+        }  # fmt: skip
         click.echo(json_schema(models[kind or "train"]))
         return
     if config_file is None:
@@ -119,6 +160,10 @@ def validate(config_file: str | None, schema: bool, kind: str | None) -> None:
         check_study(read_config(StudyConfig, config_file))
         click.echo(f"{config_file}: ok")
         return
+    if kind == "compare":
+        check_comparison(read_config(CompareConfig, config_file))
+        click.echo(f"{config_file}: ok")
+        return
     config = read_config(TrainConfig, config_file)
     with located(config_file, ()):
         check_manifold(config)
@@ -129,4 +174,7 @@ def _kind_of(config: dict[str, Any]) -> str:
     """The command that a file is for."""
     if "space" in config or ("run" in config and "data" not in config):
         return "tune"
+    of_studies = {"lwgan", "classical", "factors", "stop_when", "bootstrap", "level", "keep_runs"}
+    if "models" in config and not of_studies & set(config):
+        return "compare"
     return "study" if isinstance(config.get("data"), list) else "train"

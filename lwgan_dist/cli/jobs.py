@@ -13,6 +13,7 @@ import click
 
 from lwgan_dist.cli.common import (
     INTERRUPTED,
+    check_comparison,
     check_manifold,
     check_name,
     check_search,
@@ -20,6 +21,7 @@ from lwgan_dist.cli.common import (
     guarded,
     json_option,
 )
+from lwgan_dist.cli.comparisons import compare
 from lwgan_dist.cli.runs import train
 from lwgan_dist.cli.searches import tune
 from lwgan_dist.cli.studies import study
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from lwgan_dist.cluster.submission import Submission
     from lwgan_dist.config import ExecutionConfig, SampleConfig
 
-COMMANDS: dict[str, click.Command] = {"study": study, "tune": tune, "train": train}
+COMMANDS: dict[str, click.Command] = {"study": study, "tune": tune, "compare": compare, "train": train}
 """The commands that a job can run."""
 
 http_address_option = click.option(
@@ -53,11 +55,13 @@ working_dir_option = click.option(
 
 
 @click.command(
-    short_help="Run study, tune or train on a cluster, as a Ray job.",
+    short_help="Run study, tune, compare or train on a cluster, as a Ray job.",
     context_settings={"ignore_unknown_options": True},  # options of the command behind a -- that was forgotten
 )
 @click.argument("config_file", metavar="CONFIG.yaml")
-@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- study|tune|train [key=value ...] [OPTIONS]")
+@click.argument(
+    "command", nargs=-1, type=click.UNPROCESSED, metavar="-- study|tune|compare|train [key=value ...] [OPTIONS]"
+)
 @http_address_option
 @click.option("--name", help="Name of the job, and of the study, search or run.  [default: the configuration's]")
 @follow_option
@@ -146,6 +150,7 @@ def _checked(
     kind: str, config_file: str, changes: tuple[str, ...], workers: int | None
 ) -> tuple[str, "ExecutionConfig"]:
     """What ``lwgan-dist validate`` checks; the whole configuration as text, and where it runs."""
+    from lwgan_dist.compare.config import CompareConfig
     from lwgan_dist.config import TrainConfig
     from lwgan_dist.configfile import located, read_config
     from lwgan_dist.search.config import SearchConfig
@@ -157,6 +162,12 @@ def _checked(
         if present:
             check_study(config.model_copy(update={"data": present}))
         return config.model_dump_json(), config.execution
+    if kind == "compare":
+        comparison = read_config(CompareConfig, config_file, changes)
+        here = [data for data in comparison.data if _is_here(data, config_file)]
+        if here:
+            check_comparison(comparison.model_copy(update={"data": here}))
+        return comparison.model_dump_json(), comparison.execution
     if kind == "tune":
         search = read_config(SearchConfig, config_file, changes)
         check_search(search, config_file, changes)

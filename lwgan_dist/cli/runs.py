@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from lwgan_dist.cli.common import (
     dry_run_option,
     guarded,
     json_option,
+    metric_names,
     overrides,
     show_result,
     verbose_option,
@@ -95,6 +97,7 @@ def _is_manifold(data: str) -> bool:
 @overrides
 @click.option("--name", help="Name of the run; its folder is STORAGE/NAME.  [default: <config>-<fingerprint>]")
 @click.option("--storage", metavar="DIR", default="runs", show_default=True, help="Folder or URI that holds runs.")
+@click.option("--metrics", metavar="NAME,...", help="Metrics of the result beside those of every run: w2,coverage.")
 @workers_option
 @address_option
 @dry_run_option
@@ -102,7 +105,7 @@ def _is_manifold(data: str) -> bool:
 @verbose_option
 @guarded
 def train(
-    config_file: str, changes: tuple[str, ...], name: str | None, storage: str,
+    config_file: str, changes: tuple[str, ...], name: str | None, storage: str, metrics: str | None,
     workers: int | None, address: str | None, dry_run: bool, as_json: bool, verbose: bool,
 ) -> None:  # fmt: skip
     """Train the run that CONFIG.yaml describes. The same command goes on with a run that was interrupted, and
@@ -122,12 +125,15 @@ def train(
 
     out = inside(storage, name) if name else None
     with located(config_file, changes):
-        _execute(config.run(), config.execution, Path(config_file).stem, out, dry_run, as_json, verbose, storage)
+        _execute(
+            config.run(), config.execution, Path(config_file).stem, out, dry_run, as_json, verbose, storage,
+            metric_names(metrics),
+        )  # fmt: skip
 
 
 def _execute(
     config: "RunConfig", execution: "ExecutionConfig", name: str, out: str | None,
-    dry_run: bool, as_json: bool, verbose: bool, storage: str = "runs",
+    dry_run: bool, as_json: bool, verbose: bool, storage: str = "runs", metrics: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Train a run in its folder and show the result."""
     check_manifold(config)
@@ -138,6 +144,7 @@ def _execute(
     from lwgan_dist.storage import Folder, inside
 
     run = Run(config)
+    run.refuse_metrics(metrics)
     folder = Folder.at(out or inside(storage, f"{re.sub('[^A-Za-z0-9._-]+', '-', name)[:40]}-{run.fingerprint}"))
     if dry_run:
         iterations = sum(stage.iterations for stage in run.stages)
@@ -150,6 +157,7 @@ def _execute(
             execution,
             on_progress=line.update,
             notify=lambda message: line.say(f"{name}  {message}"),
+            metrics=metrics,
             verbose=verbose,
         )
     show_result(result, folder.location, as_json)

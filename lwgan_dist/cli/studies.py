@@ -9,6 +9,7 @@ import click
 
 from lwgan_dist.cli.common import (
     INTERRUPTED,
+    RunsShown,
     address_option,
     at_address,
     check_device,
@@ -22,8 +23,6 @@ from lwgan_dist.cli.common import (
 from lwgan_dist.errors import RunFailedError
 
 if TYPE_CHECKING:
-    from lwgan_dist.campaign.progress import Standing
-    from lwgan_dist.reporting.terminal import StudyProgress
     from lwgan_dist.study.study import Outcome, Study
 
 
@@ -45,7 +44,7 @@ def study(
     replicates, and how often they are right.
 
     The same command goes on with a study that was interrupted; with more sizes, data or replicates, only what is new is
-    computed. Exit code 3: runs did not finish, or LWGAN runs diverged.
+    computed. Exit code 3: runs did not finish, or runs of models diverged.
     """
     from lwgan_dist.configfile import read_config
     from lwgan_dist.study.config import StudyConfig
@@ -88,19 +87,6 @@ def _show_plan(prepared: "Study", as_json: bool) -> None:
         click.echo("and further replicates on demand (stop_when)")
 
 
-class _Shown:
-    """The progress of a study, see `lwgan_dist.campaign.progress.Progress`, in a line of the terminal."""
-
-    def __init__(self, line: "StudyProgress") -> None:
-        self._line = line
-
-    def begin(self, total: int | None, what: str, done: int = 0) -> None:
-        self._line.begin(total or 0, what, done)
-
-    def update(self, standing: "Standing") -> None:
-        self._line.update(standing.done, standing.failed, standing.cpu_seconds, standing.running)
-
-
 def _execute_study(prepared: "Study", label: str, as_json: bool, verbose: bool) -> None:
     from lwgan_dist.reporting.terminal import StudyProgress
     from lwgan_dist.study.publish import publish, study_caveats, study_files
@@ -113,7 +99,7 @@ def _execute_study(prepared: "Study", label: str, as_json: bool, verbose: bool) 
             publish(prepared, outcome, label)
 
         try:
-            outcome = prepared.execute(_Shown(line), written, verbose=verbose)
+            outcome = prepared.execute(RunsShown(line), written, verbose=verbose)
         except KeyboardInterrupt:
             click.echo("interrupted: finished runs are kept, the same command goes on with the others", err=True)
             sys.exit(INTERRUPTED)
@@ -135,8 +121,7 @@ def _execute_study(prepared: "Study", label: str, as_json: bool, verbose: bool) 
             f"({reasons})"
         )
     if outcome.diverged:
-        problems.append(
-            f"{outcome.diverged} LWGAN runs diverged; they count as incorrect and are listed in the summary"
-        )
+        what = "runs" if prepared.config.models else "LWGAN runs"
+        problems.append(f"{outcome.diverged} {what} diverged; they count as incorrect and are listed in the summary")
     if problems:
         raise RunFailedError("\n".join(problems))

@@ -1,5 +1,6 @@
 """The cost of a fit, from a pilot: some iterations of every stage. The cost of a fit does not depend on n."""
 
+import json
 import statistics
 import time
 from collections.abc import Sequence
@@ -37,6 +38,19 @@ def fit_seconds(config: RunConfig, sample: Sample) -> float:
     finally:
         torch.set_num_threads(threads)
     return sum(_stage_seconds(stage, spent[stage.name]) for stage in stages)
+
+
+def cost_alike(config: RunConfig, sample: Sample) -> str:
+    """What the cost of a fit depends on, as a text: fits for which it is equal cost alike.
+
+    Args:
+        config: resolved.
+        sample: of the run.
+    """
+    settings = config.model_dump(mode="json", exclude={"data", "seed"})
+    return json.dumps(
+        [settings, sample.ambient_dim, min(len(sample.train), getattr(config.schedule, "embedding_rows", 0))]
+    )
 
 
 def _stage_seconds(stage: Stage, spent: Sequence[float]) -> float:

@@ -1,6 +1,7 @@
 """From the final state of a run to its result and to the files that a reader of it needs."""
 
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ from lwgan_dist.data.blocks import Array, flat
 from lwgan_dist.data.standardize import Standardizer, moments
 from lwgan_dist.fitted import FittedModel, networks_of, tear_of
 from lwgan_dist.metrics.heldout import held_out_metrics
+from lwgan_dist.metrics.registry import default_metrics
 from lwgan_dist.models.base import Finished
 from lwgan_dist.models.configs import LwganModel
 from lwgan_dist.models.registry import kind_of
 from lwgan_dist.results import RunResult, ScoreTables, scores_to_parquet
-from lwgan_dist.run.folder import RANK_SCORES_PNG, RESULT_FILE, SAMPLES_PNG, SCORES_FILE
+from lwgan_dist.run.folder import RANK_SCORES_PNG, RESULT_FILE, SAMPLES_PNG, SCORES_FILE, read_result
 from lwgan_dist.run.prepare import Prepared
 from lwgan_dist.seeding import generator
 from lwgan_dist.storage import Folder, remove_tree
@@ -27,15 +29,23 @@ DOMINANT_SHARE = 0.95
 """Share of the variance in one column from which a note warns that the columns may have different units."""
 
 
-def write_all(run: Prepared, folder: Folder, state: TrainingState) -> RunResult:
-    """Write everything that is drawn from the final state; ``result.json`` comes last."""
+def write_all(run: Prepared, folder: Folder, state: TrainingState, metrics: Collection[str] = ()) -> RunResult:
+    """Write everything that is drawn from the final state; ``result.json`` comes last.
+
+    Args:
+        run: the run.
+        folder: of the run.
+        state: the final one.
+        metrics: names of those that are computed beside the default ones.
+    """
     from lwgan_dist.reporting.figures import rank_score_figure  # here: a worker draws nothing
     from lwgan_dist.reporting.look import png
 
     tables = components_of(state)
     result = result_of(run, folder, state, tables)
     model = model_of(run, state, result.dimension)
-    result = result.model_copy(update={"metrics": held_out_metrics(model, run.sample) or {}})
+    names = {*default_metrics(), *metrics}
+    result = result.model_copy(update={"metrics": held_out_metrics(model, run.sample, names=names, floors=True) or {}})
     model.save(folder.sub("model"))
     folder.write(
         SCORES_FILE,
@@ -50,6 +60,19 @@ def write_all(run: Prepared, folder: Folder, state: TrainingState) -> RunResult:
     folder.write(RANK_SCORES_PNG, png(figures["rank_scores"]))
     folder.write(SAMPLES_PNG, png(figures["samples"]))
     _write_tensorboard(run, folder, result, state.meta["losses"], figures)
+    folder.write(RESULT_FILE, result.model_dump_json(indent=1).encode())
+    return result
+
+
+def add_metrics(run: Prepared, folder: Folder, names: Collection[str]) -> RunResult:
+    """The result of a finished run with these metrics, of which those that it lacks are computed and written."""
+    result = read_result(folder)
+    missing = [name for name in names if name not in result.metrics]
+    if not missing:
+        return result
+    model = FittedModel.load(folder.sub("model"))
+    more = held_out_metrics(model, run.sample, names=missing, floors=True) or {}
+    result = result.model_copy(update={"metrics": result.metrics | more})
     folder.write(RESULT_FILE, result.model_dump_json(indent=1).encode())
     return result
 

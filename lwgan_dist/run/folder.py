@@ -84,11 +84,12 @@ def identity_in(folder: Folder) -> dict[str, Any]:
     """``fingerprint``, ``data_sha256`` and ``precision`` of the run in a folder that has an ``env.json``.
 
     Raises:
-        ConfigError: it holds a study or a search.
+        ConfigError: it holds a study, a search or a comparison.
     """
     environment = folder.read_json(ENVIRONMENT_FILE)
     if "run" not in environment:
-        raise ConfigError(f"{folder.location}: holds a study or a search, not a run; choose another folder")
+        what = "a comparison" if "comparison" in environment else "a study or a search"
+        raise ConfigError(f"{folder.location}: holds {what}, not a run; choose another folder")
     return dict(environment["run"])
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from lwgan_dist import logs
 from lwgan_dist.config import AS_BEFORE, RunConfig, TableData
 from lwgan_dist.data.parts import parts_of
 from lwgan_dist.data.sample import load_sample
+from lwgan_dist.errors import ConfigError
+from lwgan_dist.metrics.registry import METRICS, refuse_inapplicable
 from lwgan_dist.models.registry import kind_of
 from lwgan_dist.networks.bfloat16 import bfloat16_pays
 from lwgan_dist.training.trainer import LOG_POINTS
@@ -75,6 +77,25 @@ class Prepared:
             "estimated for each", self._source, count, shares, ", ..." if count > 8 else "",
         )  # fmt: skip
         return parts
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of all metrics that apply to the model and to rows of this shape."""
+        has_encoder, shape = self.config.model.has_encoder, self.sample.shape
+        return [name for name, metric in METRICS.items() if metric.obstacle(has_encoder, shape) is None]
+
+    def refuse_metrics(self, names: Collection[str]) -> None:
+        """Refuse metrics that the run cannot have.
+
+        Raises:
+            ConfigError: one is unknown, does not apply, or there are no rows to compute it from.
+        """
+        refuse_inapplicable(names, self.config.model.has_encoder, self.sample.shape)
+        if names and self.sample.stream is None and len(self.sample.holdout) < 2:
+            raise ConfigError(
+                f"metric {next(iter(names))}: needs two hold-out rows, and data.holdout_fraction leaves "
+                f"{len(self.sample.holdout)}"
+            )
 
     def identity(self) -> dict[str, Any]:
         """The identity of the run in ``env.json``."""

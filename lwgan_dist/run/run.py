@@ -2,16 +2,16 @@
 scores, writes what a reader needs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from lwgan_dist import logs
-from lwgan_dist.config import ExecutionConfig
-from lwgan_dist.errors import RunFailedError
+from lwgan_dist.config import ArrayData, ExecutionConfig
+from lwgan_dist.errors import ConfigError, RunFailedError
 from lwgan_dist.fitted import FittedModel
 from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.reporting.live import LiveLosses
@@ -37,11 +37,14 @@ OnProgress = Callable[[dict[str, Any]], None]
 
 
 class FittedRun(NamedTuple):
-    """The outcome of `Run.fit`: the result, every component of the score, the networks."""
+    """The outcome of `Run.fit`: the result, every component of the score, the networks, the losses on the way as the
+    trainer recorded them.
+    """
 
     result: RunResult
     components: ScoreTables
     model: FittedModel
+    losses: Sequence[Mapping[str, float]] = ()
 
 
 class Halt(NamedTuple):
@@ -61,6 +64,7 @@ class Run(Prepared):
         *,
         on_progress: OnProgress = lambda _progress: None,
         notify: Callable[[str], None] = lambda _sentence: None,
+        metrics: Collection[str] = (),
         verbose: bool = False,
     ) -> RunResult:
         """The result of the run in a folder: at once if it exists, else after training on from its last checkpoint.
@@ -70,12 +74,14 @@ class Run(Prepared):
             execution: where and how.
             on_progress: gets progress records.
             notify: gets a sentence if the folder already holds a part or the whole of the run.
+            metrics: names of those that the result has beside the default ones; of a finished run they are added.
             verbose: show Ray's messages.
 
         Raises:
-            ConfigError: the folder holds another run, or is in use.
+            ConfigError: the folder holds another run, or is in use; a metric that does not apply.
             RunFailedError, ClusterError: see `lwgan_dist.errors`.
         """
+        self.refuse_metrics(metrics)
         if folder.has(ENVIRONMENT_FILE):
             self.adopt_precision(identity_in(folder))
         refuse_foreign(folder, self)
@@ -83,7 +89,8 @@ class Run(Prepared):
             claim(folder, self, execution)
             if folder.has(RESULT_FILE):
                 notify(f"is finished already, in {folder.location}")
-                return read_result(folder)
+                with torch_threads(execution.threads_per_worker):
+                    return artifacts.add_metrics(self, folder, metrics)
             if Checkpoints(folder.sub("checkpoints")).names():
                 notify(f"goes on from the newest whole checkpoint in {folder.location}")
             logs.event("run begins", folder=folder.location)
@@ -93,11 +100,38 @@ class Run(Prepared):
             else:
                 self._train_on_ray(folder, execution, on_progress=on_progress, verbose=verbose)
             with torch_threads(execution.threads_per_worker):
-                result = artifacts.write_all(self, folder, self._final_state(folder))
+                result = artifacts.write_all(self, folder, self._final_state(folder), metrics)
             logs.event(
                 "run finished", folder=folder.location, dimension=result.dimension, cpu_seconds=result.cpu_seconds
             )
             return result
+
+    @classmethod
+    def of(cls, folder: Folder) -> Self:
+        """The finished run of a folder; its data are read again.
+
+        Raises:
+            ConfigError: no finished run, or its data cannot be read again or have changed.
+        """
+        read_result(folder)
+        config = FittedModel.load(folder.sub("model")).config
+        if isinstance(config.data, ArrayData):
+            raise ConfigError(f"{folder.location}: the rows were given in Python, so they cannot be read again")
+        run = cls(config)
+        refuse_foreign(folder, run)
+        return run
+
+    def measure(self, folder: Folder, names: Collection[str]) -> RunResult:
+        """The result in the folder of this finished run, with these metrics; those that it lacks are computed, and
+        written.
+
+        Raises:
+            ConfigError: a metric does not apply.
+        """
+        self.refuse_metrics(names)
+        threads = folder.read_json(ENVIRONMENT_FILE)["threads"]
+        with logs.of_run(self.fingerprint), exclusive(folder), torch_threads(threads):
+            return artifacts.add_metrics(self, folder, names)
 
     def fit(self, folder: Folder, execution: ExecutionConfig, *, initial: dict[str, Tensor] | None = None) -> FittedRun:
         """The result of the run alone, without the files that a reader wants: for studies and searches.
@@ -118,7 +152,9 @@ class Run(Prepared):
             state = self._final_state(folder)
             components = artifacts.components_of(state)
             result = artifacts.result_of(self, folder, state, components)
-            return FittedRun(result, components, artifacts.model_of(self, state, result.dimension))
+            return FittedRun(
+                result, components, artifacts.model_of(self, state, result.dimension), state.meta["losses"]
+            )
 
     def fit_until(self, folder: Folder, execution: ExecutionConfig, iteration: int) -> Halt:
         """The networks after an iteration, for those who look at a run on its way. `fit` and `fit_until` go on from

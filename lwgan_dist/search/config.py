@@ -6,13 +6,13 @@ from pydantic import Field, model_validator
 
 from lwgan_dist.config import LWGAN_SECTIONS, ArrayData, ExecutionConfig, RunConfig, WorkerRange
 from lwgan_dist.configbase import Frozen, NonNegativeFloat, PositiveFloat, PositiveInt, clash
-from lwgan_dist.metrics.registry import METRICS
+from lwgan_dist.metrics.registry import METRICS, default_metrics
 from lwgan_dist.models.configs import LwganModel
 
 if TYPE_CHECKING:
     Measure = str
 else:
-    Measure = Literal[(*METRICS, "miss", "dimension_error", "cpu_seconds")]
+    Measure = Literal[(*default_metrics(), "miss", "dimension_error", "cpu_seconds")]
 """What can be minimised, see `lwgan_dist.search.objective`; a run has the metrics among them before its end."""
 KINDS = ("uniform", "loguniform", "integer", "choice", "grid")
 

@@ -1,8 +1,8 @@
 """What a search minimises: a weighted sum of measures of a finished run, none of which depends on the weights of the
 LWGAN's own objective.
 
-- those of `lwgan_dist.metrics.registry`: on held-out rows, at the estimated rank, in the units of the standardisation
-  of the default configuration; of one that is better the larger it is, the negative
+- the default ones of `lwgan_dist.metrics.registry`: on held-out rows, at the estimated rank, in the units of the
+  standardisation of the default configuration; as `badness`, of one that is better the larger it is the negative
 - ``miss``: 1 if the estimated dimension is not the true one, else 0; its mean over the seeds is 1 - hit rate
 - ``dimension_error``: |estimate - truth|
 - ``cpu_seconds``: processor time of training and scoring (no two runs take the same)
@@ -19,7 +19,7 @@ from lwgan_dist.data.sample import Sample
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.heldout import held_out_metrics
-from lwgan_dist.metrics.registry import METRICS
+from lwgan_dist.metrics.registry import METRICS, default_metrics
 from lwgan_dist.models.configs import LwganModel
 from lwgan_dist.seeding import derive
 
@@ -60,7 +60,7 @@ def measures_of(
     """
     error = None if truth is None or dimension is None else float(abs(dimension - truth))
     return {
-        **dict.fromkeys(METRICS),
+        **dict.fromkeys(default_metrics()),
         **metrics,
         "miss": None if error is None else float(error > 0),
         "dimension_error": error,
@@ -86,7 +86,7 @@ def interim_objective(model: FittedModel, sample: Sample, standardize: Standardi
 
 def weighted(measures: Mapping[str, float | None], weights: Weights) -> float:
     """Sum of weight x measure; NaN if one is missing."""
-    return sum(_sign(name) * weight * _number(measures.get(name)) for name, weight in weights.items())
+    return sum(weight * _badness(name, _number(measures.get(name))) for name, weight in weights.items())
 
 
 def finite(value: float) -> float:
@@ -101,12 +101,20 @@ def mean_objective(runs: Sequence[Mapping[str, Any]], weights: Weights) -> float
 
 def label_of(weights: Weights) -> str:
     """``energy_distance + 0.5 reconstruction``."""
-    signed = {name: _sign(name) * weight for name, weight in weights.items()}
-    return " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in signed.items())
+    return " + ".join(_term(name, weight) for name, weight in weights.items())
 
 
-def _sign(name: str) -> int:
-    return -1 if name in METRICS and METRICS[name].larger_is_better else 1
+def _term(name: str, weight: float) -> str:
+    metric = METRICS.get(name)
+    if metric and metric.target is not None:
+        name = f"|{name} - {metric.target:g}|"
+    elif metric and metric.larger_is_better:
+        weight = -weight
+    return name if weight == 1 else f"{weight:g} {name}"
+
+
+def _badness(name: str, value: float) -> float:
+    return METRICS[name].badness(value) if name in METRICS else value
 
 
 def _number(value: float | None) -> float:

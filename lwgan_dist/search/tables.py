@@ -17,7 +17,7 @@ PARAMETER = "parameters."
 """Prefix of the columns that hold the values of the searched fields."""
 
 MEASURES = {
-    **{name: (_float, metric.doc) for name, metric in METRICS.items()},
+    **{name: (_float, metric.doc) for name, metric in METRICS.items() if metric.default},
     "miss": (_float, "1 if the estimate is not the truth, else 0; null without estimate or known truth"),
     "dimension_error": (_float, "|estimate - truth|; null without estimate or known truth"),
     "cpu_seconds": (_float, "processor time of training and scoring"),

@@ -1,66 +1,20 @@
 """The configuration of a study. Pure data, as `lwgan_dist.config`: neither torch nor Ray."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lwgan_dist.config import (
-    ExecutionConfig,
-    ManifoldConfig,
-    PopulationConfig,
-    Settings,
-    Split,
-    TableConfig,
-    WorkerRange,
-)
+from lwgan_dist.campaign.named_model import NamedModel
+from lwgan_dist.campaign.sources import Label, Metric, OnSamples, SampledTable, check_execution
+from lwgan_dist.config import ExecutionConfig, Settings, Split
 from lwgan_dist.configbase import Frozen, NonNegativeFloat, PositiveInt, clash
-from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.models.configs import LwganModel
 
-if TYPE_CHECKING:
-    Metric = str
-else:
-    Metric = Literal[tuple(METRICS)]
-
-Dimension = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
-Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f/\\]{1,60}$")]
 Estimator = Literal[
     "TwoNN", "MLE", "CorrInt", "MiND", "lPCA", "PCA", "DANCo", "ESS", "FisherS", "KNN", "MADA", "MOM", "TLE",
     "ABIDE", "Gride", "Isomap", "Start", "PCA+ABIDE", "PCA+TwoNN", "PCA+MLE",
 ]  # fmt: skip
-
-
-class StudyManifold(ManifoldConfig):
-    """A manifold that samples are drawn from."""
-
-    label: Label | None = None
-    """Its name in tables and figures; by default the manifold's, with the noise."""
-    settings: dict[str, Any] = {}
-    """Fields of the LWGAN runs on these data but those of ``data``, by dotted path: ``{networks.latent_dim: 7}``."""
-
-
-class StudyPopulation(PopulationConfig):
-    """Members of the population that samples are drawn from; several as the factor ``data.population``."""
-
-    label: Label | None = None
-    """Its name in tables and figures; by default the member's number, with the properties given here."""
-    settings: dict[str, Any] = {}
-    """Fields of the LWGAN runs on these data but those of ``data``, by dotted path."""
-
-
-class StudyTable(TableConfig):
-    """A table of the user's, of which samples are random choices of rows."""
-
-    label: Label | None = None
-    """Its name in tables and figures; by default the file's."""
-    intrinsic_dim: Dimension | None = None
-    """The truth, where it is known; without it nothing is correct or wrong, and only the distribution is shown."""
-    settings: dict[str, Any] = {}
-    """Fields of the LWGAN runs on these data but those of ``data``, by dotted path."""
-
-
-StudyData = Annotated[StudyManifold | StudyPopulation | StudyTable, Field(discriminator="source")]
 
 
 class RuleConfig(Frozen):
@@ -91,6 +45,15 @@ class LwganMethod(Frozen):
     """Runs on each sample, with different seeds of training (nested in the sample)."""
     rules: dict[Label, RuleConfig] = {}
     """Further rank rules by name, each a method of its own, judged from the same fits."""
+
+
+class ModelMethod(NamedModel):
+    """Another model that estimates a dimension, as a method of the study; beside its name any field that it has under
+    ``model`` in a run.
+    """
+
+    replicates: PositiveInt = 10
+    """Samples in each cell; as those of the LWGAN, the first of each n."""
 
 
 class ClassicalMethods(Frozen):
@@ -136,13 +99,9 @@ class BootstrapConfig(Frozen):
     """Least bootstrap mass of the rank set."""
 
 
-class StudyConfig(Frozen):
+class StudyConfig(OnSamples):
     """The content of a file for ``lwgan-dist study``: data x sizes x factors x methods x replicates."""
 
-    data: Annotated[list[StudyData], Field(min_length=1)]
-    """What the samples are drawn from."""
-    sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)] | None = None
-    """Rows n of the samples, in any order; by default all rows of a table."""
     run: Settings = Settings()
     """How the LWGAN is trained and judged."""
     factors: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
@@ -150,6 +109,9 @@ class StudyConfig(Frozen):
     64]}``. Those of ``data`` hold for all methods, the others for the LWGAN."""
     lwgan: LwganMethod = LwganMethod()
     """The LWGAN."""
+    models: list[ModelMethod] = []
+    """Other models that estimate a dimension, on the same samples. Further rank rules, factors other than of ``data``,
+    metrics and the bootstrap are of the LWGAN alone."""
     classical: ClassicalMethods = ClassicalMethods()
     """Its competitors."""
     metrics: list[Metric] = []
@@ -170,38 +132,25 @@ class StudyConfig(Frozen):
     """Where and how; ``workers`` is the number of processes of *each* run: 1 for Ray Tune with as many runs at once as
     fit, 0 for one run after the other in this process without Ray."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _source_of_data(cls, values: Any) -> Any:
-        """Data with a path are a table, with a number a member of the population, others a manifold."""
-        data = values.get("data") if isinstance(values, dict) else None
-        if not isinstance(data, list):
-            return values
-        sources = {"path": "table", "population": "population"}
-        named = [
-            {"source": next((sources[key] for key in sources if key in item), "manifold"), **item}
-            if isinstance(item, dict)
-            else item
-            for item in data
-        ]
-        return {**values, "data": named}
-
     @model_validator(mode="after")
     def _something_to_do(self) -> Self:
-        if self.sizes is None and any(not isinstance(item, StudyTable) for item in self.data):
-            raise clash("sizes", "is missing; samples of a manifold and of a member of the population need it")
-        if self.sizes and len(set(self.sizes)) < len(self.sizes):
-            raise clash("sizes", "a size is given twice")
         if len(set(self.metrics)) < len(self.metrics):
             raise clash("metrics", "a metric is given twice")
         if not isinstance(self.run.model, LwganModel):
             raise clash("run.model", "a study asks how often a dimension is right: the model is an lwgan")
-        if self.lwgan.replicates == 0 and not (self.classical.estimators and self.classical.replicates):
-            raise clash("lwgan.replicates", "0, and no classical estimator: there is nothing to study")
-        if isinstance(self.execution.workers, WorkerRange):
-            raise clash("execution.workers", "a study takes a number, the same for all runs")
-        if self.execution.workers == 0 and self.execution.address:
-            raise clash("execution.address", "is of no use with execution.workers = 0, which needs no Ray")
-        if self.stop_when and not any(not isinstance(item, StudyTable) or item.intrinsic_dim for item in self.data):
+        for place, model in enumerate(self.models):
+            if not model.kind.estimates_dimension:
+                raise clash(f"models.{place}.name", f"a {model.name} estimates no dimension; see lwgan-dist compare")
+            if model.kind is LwganModel:
+                raise clash(f"models.{place}.name", "the lwgan is the section lwgan of a study")
+            model.check(f"models.{place}")
+        if (
+            self.lwgan.replicates == 0
+            and not self.models
+            and not (self.classical.estimators and self.classical.replicates)
+        ):
+            raise clash("lwgan.replicates", "0, and no other model or estimator: there is nothing to study")
+        check_execution(self.execution, "a study")
+        if self.stop_when and not any(not isinstance(item, SampledTable) or item.intrinsic_dim for item in self.data):
             raise clash("stop_when", "needs data of known dimension")
         return self

@@ -14,20 +14,27 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
+from lwgan_dist.campaign.drawn import (
+    build,
+    data_section,
+    identity_of,
+    label_of,
+    run_key,
+    seed_of,
+    short,
+    sizes_of,
+    text,
+    truth_of,
+)
 from lwgan_dist.campaign.judging import RULE_FIELDS
-from lwgan_dist.campaign.ledger import hash_of
-from lwgan_dist.config import SCHEMA_VERSION, Known, RunConfig, ScoreConfig
-from lwgan_dist.configfile import build_config
-from lwgan_dist.data.population import row_shape, sampler_of
-from lwgan_dist.data.tables import read_configured, rows_digest
-from lwgan_dist.errors import ConfigError, DataError
-from lwgan_dist.seeding import derive
-from lwgan_dist.study.config import StudyConfig, StudyData, StudyPopulation, StudyTable
+from lwgan_dist.campaign.sources import SampledData, SampledTable
+from lwgan_dist.config import RunConfig, ScoreConfig
+from lwgan_dist.errors import ConfigError
+from lwgan_dist.study.config import StudyConfig
 
-Kind = Literal["lwgan", "classical"]
+Kind = Literal["lwgan", "model", "classical"]
 LWGAN = "LWGAN"
 
 _NOT_FACTORS = {"data.source", "data.name", "data.path", "data.n", "data.rows", "data.seed", "seed"}
@@ -36,14 +43,15 @@ _SECTIONS = ("data", "networks", "objective", "schedule", "score", "precision")
 
 @dataclass(frozen=True)
 class Group:
-    """A data set, an n, and an LWGAN variant or a classical estimator.
+    """A data set, an n, and an LWGAN variant, another model or a classical estimator.
 
     Attributes:
         data, n, method: labels; the method is that of the first rule.
         factors: value of each factor by path.
         intrinsic_dim: truth, None if unknown.
-        config: of its LWGAN runs (or only the data of a classical estimator), with seeds of 0.
-        rules: rank rule by method; none for a classical estimator.
+        config: of its runs (or only the data of a classical estimator), with seeds of 0.
+        replicates: that it begins with, but for a whole table.
+        rules: rank rule by method; none but for an LWGAN.
         estimator: the classical one.
         table_digest: identity of the whole table, where the data are one.
         whole: the sample is the whole table, so there is only one.
@@ -56,6 +64,7 @@ class Group:
     factors: dict[str, Any]
     intrinsic_dim: int | None
     config: RunConfig
+    replicates: int
     rules: dict[str, ScoreConfig]
     estimator: str | None
     table_digest: str | None
@@ -124,8 +133,7 @@ class Design:
         """How many replicates a group begins with. A whole table is one sample: what would be replicates of an LWGAN
         are initialisations on it.
         """
-        count = self.config.lwgan.replicates if group.kind == "lwgan" else self.config.classical.replicates
-        return min(count, 1) if group.whole else count
+        return min(group.replicates, 1) if group.whole else group.replicates
 
     def cells(self, *, known: bool = False) -> int:
         """Number of cells, or of those of known truth."""
@@ -133,58 +141,51 @@ class Design:
 
     def _run(self, group: Group, replicate: int, initialisation: int) -> PlannedRun:
         seed, n = self.config.seed, group.n
-        purpose = "study/run" if group.kind == "lwgan" else "study/classical"
-        data_seed = _seed(seed, "study/sample", n, replicate)
-        run_seed = _seed(seed, purpose, n, replicate, initialisation)
+        purpose = "study/classical" if group.kind == "classical" else "study/run"
+        data_seed = seed_of(seed, "study/sample", n, replicate)
+        run_seed = seed_of(seed, purpose, n, replicate, initialisation)
         key = run_key(self._identities[id(group)], data_seed, run_seed)
         return PlannedRun(group, replicate, initialisation, data_seed, run_seed, key)
 
-    def _groups_of(self, item: StudyData, precision: str) -> Iterator[Group]:
-        table_rows, digest, shape = _table(item) if isinstance(item, StudyTable) else (None, None, None)
-        run = {
-            "data": item.model_dump(exclude={"label", "settings", "intrinsic_dim"}, exclude_unset=True)
-            | {"source": item.source},
-            **self.config.run.model_dump(),
-        }
-        if isinstance(item, StudyTable):
-            run["data"]["path"] = str(Path(item.path).absolute())  # for workers, which have another working folder
+    def _groups_of(self, item: SampledData, precision: str) -> Iterator[Group]:
+        table_rows, digest, shape = identity_of(item) if isinstance(item, SampledTable) else (None, None, None)
+        run = {"data": data_section(item), **self.config.run.model_dump()}
         if run["precision"] == "auto":
             run["precision"] = precision
         of_data = {path: values for path, values in self.factors.items() if path.startswith("data.")}
         of_runs = {path: values for path, values in self.factors.items() if path not in of_data}
         for data_values in _combinations(of_data):
-            for n in sorted(self.config.sizes or [table_rows or 0]):
-                if table_rows is not None and n > table_rows:
-                    raise DataError(
-                        f"{run['data']['path']}: sizes: {n} rows were asked for, the table has {table_rows}"
-                    )
+            for n in sizes_of(item, self.config.sizes, table_rows):
                 changes = {**_check_settings(item.settings), **data_values, "data.n": n}
                 whole = n == table_rows
                 common = {"table_digest": digest, "whole": whole}
                 yield from self._variants(item, run, changes, data_values, of_runs, shape, **common)
 
     def _variants(
-        self, item: StudyData, run: dict[str, Any], changes: dict[str, Any],
+        self, item: SampledData, run: dict[str, Any], changes: dict[str, Any],
         data_values: dict[str, Any], of_runs: dict[str, list[Any]], shape: tuple[int, ...] | None, **common: Any,
     ) -> Iterator[Group]:  # fmt: skip
         study, n = self.config, changes["data.n"]
-        label = _label(item, data_values)
-        truth = _truth(item, label, run, changes)
+        label = label_of(item, data_values)
+        truth = truth_of(item, label, run, changes)
 
-        def group(kind: Kind, method: str, factors: dict[str, Any], config: RunConfig, **more: Any) -> Group:
+        def group(
+            kind: Kind, method: str, factors: dict[str, Any], config: RunConfig, replicates: int, **more: Any
+        ) -> Group:
             if config.precision == "auto":
                 config = config.model_copy(update={"precision": run["precision"]})
-            return Group(kind, label, n, method, factors, truth, config, **common, **more)
+            more = {"rules": {}, "estimator": None, **common, **more}
+            return Group(kind, label, n, method, factors, truth, config, replicates, **more)
 
         if study.lwgan.replicates:
             for run_values in _combinations(of_runs):
-                config = _build(label, run, {**changes, **run_values}, shape)
+                config = build(label, run, {**changes, **run_values}, shape)
                 if truth and config.networks.latent_dim and truth > config.networks.latent_dim:
                     raise ConfigError(
                         f"data {label!r}: networks.latent_dim = {config.networks.latent_dim} is below the true "
                         f"dimension {truth}, so no estimate could be right"
                     )
-                given = ", ".join(f"{_short(path)}={_text(value)}" for path, value in run_values.items())
+                given = ", ".join(f"{short(path)}={text(value)}" for path, value in run_values.items())
                 suffix = f" [{given}]" if given else ""
                 rules = {LWGAN + suffix: config.score}
                 for name, rule in study.lwgan.rules.items():
@@ -193,21 +194,16 @@ class Design:
                     )
                 _check_rules(config, rules)
                 factors = {**data_values, **run_values}
-                yield group("lwgan", LWGAN + suffix, factors, config, rules=rules, estimator=None)
+                yield group("lwgan", LWGAN + suffix, factors, config, study.lwgan.replicates, rules=rules)
+        of_data = {path: value for path, value in changes.items() if path.startswith("data.")}
+        for model in study.models:
+            settings = study.run.model_copy(update={"model": model.model()})
+            config = build(label, {"data": run["data"], **settings.model_dump()}, of_data, shape)
+            yield group("model", model.label_with({}), data_values, config, model.replicates)
         if study.classical.replicates:
-            config = _build(label, run, changes, shape)
+            config = build(label, run, changes, shape)
             for name in study.classical.estimators:
-                yield group("classical", name, data_values, config, rules={}, estimator=name)
-
-
-def run_key(identity: dict[str, Any], data_seed: int, seed: int) -> str:
-    """The name of a run in the ledger: 16 hexadecimal digits of the SHA-256 of what its numbers depend on.
-
-    Args:
-        identity: what all runs of a group have in common.
-        data_seed, seed: of the sample and of the run.
-    """
-    return hash_of([SCHEMA_VERSION, {**identity, "data": {**identity["data"], "seed": data_seed}, "seed": seed}])
+                yield group("classical", name, data_values, config, study.classical.replicates, estimator=name)
 
 
 def _identity(group: Group) -> dict[str, Any]:
@@ -219,13 +215,9 @@ def _identity(group: Group) -> dict[str, Any]:
         identity["data"]["path"] = group.table_digest
     if group.estimator:
         return {"data": identity["data"], "estimator": group.estimator}
-    for name in RULE_FIELDS:
+    for name in RULE_FIELDS if group.kind == "lwgan" else ():
         del identity["score"][name]
     return identity
-
-
-def _seed(seed: int, *names: str | int) -> int:
-    return derive(seed, *names) % 2**31
 
 
 def _check_factors(config: StudyConfig) -> dict[str, list[Any]]:
@@ -260,74 +252,3 @@ def _check_rules(config: RunConfig, rules: dict[str, ScoreConfig]) -> None:
 def _combinations(factors: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
     for values in itertools.product(*factors.values()):
         yield dict(zip(factors, values, strict=True))
-
-
-def _build(label: str, run: dict[str, Any], changes: dict[str, Any], shape: tuple[int, ...] | None = None) -> RunConfig:
-    """A run with settings and factors, and with the networks that are meant for its rows.
-
-    Args:
-        label: of the data.
-        run: with the data.
-        changes: the settings and factors, by path.
-        shape: of a row of a table.
-
-    Raises:
-        ConfigError: what cannot be, with the data that it cannot be for.
-    """
-    try:
-        config = build_config(RunConfig, run, changes)
-        if isinstance(config.data, Known):
-            shape = row_shape(config.data)
-        if shape is not None:
-            config = config.on_rows(shape)
-    except ConfigError as error:
-        lines = (f"data {label!r}, with its factors and settings: {line}" for line in str(error).splitlines())
-        raise ConfigError("\n".join(lines)) from None
-    return config
-
-
-def _table(item: StudyTable) -> tuple[int, str, tuple[int, ...]]:
-    """Number of rows of a table, its identity, and the shape of a row."""
-    table = read_configured(item)
-    if item.intrinsic_dim and item.intrinsic_dim > len(table.columns):
-        raise ConfigError(
-            f"data: {item.path}: intrinsic_dim = {item.intrinsic_dim} is more than its {len(table.columns)} columns"
-        )
-    return len(table.rows), rows_digest(table.rows), table.rows.shape[1:]
-
-
-def _truth(item: StudyData, label: str, run: dict[str, Any], changes: dict[str, Any]) -> int | None:
-    if isinstance(item, StudyTable):
-        return item.intrinsic_dim
-    config = _build(label, run, changes)
-    assert isinstance(config.data, Known)
-    return sampler_of(config.data).intrinsic_dim
-
-
-def _label(item: StudyData, values: dict[str, Any]) -> str:
-    """``s_curve, noise 0.05``."""
-    if isinstance(item, StudyTable):
-        parts = [item.label or Path(item.path).name.split(".")[0]]
-    elif item.label:
-        parts = [item.label]
-    else:
-        keys = ["dim", "ambient_dim"]
-        if isinstance(item, StudyPopulation):
-            keys += ["topology", "bending", "density"]
-            first = "member" if "data.population" in values else f"member {item.population}"
-        else:
-            first = item.name
-        parts = [first] + [f"{key} {getattr(item, key)}" for key in keys if getattr(item, key)]
-        if item.noise and "data.noise" not in values:
-            parts.append(f"noise {item.noise:g}")
-    return ", ".join(parts + [f"{_short(path)} {_text(value)}" for path, value in values.items()])
-
-
-def _short(path: str) -> str:
-    """The last part of a path, with its section where that says more."""
-    section, _, field = path.rpartition(".")
-    return f"{section}.{field}" if field in {"name", "batch_size", "penalty"} else field
-
-
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

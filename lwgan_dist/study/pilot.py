@@ -10,7 +10,7 @@ import numpy as np
 from lwgan_dist.campaign.ledger import hash_of
 from lwgan_dist.config import RunConfig
 from lwgan_dist.data.sample import Sample, load_sample
-from lwgan_dist.models.pilot import fit_seconds
+from lwgan_dist.models.pilot import cost_alike, fit_seconds
 from lwgan_dist.run.run import Run
 from lwgan_dist.study.bootstrap import refit_config
 from lwgan_dist.study.classical import classical_estimate
@@ -45,12 +45,9 @@ class Pilot:
                 self._known[alike] = Cost(self._classical(group, sample, run.config.seed))
             return self._known[alike]
         config = Run(run.config).config
-        settings = config.model_dump(mode="json", exclude={"data", "seed"})
-        alike = hash_of(
-            [settings, sample.ambient_dim, min(len(sample.train), getattr(config.schedule, "embedding_rows", 0))]
-        )
+        alike = cost_alike(config, sample)
         if alike not in self._known:
-            self._known[alike] = Cost(fit_seconds(config, sample), self._refit(config, sample))
+            self._known[alike] = Cost(fit_seconds(config, sample), self._refit(group, config, sample))
         return self._known[alike]
 
     def _classical(self, group: Group, sample: Sample, seed: int) -> float:
@@ -58,8 +55,8 @@ class Pilot:
         rows = np.concatenate([sample.train, sample.holdout]).reshape(-1, sample.ambient_dim)
         return classical_estimate(group.estimator, rows, seed).cpu_seconds
 
-    def _refit(self, config: RunConfig, sample: Sample) -> float:
-        if self._bootstrap is None:
+    def _refit(self, group: Group, config: RunConfig, sample: Sample) -> float:
+        if self._bootstrap is None or group.kind != "lwgan":
             return 0.0
         return fit_seconds(refit_config(config, self._bootstrap, self._bootstrap.kinds[0], 0, config.seed), sample)
 

@@ -58,7 +58,9 @@ def study_caveats(study: Study, outcome: Outcome) -> list[str]:
     """Those of the notes that are about this study in particular."""
     stop, notes = study.config.stop_when, []
     if stop:
-        first = {"LWGAN": study.config.lwgan.replicates, "classical": study.config.classical.replicates}
+        first = {"LWGAN": study.config.lwgan.replicates}
+        first |= {group.method: group.replicates for group in study.design.groups if group.kind == "model"}
+        first |= {"classical": study.config.classical.replicates}
         counts = " and ".join(f"{count} ({kind})" for kind, count in first.items() if count)
         notes.append(
             "Replicates were added on demand. Comparisons, n_95 and the coverage of a bootstrap are those of the first "

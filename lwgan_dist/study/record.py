@@ -10,9 +10,9 @@ class RunRecord(Record, Fit):
     """A finished run; see `lwgan_dist.study.design.run_key` for its key.
 
     Attributes:
-        kind: lwgan, classical or refit (of a bootstrap).
+        kind: lwgan, model, classical or refit (of a bootstrap).
         value: of a classical estimator, as it gave it.
-        dimension: of a classical estimator; that of an LWGAN follows from the scores by a rank rule.
+        dimension: of a classical estimator or another model; that of an LWGAN follows from the scores by a rank rule.
     """
 
     kind: str

@@ -11,9 +11,11 @@ import pyarrow as pa
 from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.reporting.page import Grid, Page
 from lwgan_dist.reporting.values import Row, distinct, finite, interval_text, one_line, short, value_text
+from lwgan_dist.study.metrics import metric_docs
 from lwgan_dist.study.tables import StudyTables
 
 MOST_FAILURES, MOST_BOOTSTRAPS = 50, 24
+_KINDS = {"lwgan": "LWGAN", "model": "other models", "classical": "classical estimators", None: "all"}
 _CAPTIONS = {
     "correct": "P(correct) against n",
     "outcomes": "Outcomes of the runs",
@@ -56,7 +58,7 @@ def study_page(
             [cell for cell in cells if cell["agreement"] is not None], lambda cell: short(cell["agreement"])
         ),
         "metrics": metric_means(cells),
-        "metric_docs": {name: metric.doc for name, metric in METRICS.items()},
+        "metric_docs": metric_docs(METRICS),
         "level": trends[0]["level"] if trends else None,
         "levels": _levels(trends, known),
         "compared": _compared(tables.comparisons.to_pylist(), cells),
@@ -72,7 +74,7 @@ def study_page(
 def _counts(runs: Sequence[Row], cells: Sequence[Row]) -> Grid:
     once = list({row["key"]: row for row in runs}.values())
     lines = []
-    for kind, name in (("lwgan", "LWGAN"), ("classical", "classical estimators"), (None, "all")):
+    for kind, name in _KINDS.items():
         mine = [row for row in once if kind in (row["kind"], None)]
         number = sum(kind in (cell["kind"], None) for cell in cells)
         hours = sum(row["cpu_seconds"] or 0.0 for row in mine) / 3600
@@ -113,8 +115,8 @@ def _estimates(cell: Row) -> str:
 
 
 def metric_means(cells: Sequence[Row]) -> Grid | None:
-    """The means of the metrics that some cell has, a row for each of these cells; None without any."""
-    names = [name for name in METRICS if any(cell.get(name) is not None for cell in cells)]
+    """The means of the metrics and noise floors that some cell has, a row for each of these cells; None without any."""
+    names = [name for name in metric_docs(METRICS) if any(cell.get(name) is not None for cell in cells)]
     lines = [
         [cell["data"], cell["method"], str(cell["n"])]
         + [f"{cell[name]:.3g}" if finite(cell[name]) else "-" for name in names]
@@ -243,21 +245,22 @@ def _bootstrap(rows: Sequence[Row]) -> dict[str, Any] | None:
 
 def _failures(runs: Sequence[Row]) -> dict[str, Any] | None:
     failed = list({row["key"]: row for row in runs if row["failure"] is not None}.values())
-    lwgan = [row for row in failed if row["kind"] == "lwgan"]
-    several = ["initialisation"] if any(row["initialisation"] for row in lwgan) else []
+    fitted = [row for row in failed if row["kind"] != "classical"]
+    several = ["initialisation"] if any(row["initialisation"] for row in fitted) else []
     names = ["data", "n", "method", "replicate", *several, "seed"]
-    lines = [[*(str(row[name]) for name in names), one_line(row["failure"])] for row in lwgan[:MOST_FAILURES]]
+    lines = [[*(str(row[name]) for name in names), one_line(row["failure"])] for row in fitted[:MOST_FAILURES]]
     reasons: dict[str, Counter[str]] = {}
     for row in failed:
-        if row["kind"] != "lwgan":
+        if row["kind"] == "classical":
             reasons.setdefault(row["method"], Counter())[one_line(row["failure"])] += 1
     classical = []
     for method, counts in reasons.items():
         reason, count = counts.most_common(1)[0]
         classical.append([method, str(counts.total()), f"{reason} ({count})"])
     return {
-        "number": len(lwgan),
-        "lwgan": Grid([*names, "reason"], lines, left=7),
+        "number": len(fitted),
+        "what": "LWGAN run" if {row["kind"] for row in fitted} <= {"lwgan"} else "run",
+        "fitted": Grid([*names, "reason"], lines, left=7),
         "classical": Grid(["method", "failures", "most frequent reason"], classical, left=3),
     } if failed else None  # fmt: skip
 

@@ -70,6 +70,10 @@ def rows_of(run: PlannedRun, record: RunRecord) -> list[dict[str, Any]]:
         fingerprint = hash_of([run.key, record.data_sha256])[:12] if record.data_sha256 else None
         estimate = {"method": group.method, "value": record.value, "dimension": record.dimension}
         return [_compared({**common, **estimate, "fingerprint": fingerprint})]
+    if group.kind == "model":
+        fingerprint = None if record.failure else fingerprint_of(run.config, record)
+        estimate = {"method": group.method, "value": record.value, "dimension": record.dimension}
+        return [_compared({**common, **estimate, "fingerprint": fingerprint})]
     if record.failure is not None:
         return [_compared({**common, "method": method, "dimension": None}) for method in group.rules]
     components = record.components()

@@ -21,6 +21,7 @@ from lwgan_dist.campaign.folder import LEDGER, SCRATCH, claim, read_environment
 from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.campaign.progress import Progress
 from lwgan_dist.errors import ConfigError, DataError
+from lwgan_dist.metrics.registry import refuse_inapplicable
 from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder, exclusive
 from lwgan_dist.study import aggregate
@@ -35,7 +36,7 @@ from lwgan_dist.study.record import RunRecord
 from lwgan_dist.study.refits import Refit, bootstrap_rows, refits_of
 from lwgan_dist.study.rows import runs_table
 from lwgan_dist.study.tables import BOOTSTRAP, StudyTables
-from lwgan_dist.study.work import ClassicalTask, LwganTask, RefitTask, RunTask, has_model
+from lwgan_dist.study.work import ClassicalTask, LwganTask, ModelTask, RefitTask, RunTask, has_model
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Outcome:
     Attributes:
         planned: runs that the study consists of now, bootstrap refits included.
         unfinished: reasons by run, of those that did not finish; the same command tries them again.
-        diverged: LWGAN runs that ended without an estimate.
+        diverged: runs of models that ended without an estimate.
     """
 
     tables: StudyTables
@@ -83,7 +84,7 @@ class Study:
         if any(group.kind == "classical" for group in self.design.groups):
             require_library()
         for group in self.design.groups:
-            if group.kind == "lwgan":
+            if group.kind != "classical":
                 (run, *_) = self.design.runs(group, range(1))
                 try:
                     self._check_run(run)
@@ -91,11 +92,13 @@ class Study:
                     raise type(error)(f"{group.data}, n = {group.n}, {group.method}: {error}") from None
 
     def _check_run(self, run: PlannedRun) -> None:
-        config = Run(run.config).config
+        prepared = Run(run.config)
+        config = prepared.config
+        refuse_inapplicable(self.config.metrics, config.model.has_encoder, prepared.sample.shape)
         if any(rule.score_on == "holdout" for rule in run.group.rules.values()):
             score = run.config.score.model_copy(update={"score_on": "holdout"})
             Run(run.config.model_copy(update={"score": score}))
-        if self.config.bootstrap:
+        if self.config.bootstrap and run.group.kind == "lwgan":
             for kind in self.config.bootstrap.kinds:
                 refit_config(config, self.config.bootstrap, kind, 0, config.seed)
 
@@ -168,9 +171,11 @@ class Study:
             todo = [run for run in self.missing(planned) if run.key not in unfinished]
             classical = [run for run in todo if run.group.kind == "classical"]
             fitted = [run for run in todo if run.group.kind == "lwgan"]
+            others = [run for run in todo if run.group.kind == "model"]
             recorded = self.ledger.keys() if self.config.bootstrap else set()
             task = partial(self._task, recorded=recorded)
             unfinished |= phases.finish(fitted, task, "LWGAN runs")
+            unfinished |= phases.finish(others, task, "runs of other models")
             unfinished |= phases.finish(classical, self._task, "classical runs", short=True)
             stop = self.config.stop_when
             if stop is None:
@@ -206,6 +211,8 @@ class Study:
             return ClassicalTask(
                 key=run.key, config=run.config, table_digest=group.table_digest, estimator=group.estimator
             )
+        if group.kind == "model":
+            return ModelTask(key=run.key, config=run.config, table_digest=group.table_digest)
         return LwganTask(
             key=run.key, config=run.config, table_digest=group.table_digest, keep=self.config.keep_runs,
             model=self.config.bootstrap is not None, metrics=tuple(self.config.metrics),
@@ -252,12 +259,11 @@ class Study:
         """The replicates whose number was fixed beforehand: tests and n_95 suppose that."""
         if self.config.stop_when is None:
             return runs
-        first = pc.if_else(
-            pc.equal(runs["kind"], "lwgan"), self.config.lwgan.replicates, self.config.classical.replicates
-        )
-        return runs.filter(pc.less(runs["replicate"], first))
+        first = {method: group.replicates for group in self.design.groups for method in group.methods}
+        counts = pa.array([first[method] for method in runs["method"].to_pylist()], pa.int64())
+        return runs.filter(pc.less(runs["replicate"], counts))
 
 
 def _diverged(runs: pa.Table) -> int:
-    lwgan = runs.filter(pc.and_(pc.equal(runs["kind"], "lwgan"), pc.is_valid(runs["failure"])))
-    return len(set(lwgan["key"].to_pylist()))
+    failed = runs.filter(pc.and_(pc.not_equal(runs["kind"], "classical"), pc.is_valid(runs["failure"])))
+    return len(set(failed["key"].to_pylist()))

@@ -16,7 +16,7 @@ _text, _int, _float, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _DESIGN = {
     "data": (_text, "label of the data, with noise and factors of the data"),
     "n": (_int, "rows of the sample"),
-    "method": (_text, "LWGAN, LWGAN (rule), either with [factor=value], or a classical estimator"),
+    "method": (_text, "LWGAN, LWGAN (rule), either with [factor=value], another model, or a classical estimator"),
 }
 
 RUNS = described(
@@ -25,7 +25,7 @@ RUNS = described(
     initialisation=(_int, "number of the run on the sample, from 0"),
     key=(_text, "name of the run in the ledger; methods that judge one fit share it"),
     fingerprint=(_text, "identity of configuration and data, for LWGAN that of `lwgan-dist train`; null of a failure"),
-    kind=(_text, "lwgan or classical"),
+    kind=(_text, "lwgan, model (another one) or classical"),
     factors=(_text, "JSON object: value of each factor"),
     data_seed=(_int, "seed of the sample"),
     seed=(_int, "seed of the run"),
@@ -47,7 +47,7 @@ RUNS = described(
 
 CELLS = described(
     **_DESIGN,
-    kind=(_text, "lwgan or classical"),
+    kind=(_text, "lwgan, model (another one) or classical"),
     factors=(_text, "JSON object: value of each factor"),
     intrinsic_dim=(_int, "truth; null if unknown, and then all that compares with it"),
     runs=(_int, "runs"),

@@ -75,6 +75,13 @@ class LwganTask(RunTask):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelTask(RunTask):
+    """A run of another model that estimates a dimension."""
+
+    kind = "model"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClassicalTask(RunTask):
     """An estimate by a classical estimator."""
 
@@ -179,8 +186,25 @@ def _lwgan(run: LwganTask, study: Folder, execution: ExecutionConfig) -> RunReco
         return _failed(run, error, prepared.sample)
     if run.model:
         fit.model.save(study.sub(MODELS).sub(run.key))
-    metrics = fitted_metrics(fit.model, prepared.sample, execution, names=run.metrics)
+    metrics = fitted_metrics(fit.model, prepared.sample, execution, names=run.metrics, floors=True)
     return _record(run, fit, Fit.of(prepared.sample, fit.components, metrics))
+
+
+def _model(run: ModelTask, study: Folder, execution: ExecutionConfig) -> RunRecord:
+    check_table(run.config, run.table_digest)
+    prepared = _of_the_sample(run, lambda: Run(run.config))
+    if isinstance(prepared, RunRecord):
+        return prepared
+    try:
+        result = prepared.fit(study.sub(SCRATCH).sub(run.key), execution).result
+    except NUMERICAL as error:
+        return _failed(run, error, prepared.sample)
+    assert result.dimension is not None  # of a model that estimates one
+    return RunRecord(
+        key=run.key, kind=run.kind, value=float(result.dimension), dimension=result.dimension,
+        data_sha256=prepared.sample.digest, rows=prepared.sample.rows, ambient_dim=prepared.sample.ambient_dim,
+        cpu_seconds=result.cpu_seconds, wall_seconds=result.wall_seconds, version=package_version(),
+    )  # fmt: skip
 
 
 def _classical(run: ClassicalTask, _study: Folder, _execution: ExecutionConfig) -> RunRecord:
@@ -221,7 +245,12 @@ def _refit(run: RefitTask, study: Folder, execution: ExecutionConfig) -> RunReco
     return _record(run, fit, Fit.of(prepared.sample, fit.components, {}))
 
 
-_KINDS: dict[str, Callable[..., RunRecord]] = {"lwgan": _lwgan, "classical": _classical, "refit": _refit}
+_KINDS: dict[str, Callable[..., RunRecord]] = {
+    "lwgan": _lwgan,
+    "model": _model,
+    "classical": _classical,
+    "refit": _refit,
+}
 
 
 def _of_the_sample(run: RunTask, make: Callable[[], Made]) -> Made | RunRecord:

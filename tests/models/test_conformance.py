@@ -14,7 +14,7 @@ from tiny import MODELS, make_trainer, on_images, trajectory, whole_parameters
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.errors import ConfigError, DataError, NonFiniteLossError
 from lwgan_dist.fitted import FittedModel
-from lwgan_dist.metrics.registry import METRICS
+from lwgan_dist.metrics.registry import METRICS, floor_of
 from lwgan_dist.models.configs import ModelConfig
 from lwgan_dist.models.registry import kind_of
 from lwgan_dist.results import scores_from_parquet
@@ -165,6 +165,9 @@ def test_a_run_leaves_a_result_and_a_model_that_maps_both_ways(told, tmp_path):
     tables = scores_from_parquet(folder.read("scores.parquet"))
     means = dict(zip(kind_of(run.config).components, tables["train"][:, -1].mean(axis=0), strict=True))
     assert means == pytest.approx(result.rank_scores[-1].components)
+    by_default = [METRICS[name] for name in run.metrics if METRICS[name].default]
+    floors = {floor_of(metric.name) for metric in by_default if metric.has_floor}
+    assert set(result.metrics) == {metric.name for metric in by_default} | floors
     model = FittedModel.load(folder.sub("model"))
     assert set(result.metrics) == {name for name in METRICS if model.encodes or not METRICS[name].needs_encoder}
     q = model.latent_dim

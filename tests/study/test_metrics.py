@@ -20,6 +20,8 @@ TOLD = {
     "classical": {"estimators": ["TwoNN"], "replicates": 2},
 }
 NAMES = ["energy_distance", "reconstruction"]
+COLUMNS = ["energy_distance", "energy_distance_floor", "reconstruction"]
+"""Those and the floor of the first."""
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +37,14 @@ def test_a_row_has_the_metrics_of_the_train_command_at_its_own_dimension(carried
     records = {record.key: record for record in prepared.ledger.records({row["key"] for row in lwgan})}
     for row in lwgan:
         metrics = records[row["key"]].metrics
-        assert list(metrics) == NAMES
-        assert {name: row[name] for name in NAMES} == {name: metrics[name][row["dimension"] - 1] for name in NAMES}
+        assert list(metrics) == COLUMNS
+        assert {name: row[name] for name in COLUMNS} == {name: metrics[name][row["dimension"] - 1] for name in COLUMNS}
     row = next(row for row in lwgan if row["method"] == "LWGAN")
     data = {"source": "manifold", "name": "s_curve", "n": 40, "seed": row["data_seed"]}
     config = RunConfig.model_validate({"data": data, **TINY["run"], "seed": row["seed"]})
     result = Run(config).train(Folder.at(str(tmp_path)), ExecutionConfig(workers=0))
-    assert {name: row[name] for name in NAMES} == {name: result.metrics[name] for name in NAMES}
-    assert {row[name] for row in rows if row["kind"] == "classical" for name in NAMES} == {None}
+    assert {name: row[name] for name in COLUMNS} == {name: result.metrics[name] for name in COLUMNS}
+    assert {row[name] for row in rows if row["kind"] == "classical" for name in COLUMNS} == {None}
 
 
 def test_cells_hold_the_means_and_say_what_they_are(carried):
@@ -52,6 +54,7 @@ def test_cells_hold_the_means_and_say_what_they_are(carried):
         values = [row["reconstruction"] for row in runs if row["method"] == cell["method"]]
         expected = None if cell["kind"] == "classical" else pytest.approx(np.mean(values))
         assert cell["reconstruction"] == expected
+    assert "noise floor of energy_distance" in cells.schema.field("energy_distance_floor").metadata[b"doc"].decode()
     assert METRICS["reconstruction"].doc in cells.schema.field("reconstruction").metadata[b"doc"].decode()
     assert "sliced_wasserstein" not in cells.column_names
 
@@ -61,8 +64,8 @@ def test_terminal_and_page_show_them(carried, capsys):
     print_study(outcome.tables.cells, {})
     lines = capsys.readouterr().out.splitlines()
     (cell,) = [cell for cell in outcome.tables.cells.to_pylist() if cell["method"] == "LWGAN"]
-    texts = [f"{cell[name]:.3g}" for name in NAMES]
-    assert any(line.split()[-2:] == NAMES for line in lines)
+    texts = [f"{cell[name]:.3g}" for name in COLUMNS]
+    assert any(line.split()[-3:] == COLUMNS for line in lines)
     assert any(line.split() == ["s_curve", "LWGAN", "40", *texts] for line in lines)
     publish(prepared, outcome, "test")
     for name in ("summary.md", "report.html"):
@@ -88,6 +91,11 @@ def test_without_hold_out_rows_there_are_none(tmp_path):
     told = {**TOLD, "data": [{"name": "s_curve", "holdout_fraction": 0}], "lwgan": {"replicates": 1}, "classical": {}}
     outcome = study(tmp_path / "study", metrics=NAMES, **told).execute(Silent())
     assert outcome.tables.runs["reconstruction"].to_pylist() == [None]
+
+
+def test_a_metric_that_does_not_apply_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="s_curve, n = 40, LWGAN: metric fd_cnn: needs images"):
+        study(tmp_path, metrics=["fd_cnn"], **TOLD)
 
 
 def test_names_that_are_no_metrics_or_come_twice_are_refused(tmp_path):

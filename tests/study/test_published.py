@@ -45,7 +45,7 @@ def test_every_run_of_the_configuration_is_there(folder, monkeypatch):
     """
     earlier = EARLIER.get(folder.name)
     if earlier:
-        monkeypatch.setattr("lwgan_dist.study.design.SCHEMA_VERSION", earlier)
+        monkeypatch.setattr("lwgan_dist.campaign.drawn.SCHEMA_VERSION", earlier)
 
     def planned(file):
         design = Design(read_config(StudyConfig, str(file)), "bfloat16")

@@ -1,0 +1,1 @@
+"""Comparisons: several models on the same samples, measured alike."""
