@@ -1,9 +1,9 @@
-"""The scikit-learn face of a run: ``LWGAN(...).fit(X).dimension_``."""
+"""The scikit-learn face of a run: ``LWGAN(...).fit(X).dimension_``, and the other models in the same way."""
 
 import json
 import tempfile
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from lwgan_dist.configfile import build_config
 from lwgan_dist.data.blocks import Array, flat
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.fitted import FittedModel
-from lwgan_dist.models.configs import LwganModel
+from lwgan_dist.models.one_size.config import OneSizeModel
 from lwgan_dist.results import RunResult
 from lwgan_dist.run.folder import RESULT_FILE, read_result
 from lwgan_dist.run.run import Run
@@ -27,52 +27,29 @@ _DTYPES = [np.float64, np.float32, np.bool_, *map(np.dtype, "bhilqBHILQ")]
 _PARAMETERS_FILE = "estimator.json"
 
 
-class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Intrinsic dimension by a latent Wasserstein GAN, with an encoder to it and a generator from it.
-
-    Args:
-        max_dimension: the largest rank considered; by default the number of columns, at most 10.
-        schedule: ``fast`` or ``paper``.
-        standardize: ``global``, ``per_column`` or ``none``; see `lwgan_dist.config`.
-        holdout_fraction: part of the rows that is not trained on.
-        settings: further fields of `lwgan_dist.config.RunConfig` by dotted name, for example
-            ``{"schedule.matching_iterations": 3000, "precision": "bfloat16"}``.
-        workers: 0 trains in this process, 1 or more under Ray Train.
-        run_dir: keep the run folder there, and go on with it if it is unfinished; by default it is temporary.
-        random_state: seed (an integer), or a NumPy RandomState from which one is drawn.
+class ModelEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """What the estimators of all models have in common; a model adds its parameters.
 
     Attributes:
-        dimension_: the estimated intrinsic dimension.
-        rank_set_: the ranks that hold the truth with ``result_.confidence``; None for rank rules without one.
-        score_path_: penalised score, mean + lambda r, of every rank r = 1, 2, ..; under the rules of the paper its
-            first minimum is the estimate.
-        result_: the `lwgan_dist.results.RunResult` with every component.
-        model_: the `lwgan_dist.fitted.FittedModel`.
-        n_features_in_, feature_names_in_: as in scikit-learn; of rows of more axes the numbers in a row.
-
-    Source: arXiv:2409.18374.
+        model_name: of the model, see `lwgan_dist.models.configs`.
     """
 
-    def __init__(
-        self,
-        max_dimension: int | None = None,
-        *,
-        schedule: str = "fast",
-        standardize: str = "global",
-        holdout_fraction: float = 0.1,
-        settings: dict[str, Any] | None = None,
-        workers: int = 0,
-        run_dir: str | None = None,
-        random_state: int | np.random.RandomState | None = 0,
-    ) -> None:
-        self.max_dimension = max_dimension
-        self.schedule = schedule
-        self.standardize = standardize
-        self.holdout_fraction = holdout_fraction
-        self.settings = settings
-        self.workers = workers
-        self.run_dir = run_dir
-        self.random_state = random_state
+    model_name: ClassVar[str]
+    standardize: str
+    holdout_fraction: float
+    settings: dict[str, Any] | None
+    workers: int
+    run_dir: str | None
+    random_state: int | np.random.RandomState | None
+
+    def _sections(self) -> dict[str, Any]:
+        """The sections of the configuration that the model's own parameters fill."""
+        raise NotImplementedError
+
+    @classmethod
+    def _parameters_of(cls, model: FittedModel, result: RunResult) -> dict[str, Any]:
+        """The model's own parameters of a run."""
+        raise NotImplementedError
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on the rows of X, shape (n, *shape): NumPy array, pandas data frame or torch tensor; y is ignored.
@@ -124,13 +101,14 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 "holdout_fraction": self.holdout_fraction,
                 "seed": int(seed),
             },
-            "networks": {"latent_dim": self.max_dimension},
-            "schedule": {"name": self.schedule},
+            "model": {"name": self.model_name},
             "seed": int(seed),
         }
+        for section, fields in self._sections().items():
+            values.setdefault(section, {}).update(fields)
         config = build_config(RunConfig, values, self.settings or {})
-        if not isinstance(config.model, LwganModel):
-            raise ConfigError(f"settings: model.name: this class is an lwgan (got {config.model.name})")
+        if config.model.name != self.model_name:
+            raise ConfigError(f"settings: model.name: this class is an {self.model_name} (got {config.model.name})")
         return config
 
     def _adopt(self, folder: Folder, **changes: Any) -> Self:
@@ -138,30 +116,26 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.result_: RunResult = read_result(folder).model_copy(update=changes)
         self.model_ = FittedModel.load(folder.sub("model"))
         self.dimension_ = self.result_.dimension
-        self.rank_set_ = self.result_.rank_set
-        penalty = self.result_.penalty
-        self.score_path_ = np.array([row.score + penalty * row.rank for row in self.result_.rank_scores])
         return self
 
     def transform(self, X: Any) -> NDArray[np.float64]:
-        """Codes Q_r(x) at the estimated rank, shape (n, dimension_)."""
+        """Codes of rows, shape (n, r): at the estimated dimension or, of a model without an estimate, the latent size.
+
+        Raises:
+            ConfigError: the model has no encoder.
+        """
         check_is_fitted(self)
         return self.model_.encode(self._known(X))
 
-    def at_tear(self, X: Any) -> NDArray[np.bool_]:
-        """Which rows lie where closed data were torn open, shape (n,): there, codes of neighbouring rows may lie far
-        apart. Nowhere for data that one chart covers; ``result_.tear`` describes the tear.
-        """
-        check_is_fitted(self)
-        return self.model_.at_tear(self._known(X))
-
     def inverse_transform(self, codes: Any) -> NDArray[np.float64]:
-        """Rows G(z) in the units of the data, shape (n, *shape), for codes of shape (n, r), r <= max_dimension."""
+        """Rows G(z) in the units of the data, shape (n, *shape), for codes of shape (n, r), r at most the
+        largest rank or the latent size.
+        """
         check_is_fitted(self)
         return self.model_.decode(np.asarray(_as_array(codes)))
 
     def generate(self, n: int, rank: int | None = None, seed: int = 0) -> NDArray[np.float64]:
-        """N new rows G(z_r), shape (n, *shape), at a rank (by default the estimated one)."""
+        """N new rows G(z_r), shape (n, *shape), at a rank, by default that of `transform`."""
         check_is_fitted(self)
         return self.model_.generate(n, rank, seed)
 
@@ -188,14 +162,13 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         source = Folder.at(str(folder))
         result = read_result(source)
-        if result.model != "lwgan":
-            raise ConfigError(f"{source.location}: holds a {result.model}, and this class is an lwgan")
+        if result.model != cls.model_name:
+            raise ConfigError(f"{source.location}: holds a {result.model}, and this class is an {cls.model_name}")
         model = FittedModel.load(source.sub("model"))
         data = model.config.data
         saved: dict[str, Any] = {
             "parameters": {
-                "max_dimension": result.max_dimension,
-                "schedule": result.schedule,
+                **cls._parameters_of(model, result),
                 "standardize": data.standardize,
                 "holdout_fraction": data.holdout_fraction,
                 "random_state": result.seed,
@@ -208,6 +181,186 @@ class LWGAN(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if "feature_names" in saved:
             estimator.feature_names_in_ = np.array(saved["feature_names"], dtype=object)
         return estimator
+
+
+class LWGAN(ModelEstimator):
+    """Intrinsic dimension by a latent Wasserstein GAN, with an encoder to it and a generator from it.
+
+    Args:
+        max_dimension: the largest rank considered; by default the number of columns, at most 10.
+        schedule: ``fast`` or ``paper``.
+        standardize: ``global``, ``per_column`` or ``none``; see `lwgan_dist.config`.
+        holdout_fraction: part of the rows that is not trained on.
+        settings: further fields of `lwgan_dist.config.RunConfig` by dotted name, for example
+            ``{"schedule.matching_iterations": 3000, "precision": "bfloat16"}``.
+        workers: 0 trains in this process, 1 or more under Ray Train.
+        run_dir: keep the run folder there, and go on with it if it is unfinished; by default it is temporary.
+        random_state: seed (an integer), or a NumPy RandomState from which one is drawn.
+
+    Attributes:
+        dimension_: the estimated intrinsic dimension.
+        rank_set_: the ranks that hold the truth with ``result_.confidence``; None for rank rules without one.
+        score_path_: penalised score, mean + lambda r, of every rank r = 1, 2, ..; under the rules of the paper its
+            first minimum is the estimate.
+        result_: the `lwgan_dist.results.RunResult` with every component.
+        model_: the `lwgan_dist.fitted.FittedModel`.
+        n_features_in_, feature_names_in_: as in scikit-learn; of rows of more axes the numbers in a row.
+
+    Source: arXiv:2409.18374.
+    """
+
+    model_name = "lwgan"
+
+    def __init__(
+        self,
+        max_dimension: int | None = None,
+        *,
+        schedule: str = "fast",
+        standardize: str = "global",
+        holdout_fraction: float = 0.1,
+        settings: dict[str, Any] | None = None,
+        workers: int = 0,
+        run_dir: str | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.max_dimension = max_dimension
+        self.schedule = schedule
+        self.standardize = standardize
+        self.holdout_fraction = holdout_fraction
+        self.settings = settings
+        self.workers = workers
+        self.run_dir = run_dir
+        self.random_state = random_state
+
+    def _sections(self) -> dict[str, Any]:
+        """Networks and schedule."""
+        return {"networks": {"latent_dim": self.max_dimension}, "schedule": {"name": self.schedule}}
+
+    @classmethod
+    def _parameters_of(cls, model: FittedModel, result: RunResult) -> dict[str, Any]:
+        """Of the result."""
+        return {"max_dimension": result.max_dimension, "schedule": result.schedule}
+
+    def _adopt(self, folder: Folder, **changes: Any) -> Self:
+        """With the scores."""
+        super()._adopt(folder, **changes)
+        self.rank_set_ = self.result_.rank_set
+        penalty = self.result_.penalty
+        self.score_path_ = np.array([row.score + penalty * row.rank for row in self.result_.rank_scores])
+        return self
+
+    def at_tear(self, X: Any) -> NDArray[np.bool_]:
+        """Which rows lie where closed data were torn open, shape (n,): there, codes of neighbouring rows may lie far
+        apart. Nowhere for data that one chart covers; ``result_.tear`` describes the tear.
+        """
+        check_is_fitted(self)
+        return self.model_.at_tear(self._known(X))
+
+
+class OneSizeEstimator(ModelEstimator):
+    """A model with one latent size.
+
+    Args:
+        latent_dim: coordinates of a code; by default the number of columns, at most 10.
+        iterations: of the training; by default those of the model.
+        standardize: ``global``, ``per_column`` or ``none``; see `lwgan_dist.config`.
+        holdout_fraction: part of the rows that is not trained on.
+        settings: further fields of `lwgan_dist.config.RunConfig` by dotted name, for example ``{"model.width": 32}``.
+        workers: 0 trains in this process, 1 or more under Ray Train.
+        run_dir: keep the run folder there, and go on with it if it is unfinished; by default it is temporary.
+        random_state: seed (an integer), or a NumPy RandomState from which one is drawn.
+
+    Attributes:
+        dimension_: the estimated intrinsic dimension; None of a model that estimates none.
+        result_: the `lwgan_dist.results.RunResult` with every component of the score.
+        model_: the `lwgan_dist.fitted.FittedModel`.
+        n_features_in_, feature_names_in_: as in scikit-learn; of rows of more axes the numbers in a row.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int | None = None,
+        *,
+        iterations: int | None = None,
+        standardize: str = "global",
+        holdout_fraction: float = 0.1,
+        settings: dict[str, Any] | None = None,
+        workers: int = 0,
+        run_dir: str | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.latent_dim = latent_dim
+        self.iterations = iterations
+        self.standardize = standardize
+        self.holdout_fraction = holdout_fraction
+        self.settings = settings
+        self.workers = workers
+        self.run_dir = run_dir
+        self.random_state = random_state
+
+    def _sections(self) -> dict[str, Any]:
+        """All in the model's own."""
+        given = {"latent_dim": self.latent_dim, "iterations": self.iterations}
+        return {"model": {name: value for name, value in given.items() if value is not None}}
+
+    @classmethod
+    def _parameters_of(cls, model: FittedModel, result: RunResult) -> dict[str, Any]:
+        """Of the configuration."""
+        config = model.config.model
+        assert isinstance(config, OneSizeModel)
+        return {"latent_dim": config.latent_dim, "iterations": config.iterations}
+
+
+class WAE(OneSizeEstimator):
+    """A Wasserstein auto-encoder (arXiv:1711.01558); parameters and attributes are those of `OneSizeEstimator`."""
+
+    model_name = "wae"
+
+
+class VAE(OneSizeEstimator):
+    """A variational auto-encoder (arXiv:1312.6114); parameters and attributes are those of `OneSizeEstimator`."""
+
+    model_name = "vae"
+
+
+class ARDVAE(OneSizeEstimator):
+    """A variational auto-encoder that finds the relevant latent dimensions (arXiv:2501.10901); parameters and
+    attributes are those of `OneSizeEstimator`.
+    """
+
+    model_name = "ard_vae"
+
+
+class NestedDropoutAE(OneSizeEstimator):
+    """An auto-encoder with nested dropout (arXiv:1402.0915); parameters and attributes are those of
+    `OneSizeEstimator`.
+    """
+
+    model_name = "nested_dropout"
+
+
+class GAN(OneSizeEstimator):
+    """A generative adversarial network (arXiv:1406.2661), without encoder: `transform` is refused. Parameters and
+    attributes are those of `OneSizeEstimator`.
+    """
+
+    model_name = "gan"
+
+
+class WGANGP(OneSizeEstimator):
+    """A Wasserstein GAN with gradient penalty (arXiv:1704.00028), without encoder: `transform` is refused. Parameters
+    and attributes are those of `OneSizeEstimator`.
+    """
+
+    model_name = "wgan_gp"
+
+
+class CycleGAN(OneSizeEstimator):
+    """A cycle-consistent GAN between data and latent space (arXiv:1703.10593); parameters and attributes are those of
+    `OneSizeEstimator`.
+    """
+
+    model_name = "cyclegan"
 
 
 def _as_array(X: Any) -> Any:

@@ -172,6 +172,11 @@ class RunResult(BaseModel):
     run_dir: str
     notes: list[str]
 
+    @property
+    def is_penalised(self) -> bool:
+        """Whether a multiple of the rank was added to the scores: by the rules of the paper."""
+        return self.dimension is not None and self.rule in ("reference", "rate", "fixed")
+
     @model_validator(mode="before")
     @classmethod
     def _of_an_earlier_version(cls, values: Any) -> Any:

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from tiny import WAE
+from tiny import MODELS
 
-from lwgan_dist import LWGAN
+from lwgan_dist import ARDVAE, GAN, LWGAN, VAE, WAE, WGANGP, CycleGAN, NestedDropoutAE
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.data.manifolds import s_curve
 from lwgan_dist.errors import ConfigError
@@ -31,7 +31,15 @@ def tiny(**told):
     return LWGAN(told.pop("max_dimension", 2), settings=TINY, **told)
 
 
-@parametrize_with_checks([tiny()])
+ONE_SIZE = {"model.width": 2, "model.evaluations": 2, "model.batch_size": 2}
+"""Settings of a tiny model with one latent size."""
+
+
+def tiny_of(estimator, **given):
+    return estimator(given.pop("latent_dim", 2), iterations=4, settings=ONE_SIZE, **given)
+
+
+@parametrize_with_checks([tiny(), tiny_of(VAE)])
 def test_scikit_learn_accepts_the_estimator(estimator, check):
     check(estimator)
 
@@ -132,7 +140,39 @@ def test_loading_from_nowhere_says_so(tmp_path):
 def test_the_class_is_an_lwgan_and_no_other_model(tmp_path):
     with pytest.raises(ConfigError, match=r"settings: model\.name: this class is an lwgan \(got wae\)"):
         LWGAN(settings={"model.name": "wae"}).fit(np.random.default_rng(0).normal(size=(100, 3)))
-    run = Run(RunConfig.model_validate(WAE))
+    run = Run(RunConfig.model_validate(MODELS["wae"]))
     run.train(Folder.at(str(tmp_path)), ExecutionConfig(workers=0))
     with pytest.raises(ConfigError, match="holds a wae, and this class is an lwgan"):
         LWGAN.load(tmp_path)
+
+
+@pytest.mark.parametrize("estimator", [WAE, VAE, ARDVAE, NestedDropoutAE, CycleGAN])
+def test_every_model_has_a_class_that_maps_generates_and_is_saved(estimator, x, tmp_path):
+    fitted = tiny_of(estimator).fit(x)
+    assert fitted.result_.model == estimator.model_name
+    assert fitted.dimension_ == fitted.result_.dimension
+    codes = fitted.transform(x)
+    assert codes.shape == (120, fitted.dimension_ or 2)
+    assert fitted.inverse_transform(codes).shape == x.shape
+    assert fitted.generate(7).shape == (7, 3)
+    fitted.save(tmp_path / "model")
+    loaded = estimator.load(tmp_path / "model")
+    assert loaded.get_params() == fitted.get_params()
+    np.testing.assert_array_equal(loaded.transform(x), codes)
+    with pytest.raises(ConfigError, match=f"holds a {estimator.model_name}, and this class is an lwgan"):
+        LWGAN.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("estimator", [GAN, WGANGP])
+def test_a_class_without_encoder_generates_and_refuses_to_transform(estimator, x):
+    fitted = tiny_of(estimator).fit(x)
+    assert (fitted.result_.model, fitted.dimension_) == (estimator.model_name, None)
+    assert fitted.generate(7).shape == (7, 3)
+    with pytest.raises(ConfigError, match=f"a {estimator.model_name} has no encoder"):
+        fitted.transform(x)
+
+
+def test_the_parameters_of_a_model_with_one_size_are_its_own(x):
+    assert tiny_of(VAE, latent_dim=1).fit(x).transform(x).shape == (120, 1)
+    assert tiny_of(VAE).fit(x).model_.config.model.iterations == 4
+    assert VAE().set_params(settings=ONE_SIZE, latent_dim=2, iterations=2).fit(x).result_.max_dimension == 2

@@ -49,7 +49,7 @@ def _draw_scores(axes: Axes, result: RunResult, ranks: Array) -> None:
         axes.axvline(result.dimension, color=_CHOSEN, linewidth=8, alpha=0.2)
         truth = "" if result.intrinsic_dim is None else f" (true dimension {result.intrinsic_dim})"
         title = f"estimated dimension {result.dimension}{truth}"
-        if result.resolution is None:
+        if result.is_penalised:
             label = f"score + {result.penalty:.4f} · rank"
             axes.plot(ranks, score + result.penalty * ranks, "s--", color=_MODEL, label=label)
     axes.set_title(title, fontsize=10)

@@ -249,7 +249,7 @@ def print_result(result: RunResult, files: Mapping[str, str]) -> None:
 def _score_table(result: RunResult) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     by_resolution = result.resolution is not None
-    judged = "refused by" if by_resolution else "penalised" if result.dimension else ""
+    judged = "refused by" if by_resolution else "penalised" if result.is_penalised else ""
     components = component_words(result)
     for column in ("rank", "score", "± SE", judged, *(words.heading for words in components.values()), ""):
         table.add_column(column, justify="right")
@@ -257,7 +257,7 @@ def _score_table(result: RunResult) -> Table:
         if by_resolution:
             verdict = f"{row.refused:.4f}" if row.refused is not None and row.refused > 0 else "-"
         else:
-            verdict = f"{row.score + result.penalty * row.rank:.4f}" if result.dimension else ""
+            verdict = f"{row.score + result.penalty * row.rank:.4f}" if result.is_penalised else ""
         numbers = (row.components[name] for name in components)
         chosen = row.rank == result.dimension
         table.add_row(

@@ -19,8 +19,8 @@ SIDE = 8
 HERE = ExecutionConfig(workers=0, checkpoint_seconds=0)
 LONGER = {
     "lwgan": {"schedule.embedding_iterations": 250, "schedule.matching_iterations": 100},
-    "wae": {"model.iterations": 400},
 }
+ONE_SIZE = {"model.iterations": 400}
 
 
 def dots(n=200):
@@ -124,7 +124,10 @@ def test_images_are_learned_bit_by_bit_as_the_table_of_their_pixels(path, name):
 def test_a_run_on_images_leaves_a_model_of_images(path, name, family, monkeypatch, tmp_path):
     if family == "convolutional":
         monkeypatch.setitem(FAMILIES, "mlp", Convolutional())
-    run, folder = Run(RunConfig.model_validate(on(path, name, **LONGER[name]))), Folder.at(str(tmp_path / "run"))
+    run, folder = (
+        Run(RunConfig.model_validate(on(path, name, **LONGER.get(name, ONE_SIZE)))),
+        Folder.at(str(tmp_path / "run")),
+    )
     with torch.random.fork_rng():
         result = run.train(folder, HERE)
         model = FittedModel.load(folder.sub("model"))

@@ -1,9 +1,10 @@
 """The ARD-VAE: a VAE whose prior has a variance for each axis, estimated from codes, and the relevance of the axes.
 
 The prior is hierarchical: p(z | alpha) = N(0, 1 / alpha) with alpha ~ Gamma(a, b) for each axis, a = b = 0 at first.
-Given n codes of training rows, a = n / 2 and b = sum z^2 / 2; the Student-t marginal with 2a degrees of freedom is taken
-as N(0, b / a), as in the authors' program. The relevance of an axis is its variance b / a times the squared norm of the
-mean absolute column of the decoder's Jacobian; relevant are the fewest axes that explain the given share of the sum.
+Given n codes of training rows, a = n / 2 and b = sum z^2 / 2; the Student-t marginal with 2a degrees of freedom is
+taken as N(0, b / a), as in the authors' program. The relevance of an axis is its variance b / a times the squared norm
+of the mean absolute column of the decoder's Jacobian; relevant are the fewest axes that explain the given share of the
+sum.
 """
 
 from collections.abc import Mapping, Sequence
@@ -111,7 +112,7 @@ class ArdVae(Vae):
         """|| E |dG / dz_l| ||^2 b_l / a_l of every axis l, at some of the rows."""
         z = self.networks.moments(x[:JACOBIAN_ROWS])[0]
         columns = [
-            torch.func.jvp(self.networks["generator"], (z,), (axis.expand_as(z),))[1]
+            torch.autograd.functional.jvp(self.networks["generator"], z, axis.expand_as(z))[1]
             for axis in torch.eye(self.latent_dim, dtype=z.dtype, device=z.device)
         ]
         return torch.stack([column.abs().mean(0).square().sum() for column in columns]) * variances
