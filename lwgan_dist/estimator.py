@@ -339,6 +339,30 @@ class NestedDropoutAE(OneSizeEstimator):
     model_name = "nested_dropout"
 
 
+class GAN(OneSizeEstimator):
+    """A generative adversarial network (arXiv:1406.2661), without encoder: `transform` is refused. Parameters and
+    attributes are those of `OneSizeEstimator`.
+    """
+
+    model_name = "gan"
+
+
+class WGANGP(OneSizeEstimator):
+    """A Wasserstein GAN with gradient penalty (arXiv:1704.00028), without encoder: `transform` is refused. Parameters
+    and attributes are those of `OneSizeEstimator`.
+    """
+
+    model_name = "wgan_gp"
+
+
+class CycleGAN(OneSizeEstimator):
+    """A cycle-consistent GAN between data and latent space (arXiv:1703.10593); parameters and attributes are those of
+    `OneSizeEstimator`.
+    """
+
+    model_name = "cyclegan"
+
+
 def _as_array(X: Any) -> Any:
     """A torch tensor as a NumPy array, anything else as it is."""
     if type(X).__module__.partition(".")[0] == "torch":

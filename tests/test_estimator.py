@@ -7,7 +7,7 @@ import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tiny import MODELS
 
-from lwgan_dist import ARDVAE, LWGAN, VAE, WAE, NestedDropoutAE
+from lwgan_dist import ARDVAE, GAN, LWGAN, VAE, WAE, WGANGP, CycleGAN, NestedDropoutAE
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.data.manifolds import s_curve
 from lwgan_dist.errors import ConfigError
@@ -146,7 +146,7 @@ def test_the_class_is_an_lwgan_and_no_other_model(tmp_path):
         LWGAN.load(tmp_path)
 
 
-@pytest.mark.parametrize("estimator", [WAE, VAE, ARDVAE, NestedDropoutAE])
+@pytest.mark.parametrize("estimator", [WAE, VAE, ARDVAE, NestedDropoutAE, CycleGAN])
 def test_every_model_has_a_class_that_maps_generates_and_is_saved(estimator, x, tmp_path):
     fitted = tiny_of(estimator).fit(x)
     assert fitted.result_.model == estimator.model_name
@@ -161,6 +161,15 @@ def test_every_model_has_a_class_that_maps_generates_and_is_saved(estimator, x, 
     np.testing.assert_array_equal(loaded.transform(x), codes)
     with pytest.raises(ConfigError, match=f"holds a {estimator.model_name}, and this class is an lwgan"):
         LWGAN.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("estimator", [GAN, WGANGP])
+def test_a_class_without_encoder_generates_and_refuses_to_transform(estimator, x):
+    fitted = tiny_of(estimator).fit(x)
+    assert (fitted.result_.model, fitted.dimension_) == (estimator.model_name, None)
+    assert fitted.generate(7).shape == (7, 3)
+    with pytest.raises(ConfigError, match=f"a {estimator.model_name} has no encoder"):
+        fitted.transform(x)
 
 
 def test_the_parameters_of_a_model_with_one_size_are_its_own(x):
