@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.functional import jvp
 
 from lwgan_dist.config import Precision
 from lwgan_dist.method.objective import reconstruction_errors
@@ -112,7 +113,7 @@ class ArdVae(Vae):
         """|| E |dG / dz_l| ||^2 b_l / a_l of every axis l, at some of the rows."""
         z = self.networks.moments(x[:JACOBIAN_ROWS])[0]
         columns = [
-            torch.autograd.functional.jvp(self.networks["generator"], z, axis.expand_as(z))[1]
+            jvp(self.networks["generator"], z, axis.expand_as(z))[1]  # type: ignore[no-untyped-call]
             for axis in torch.eye(self.latent_dim, dtype=z.dtype, device=z.device)
         ]
         return torch.stack([column.abs().mean(0).square().sum() for column in columns]) * variances

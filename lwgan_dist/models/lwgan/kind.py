@@ -182,7 +182,7 @@ def _unfitted(judgement: Judgement, config: RunConfig, sample: Sample) -> list[s
     behind = [
         rank
         for rank in ranks
-        if judgement.rank_scores[rank - 1].reconstruction
+        if judgement.rank_scores[rank - 1].components["reconstruction"]
         > np.linalg.norm(centred - centred @ axes[:rank].T @ axes[:rank], axis=1).mean() + UNFITTED
     ]
     if not behind:

@@ -87,7 +87,7 @@ class Vae(OneSize[VaeModel]):
     """E||x - G(mean)||, and the two terms of the evidence lower bound."""
 
     roles: ClassVar = {"encoder": Role("encoder", outputs=2), "generator": Role("generator")}
-    components = ("reconstruction", "negative_log_likelihood", "kl")
+    components: ClassVar[tuple[str, ...]] = ("reconstruction", "negative_log_likelihood", "kl")
     gathered = frozenset({"negative_log_likelihood"})
     networks: VaeNetworks
 
