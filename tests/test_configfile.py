@@ -137,7 +137,10 @@ def test_a_late_error_about_a_key_is_given_its_place(write):
     ("change", "ending"),
     [
         ("objective.mmd_wieght=1", "objective.mmd_wieght: unknown key; did you mean mmd_weight?"),
-        ("networks.layers=1", "networks.layers: unknown key; known keys: name, latent_dim, width, encoder_activation, linear_path"),
+        (
+            "networks.layers=1",
+            "networks.layers: unknown key; known keys: name, latent_dim, width, encoder_activation, linear_path",
+        ),
         ("schedule.iterations=9", "schedule.iterations: unknown key; iterations goes with schedule.name 'paper'"),
         ("data.path=a.csv", "data.path: unknown key; path goes with data.source 'table'"),
         ("schedule.name=fats", "schedule.name: must be one of fast, paper (got 'fats'); did you mean fast?"),

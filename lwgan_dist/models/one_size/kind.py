@@ -59,7 +59,7 @@ class OneSizeKind:
         """In full precision."""
         precision: Precision = "float64" if config.precision == "float64" else "float32"
         networks = self._trained.networks_of(_of(config), shape, precision=precision)
-        networks.generator.bounded = config.bounded
+        networks.bound(config.bounded)
         return networks
 
     def latent_dim(self, config: RunConfig) -> int:

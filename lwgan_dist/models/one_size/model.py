@@ -61,7 +61,7 @@ class OneSize(ABC, Generic[M]):
         self.sample, self.world, self.seed = sample, world, config.seed
         self.stages = self.stages_of(self.model)
         self.networks = self.networks_of(self.model, sample.shape, config.seed, config.precision)
-        self.networks.generator.bounded = config.bounded
+        self.networks.bound(config.bounded)
         for network in self.networks.named().values():
             network.to(world.device)
         self._dtype = torch.float64 if config.precision == "float64" else torch.float32

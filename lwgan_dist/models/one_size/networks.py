@@ -58,11 +58,15 @@ class OneSizeNetworks:
         return self._networks.get("encoder")
 
     @property
-    def generator(self) -> Generator:
+    def generator(self) -> nn.Module:
         """G(z)."""
+        return self._networks["generator"]
+
+    def bound(self, on: bool) -> None:
+        """Let the generator end in a sigmoid, or not; see `lwgan_dist.networks.base.Generator`."""
         generator = self._networks["generator"]
         assert isinstance(generator, Generator)
-        return generator
+        generator.bounded = on
 
     @property
     def critic(self) -> Critic:
