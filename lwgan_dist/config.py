@@ -448,7 +448,7 @@ class RunConfig(Settings, _OnData):
         """
         if not isinstance(self.model, LwganModel):
             return self.model_copy(update={"model": self.model.on_rows(shape)})
-        networks = self.networks.model_copy(update={"name": networks_for(self.networks.name, shape)})
+        networks = self.networks.model_copy(update={"name": networks_for(self.networks.name, shape, "networks.name")})
         return self.model_copy(update={"networks": networks})
 
     @property
@@ -482,7 +482,7 @@ class RunConfig(Settings, _OnData):
         activation = given.encoder_activation
         if given.name != "conv":
             activation = activation or ("silu" if fast else "relu")
-        path = linear_path_for(given.linear_path, given.name, default=fast)
+        path = linear_path_for(given.linear_path, given.name, "networks.linear_path", default=fast)
         networks = {"latent_dim": latent_dim, "encoder_activation": activation, "linear_path": path}
         largest = min(512, max(128, 4 * latent_dim)) if fast else 512  # of mixed ranks, it holds some rows of each
         batch_size = self.schedule.batch_size or min(largest, train_rows or largest)

@@ -32,6 +32,8 @@ class ModelSettings(Frozen):
 
     has_encoder: ClassVar[bool] = True
     """Whether rows have codes; without an encoder nothing is reconstructed."""
+    generates_early: ClassVar[bool] = True
+    """Whether its networks generate rows before the training has ended."""
     estimates_dimension: ClassVar[bool] = False
     """Whether its result is an intrinsic dimension."""
 
@@ -41,8 +43,13 @@ def clash(key: str, message: str) -> PydanticCustomError:
     return PydanticCustomError("clash", "{message}", {"key": key, "message": message})
 
 
-def networks_for(name: NetworksName, shape: tuple[int, ...]) -> NetworksName:
+def networks_for(name: NetworksName, shape: tuple[int, ...], key: str) -> NetworksName:
     """The family that is meant for rows of a shape.
+
+    Args:
+        name: as configured, under ``key``.
+        shape: of a row.
+        key: for the error.
 
     Raises:
         ConfigError: convolutions on rows that have no height and width.
@@ -50,7 +57,7 @@ def networks_for(name: NetworksName, shape: tuple[int, ...]) -> NetworksName:
     has_sides = len(shape) in (2, 3)
     if name == "conv" and not has_sides:
         raise ConfigError(
-            "networks.name: conv is for rows of shape (height, width) or (channels, height, width), and these have "
+            f"{key}: conv is for rows of shape (height, width) or (channels, height, width), and these have "
             f"shape {shape}; choose mlp"
         )
     if name != "auto":
@@ -58,14 +65,14 @@ def networks_for(name: NetworksName, shape: tuple[int, ...]) -> NetworksName:
     return "conv" if has_sides and min(shape[-2:]) >= LEAST_SIDE else "mlp"
 
 
-def linear_path_for(given: bool | None, name: NetworksName, *, default: bool) -> bool:
-    """Whether networks of a family have a linear map beside their layers.
+def linear_path_for(given: bool | None, name: NetworksName, key: str, *, default: bool) -> bool:
+    """Whether networks of a family have a linear map beside their layers; ``key`` is that of what was given.
 
     Raises:
         ConfigError: one was asked of convolutions.
     """
     if name == "conv":
         if given:
-            raise ConfigError("linear_path: is of perceptrons (mlp); convolutions have none")
+            raise ConfigError(f"{key}: is of perceptrons (mlp); convolutions have none")
         return False
     return default if given is None else given

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
 from lwgan_dist.config import ExecutionConfig, RunConfig
@@ -32,9 +33,11 @@ class ModelEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         model_name: of the model, see `lwgan_dist.models.configs`.
+        has_encoder: whether rows have codes; without, there is no ``transform``.
     """
 
     model_name: ClassVar[str]
+    has_encoder: ClassVar[bool] = True
     standardize: str
     holdout_fraction: float
     settings: dict[str, Any] | None
@@ -118,14 +121,18 @@ class ModelEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.dimension_ = self.result_.dimension
         return self
 
+    @available_if(lambda self: self.has_encoder)  # type: ignore[untyped-decorator]
     def transform(self, X: Any) -> NDArray[np.float64]:
-        """Codes of rows, shape (n, r): at the estimated dimension or, of a model without an estimate, the latent size.
-
-        Raises:
-            ConfigError: the model has no encoder.
+        """Codes of rows, shape (n, r): at the estimated dimension or, of a model without an estimate, the latent size;
+        only of models with an encoder.
         """
         check_is_fitted(self)
         return self.model_.encode(self._known(X))
+
+    @available_if(lambda self: self.has_encoder)  # type: ignore[untyped-decorator]
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> NDArray[np.float64]:
+        """As `fit` and `transform`."""
+        return np.asarray(super().fit_transform(X, y, **fit_params))
 
     def inverse_transform(self, codes: Any) -> NDArray[np.float64]:
         """Rows G(z) in the units of the data, shape (n, *shape), for codes of shape (n, r), r at most the
@@ -345,6 +352,7 @@ class GAN(OneSizeEstimator):
     """
 
     model_name = "gan"
+    has_encoder = False
 
 
 class WGANGP(OneSizeEstimator):
@@ -353,6 +361,7 @@ class WGANGP(OneSizeEstimator):
     """
 
     model_name = "wgan_gp"
+    has_encoder = False
 
 
 class CycleGAN(OneSizeEstimator):

@@ -100,7 +100,7 @@ class FittedModel:
         if codes.shape[1] > self.latent_dim:
             raise ValueError(f"codes have at most {self.latent_dim} coordinates (got {codes.shape[1]})")
         z = np.pad(np.asarray(codes, dtype=np.float64), ((0, 0), (0, self.latent_dim - codes.shape[1])))
-        return self.standardizer.undo(self._map(self.networks.generator, z))
+        return self.standardizer.undo(self._map(self.networks.decoder(codes.shape[1]), z))
 
     def generate(self, n: int, rank: int | None = None, seed: int = 0) -> NDArray[np.float64]:
         """N draws G(z_r) with z_r from the latent distribution of rank r, in units of the data, shape (n, *shape)."""

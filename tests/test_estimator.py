@@ -168,8 +168,10 @@ def test_a_class_without_encoder_generates_and_refuses_to_transform(estimator, x
     fitted = tiny_of(estimator).fit(x)
     assert (fitted.result_.model, fitted.dimension_) == (estimator.model_name, None)
     assert fitted.generate(7).shape == (7, 3)
+    assert not hasattr(fitted, "transform")
+    assert not hasattr(fitted, "fit_transform")
     with pytest.raises(ConfigError, match=f"a {estimator.model_name} has no encoder"):
-        fitted.transform(x)
+        fitted.model_.encode(x)
 
 
 def test_the_parameters_of_a_model_with_one_size_are_its_own(x):

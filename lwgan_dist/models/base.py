@@ -31,6 +31,9 @@ class FittedNetworks(Protocol):
     def generator(self) -> nn.Module:
         """G(z) for z of shape (rows, q)."""
 
+    def decoder(self, rank: int) -> nn.Module:
+        """G of codes, shape (rows, q), whose coordinates after the rank-th are cut off: they are 0."""
+
     def named(self) -> Mapping[str, nn.Module]:
         """By the names under which they are saved."""
 

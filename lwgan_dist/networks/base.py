@@ -56,6 +56,10 @@ class Networks:
     generator: Generator
     critic: Critic
 
+    def decoder(self, rank: int) -> nn.Module:
+        """G, for which a coordinate that is cut off is one that is 0."""
+        return self.generator
+
     def named(self) -> dict[str, Network]:
         """The networks by the names under which they are saved."""
         return {"encoder": self.encoder, "generator": self.generator, "critic": self.critic}

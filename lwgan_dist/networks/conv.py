@@ -74,11 +74,12 @@ class _Downward(Network):
         self.channels, grid = image_of(shape)
         self.grids = halved(grid)
         counts = [self.channels, *channels_of(unit, len(self.grids) - 1)]
+        self.last = (counts[-1], *self.grids[-1])
         self.convolutions = nn.ModuleList(Down(a, b, generator) for a, b in pairwise(counts))
         is_small = len(self.convolutions) <= SMALL
         self.norms = nn.ModuleList(nn.InstanceNorm2d(count, affine=True) for count in counts[2:] if not is_small)
         self.activation = ACTIVATIONS["leaky" if is_small else "relu"]
-        widths = [counts[-1] * math.prod(self.grids[-1]), *widths]
+        widths = [math.prod(self.last), *widths]
         codes = [0] * (len(widths) - 3) + [code_dim] * 2
         self.linear = nn.ModuleList(
             ConditionedLinear(a, b, code, generator) for (a, b), code in zip(pairwise(widths), codes, strict=True)
@@ -95,7 +96,7 @@ class _Downward(Network):
         x = x.reshape(-1, self.channels, *self.grids[0])
         for number, layer in enumerate(self.convolutions):
             x = layer(x)
-            if number and self.norms:
+            if number and self.norms and len(x):  # a worker may have no rows of a small batch
                 x = self.norms[number - 1](x.to(dtype))
             given.append(x := self.activation(x))
         x = x.flatten(1)
@@ -133,10 +134,10 @@ class ConvGenerator(Generator):
         if halvings == SMALL:
             (a, b, c), (d, e, f) = (_of_stride_one(side) for side in grid)
             steps, kinds = [(a, d), (b, e), (c, f), grid], [(KERNEL, 1, 0), (KERNEL, 1, 0), (LAST_KERNEL, 2, 0)]
-        self.first = steps[0]
+        self.first = (counts[0], *steps[0])
         self.linear = nn.ModuleList([
             ConditionedLinear(latent_dim, 4 * latent_dim, 0, generator),
-            ConditionedLinear(4 * latent_dim, counts[0] * math.prod(self.first), 0, generator),
+            ConditionedLinear(4 * latent_dim, math.prod(self.first), 0, generator),
         ])  # fmt: skip
         self.convolutions = nn.ModuleList(
             Up(a, b, step, kind, generator)
@@ -154,7 +155,7 @@ class ConvGenerator(Generator):
         x = z
         for layer in self.linear:
             x = functional.relu(layer(x))
-        x = x.view(len(x), -1, *self.first).contiguous(memory_format=torch.channels_last)
+        x = x.view(-1, *self.first).contiguous(memory_format=torch.channels_last)
         for layer in self.convolutions[:-1]:
             x = functional.relu(layer(x))
         x = self.convolutions[-1](x).to(z.dtype)
@@ -198,10 +199,10 @@ class ConvCritic(_Downward, Critic):
             return input_gradient(lambda rows: self(rows, ranks), x)
         with torch.no_grad():
             given = self.layers(x, thermometer_code(ranks, self.latent_dim, x.dtype))[:-1]
-            slopes = [torch.where(values > 0, 1.0, SLOPE) for values in given]
+            slopes = [torch.full_like(values, SLOPE, dtype=x.dtype).masked_fill_(values > 0, 1.0) for values in given]
         head, last = self.linear
         gradient: Tensor = head.pull_back(last.weight * slopes.pop())  # type: ignore[operator]
-        gradient = gradient.view(len(x), -1, *self.grids[-1])
+        gradient = gradient.view(-1, *self.last)
         for layer, grid, slope in zip(reversed(self.convolutions), self.grids[-2::-1], reversed(slopes), strict=True):
             gradient = layer.pull_back(gradient * slope, grid)  # type: ignore[operator]
         return gradient.to(x.dtype).reshape(x.shape)

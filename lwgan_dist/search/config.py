@@ -295,6 +295,12 @@ class SearchConfig(Frozen):
                 f"the objective has {late[0]}, which a run has only at its end; with reports_per_seed = 1 reports are "
                 "at ends only",
             )
+        if not self.run.model.generates_early and scheduler.reports_per_seed > 1:
+            raise clash(
+                "scheduler",
+                f"the codes of a {self.run.model.name} have a distribution only at the end of a run; with "
+                "reports_per_seed = 1 reports are at ends only",
+            )
         reports = self.seeds_per_trial * scheduler.reports_per_seed
         if scheduler.grace_reports >= reports:
             raise clash(

@@ -46,7 +46,12 @@ _SECTIONS: dict[str, tuple[type[Frozen], ...]] = {
     "score": (ScoreConfig,),
 }
 """Those of an LWGAN, with what may stand in them; all settings of any other model stand in ``model``."""
-_OF_AUTHORS = {"networks.encoder_activation": "relu", "score.evaluations": 50, "score.penalty": "reference"}
+_OF_AUTHORS = {
+    "networks.encoder_activation": "relu",
+    "networks.linear_path": False,
+    "score.evaluations": 50,
+    "score.penalty": "reference",
+}
 """Constants of the authors that are not the defaults of the models."""
 _DATA_FIELD = "data.standardize"
 """The only field of the data that is searched: it changes what is trained on, not what is judged."""

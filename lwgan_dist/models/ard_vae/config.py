@@ -11,6 +11,7 @@ class ArdVaeModel(VaeModel):
 
     name: Literal["ard_vae"] = "ard_vae"  # type: ignore[assignment]  # another member of the union
     estimates_dimension: ClassVar[bool] = True
+    generates_early: ClassVar[bool] = False
     prior_interval: PositiveInt = 25
     """Iterations after which the variances of the latent distribution are estimated again."""
     explained: Fraction = 0.99

@@ -54,7 +54,11 @@ class ArdVaeNetworks(VaeNetworks):
     @property
     def generator(self) -> nn.Module:
         """G of mapped codes."""
-        return MappedGenerator(self["generator"], self.map)
+        return self.decoder(self.map.size)
+
+    def decoder(self, rank: int) -> nn.Module:
+        """G of mapped codes, cut off at a rank."""
+        return MappedGenerator(self["generator"], self.map, rank)
 
 
 class ArdVae(Vae):
@@ -101,8 +105,8 @@ class ArdVae(Vae):
         mean, log_variance = self.networks.moments(x)
         kl = kl_divergences(mean, log_variance, self.networks.prior).mean(0)[order].double().cpu().numpy()
         ranks = torch.arange(1, self.latent_dim + 1, device=x.device)
-        encode, decode = self.networks.encoder, self.networks.generator
-        errors = [float(reconstruction_errors(x, decode(encode(x, rank))).mean()) for rank in ranks]
+        encode, decoder = self.networks.encoder, self.networks.decoder
+        errors = [float(reconstruction_errors(x, decoder(int(rank))(encode(x, rank))).mean()) for rank in ranks]
         return np.column_stack([errors, 1.0 - np.cumsum(shares), shares, kl])
 
     def _variances(self, x: Tensor, rng: np.random.Generator) -> Tensor:

@@ -13,6 +13,7 @@ class NestedDropoutModel(OneSizeModel):
 
     name: Literal["nested_dropout"] = "nested_dropout"
     estimates_dimension: ClassVar[bool] = True
+    generates_early: ClassVar[bool] = False
     drop: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """p of the geometric distribution of the rank at which a code is cut off: P(r) in proportion to (1 - p)^(r - 1) for
     r = 1..latent_dim."""

@@ -50,7 +50,11 @@ class MappedNetworks(OneSizeNetworks):
     @property
     def generator(self) -> nn.Module:
         """G of mapped codes."""
-        return MappedGenerator(self["generator"], self.map)
+        return self.decoder(self.map.size)
+
+    def decoder(self, rank: int) -> nn.Module:
+        """G of mapped codes, cut off at a rank."""
+        return MappedGenerator(self["generator"], self.map, rank)
 
 
 class NestedDropoutLoss(nn.Module):

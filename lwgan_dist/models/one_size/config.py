@@ -38,8 +38,8 @@ class OneSizeModel(ModelSettings):
 
     def on_rows(self, shape: tuple[int, ...]) -> Self:
         """With the networks that are meant for rows of a shape written out."""
-        name = networks_for(self.networks, shape)
-        path = linear_path_for(self.linear_path, name, default=True)
+        name = networks_for(self.networks, shape, "model.networks")
+        path = linear_path_for(self.linear_path, name, "model.linear_path", default=True)
         return self.model_copy(update={"networks": name, "linear_path": path})
 
     def resolved(self, *, train_rows: int | None, ambient_dim: int) -> Self:

@@ -12,8 +12,8 @@ from lwgan_dist.models.one_size.networks import Constants
 class LatentMap(Constants):
     """From a code e to the generator's coordinates z: with s = shift + L e, z of axis order[j] is s_j.
 
-    L is lower triangular, so that the first r coordinates of e are those of the first r axes in the order. A coordinate
-    of e that is 0 was cut off, and its axis is 0 too. As it is made, the map changes nothing.
+    L is lower triangular, so that the first r coordinates of e are those of the first r axes in the order; axes after
+    the rank-th are 0. As it is made, the map changes nothing.
 
     Args:
         latent_dim: q.
@@ -24,18 +24,24 @@ class LatentMap(Constants):
             shift=torch.zeros(latent_dim), factor=torch.eye(latent_dim), order=torch.arange(float(latent_dim))
         )
 
+    @property
+    def size(self) -> int:
+        """Q."""
+        return len(self.get_buffer("shift"))
+
     def set(self, shift: Tensor, factor: Tensor, order: Tensor) -> None:
         """Fix the map: shift of shape (q,), L of shape (q, q), the axes in their order, shape (q,)."""
         for name, value in (("shift", shift), ("factor", factor), ("order", order)):
             self.get_buffer(name).copy_(value)
 
-    def to_axes(self, codes: Tensor) -> Tensor:
-        """Z of codes, each of shape (rows, q)."""
-        ordered = (self.get_buffer("shift") + codes @ self.get_buffer("factor").T) * (codes != 0)
-        return ordered[:, self.get_buffer("order").long().argsort()]
+    def to_axes(self, codes: Tensor, rank: int) -> Tensor:
+        """Z of codes that are cut off at a rank, each of shape (rows, q)."""
+        ordered = self.get_buffer("shift") + codes @ self.get_buffer("factor").T
+        kept = mask_to_rank(ordered, torch.tensor(rank, device=codes.device))
+        return kept[:, self.get_buffer("order").long().argsort()]
 
     def to_codes(self, axes: Tensor) -> Tensor:
-        """The inverse of `to_axes`."""
+        """The inverse of `to_axes` at the largest rank."""
         ordered = axes[:, self.get_buffer("order").long()] - self.get_buffer("shift")
         codes: Tensor = torch.linalg.solve_triangular(self.get_buffer("factor"), ordered.T, upper=False).T
         return codes
@@ -50,18 +56,18 @@ class MappedEncoder(nn.Module):
 
     def forward(self, x: Tensor, ranks: Tensor) -> Tensor:
         """Codes of shape (rows, q), for x of shape (rows, *shape) and ranks of shape () or (rows,)."""
-        all_axes = torch.tensor(len(self.latent_map.get_buffer("shift")), device=x.device)
+        all_axes = torch.tensor(self.latent_map.size, device=x.device)
         return mask_to_rank(self.latent_map.to_codes(self.encoder(x, all_axes)), ranks)
 
 
 class MappedGenerator(nn.Module):
-    """A generator of mapped codes."""
+    """A generator of mapped codes that are cut off at a rank."""
 
-    def __init__(self, generator: nn.Module, latent_map: LatentMap) -> None:
+    def __init__(self, generator: nn.Module, latent_map: LatentMap, rank: int) -> None:
         super().__init__()
-        self.generator, self.latent_map = generator, latent_map
+        self.generator, self.latent_map, self.rank = generator, latent_map, rank
 
     def forward(self, codes: Tensor) -> Tensor:
         """Rows of shape (rows, *shape), for codes of shape (rows, q)."""
-        rows: Tensor = self.generator(self.latent_map.to_axes(codes))
+        rows: Tensor = self.generator(self.latent_map.to_axes(codes, self.rank))
         return rows

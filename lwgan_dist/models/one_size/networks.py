@@ -62,6 +62,10 @@ class OneSizeNetworks:
         """G(z)."""
         return self._networks["generator"]
 
+    def decoder(self, rank: int) -> nn.Module:
+        """G of codes whose coordinates after the rank-th are cut off."""
+        return self.generator
+
     def bound(self, on: bool) -> None:
         """Let the generator end in a sigmoid, or not; see `lwgan_dist.networks.base.Generator`."""
         generator = self._networks["generator"]
