@@ -30,7 +30,9 @@ class RunFailedError(UserError):
 
 
 class NonFiniteLossError(RunFailedError):
-    """A loss became NaN or infinite; the step that would have spread it was not taken (exit code 3)."""
+    """A loss became NaN or infinite, and the step that would have spread it was not taken; or the rows of a trained
+    model are (exit code 3).
+    """
 
 
 class DataError(UserError):

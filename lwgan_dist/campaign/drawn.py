@@ -14,6 +14,23 @@ from lwgan_dist.data.tables import read_configured, rows_digest
 from lwgan_dist.errors import ConfigError, DataError
 from lwgan_dist.seeding import derive
 
+OF_LWGAN = ("networks", "objective", "schedule", "score", "precision")
+"""Sections and fields of a run of the LWGAN beside its data and seed."""
+
+
+def checked_settings(item: SampledData) -> dict[str, Any]:
+    """The settings of an entry, by path.
+
+    Raises:
+        ConfigError: one is of no section of an LWGAN.
+    """
+    for path in item.settings:
+        if path.split(".")[0] not in OF_LWGAN:
+            raise ConfigError(
+                f"settings.{path}: is not a field of an LWGAN; settings are fields of {', '.join(OF_LWGAN)}"
+            )
+    return item.settings
+
 
 def data_section(item: SampledData) -> dict[str, Any]:
     """The ``data`` section of its runs, without n and seed."""

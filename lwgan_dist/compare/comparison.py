@@ -73,8 +73,8 @@ class Comparison:
                 raise type(error)(f"{cell.data}, n = {cell.n}, {cell.model}: {error}") from None
             for name, reasons in obstacles.items():
                 reasons.add(METRICS[name].obstacle(run.config.model.has_encoder, run.sample.shape))
-        for name, reasons in obstacles.items():
-            if None not in reasons:
+        for name, reasons in obstacles.items():  # of the default metrics some may be of no model
+            if None not in reasons and "metrics" in config.model_fields_set:
                 raise ConfigError(f"metrics: {name} {' or '.join(sorted(filter(None, reasons)))}")
 
     @property

@@ -69,7 +69,8 @@ class CompareConfig(OnSamples):
     """
     fresh_rows: Annotated[int, Field(ge=2, le=50_000)] | None = 4_096
     """Of data of known dimension, so many rows that are drawn anew, and as many generated ones, between which the
-    distance is taken, the energy distance between at most 4,096; null for none."""
+    distance is taken, the energy distance between at most 4,096; null for none. With another number the runs are
+    computed anew."""
     run: Settings = Settings()
     """What the runs have in common: ``precision``, and how an lwgan is trained and judged."""
     seed: int = 0
@@ -91,6 +92,8 @@ class CompareConfig(OnSamples):
 
 def _check(model: ComparedModel, key: str) -> None:
     """Refuse what the named model does not have."""
+    if (model.label or "").startswith("_"):
+        raise clash(f"{key}.label", "must not begin with _: the legends of figures would leave it out")
     if model.rank is not None and not model.kind.estimates_dimension:
         what = f"is of models that estimate a dimension and can be used at any rank; a {model.name} has a latent_dim"
         raise clash(f"{key}.rank", what)

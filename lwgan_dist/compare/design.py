@@ -7,13 +7,14 @@ what it has.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from lwgan_dist.campaign.drawn import (
     build,
+    checked_settings,
     data_section,
     identity_of,
     label_of,
@@ -25,8 +26,9 @@ from lwgan_dist.campaign.drawn import (
 )
 from lwgan_dist.campaign.sources import SampledData, SampledTable
 from lwgan_dist.compare.config import CompareConfig, ComparedModel, NoSuchSizeError, of_truth
-from lwgan_dist.config import RunConfig
+from lwgan_dist.config import Known, RunConfig
 from lwgan_dist.errors import ConfigError
+from lwgan_dist.models.configs import LwganModel
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class Design:
             for model in config.models
         ]
         self.cells = [cell for item in config.data for cell in self._cells_of(item, precision)]
+        if not self.cells:
+            raise ConfigError("models: no model is left on any data: the latent size would be below 1")
         counts = Counter((cell.data, cell.n, cell.model) for cell in self.cells)
         for (data, _, model), count in counts.items():
             if count > 1:
@@ -113,6 +117,8 @@ class Design:
         identity = cell.config.identity()
         if cell.table_digest:
             identity["data"]["path"] = cell.table_digest
+        if isinstance(cell.config.data, Known):
+            identity["fresh_rows"] = self.config.fresh_rows
         return PlannedRun(cell, replicate, data_seed, seed, run_key(identity, data_seed, seed))
 
     def _cells_of(self, item: SampledData, precision: str) -> Iterator[Cell]:
@@ -121,6 +127,7 @@ class Design:
         make = partial(build, label, shape=shape)
         for n in sizes_of(item, self.config.sizes, table_rows):
             truth = truth_of(item, label, data, {"data.n": n})
+            self._check_settings(item, partial(make, {**data, **self.config.run.model_dump()}), n, truth)
             for name, model in zip(self.labels, self.config.models, strict=True):
                 try:
                     run, settings = self._settings(item, model, truth)
@@ -133,6 +140,21 @@ class Design:
                 if config.precision == "auto":
                     config = config.model_copy(update={"precision": precision})
                 yield Cell(label, n, name, model.name, rank, truth, config, digest)
+
+    def _check_settings(
+        self, item: SampledData, lwgan: Callable[[dict[str, Any]], RunConfig], n: int, truth: int | None
+    ) -> None:
+        """Refuse settings of data that no model could have: all are those of an LWGAN."""
+        settings = checked_settings(item)
+        if not settings or any(model.kind is LwganModel for model in self.config.models):  # whose runs will be checked
+            return
+        try:
+            settings = {path: of_truth(value, truth) for path, value in settings.items()}
+        except NoSuchSizeError:  # the models that have them are left out
+            return
+        except ValueError as error:
+            raise ConfigError(f"data {label_of(item)!r}: settings: {error}") from None
+        lwgan({**settings, "data.n": n})
 
     def _settings(
         self, item: SampledData, model: ComparedModel, truth: int | None

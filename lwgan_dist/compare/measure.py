@@ -11,7 +11,7 @@ from lwgan_dist.data.sample import Sample
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.distances import energy_distance, sliced_wasserstein
-from lwgan_dist.metrics.heldout import metrics_by_rank
+from lwgan_dist.metrics.heldout import finite_rows, metrics_by_rank
 from lwgan_dist.seeding import derive, generator
 
 PROJECTIONS, ENERGY_ROWS = 100, 4_096
@@ -34,6 +34,9 @@ def measured(
         ranks: at which it is measured.
         names: of the metrics.
         fresh_rows: see `fresh_distances`; None for none.
+
+    Raises:
+        NonFiniteLossError, ConfigError: see `lwgan_dist.metrics.heldout.held_out_metrics`.
     """
     by_name = metrics_by_rank(model, sample, names=names, floors=True, ranks=ranks)
     if fresh_rows and isinstance(model.config.data, Known):
@@ -71,7 +74,7 @@ def fresh_distances(model: FittedModel, ranks: Sequence[int], rows: int) -> dict
     codes = derive(seed, "compare/codes")
     with threadpool_limits(1):  # the last digit of a product depends on how many threads share it
         floor = distances(other)
-        table = [distances(model.generate(rows, rank, codes)) for rank in ranks]
+        table = [distances(finite_rows(model.generate(rows, rank, codes), "generated", rank)) for rank in ranks]
     by_name: dict[str, list[float]] = {}
     for place, name in enumerate(FRESH):
         by_name[name] = [row[place] for row in table]

@@ -17,11 +17,13 @@ from lwgan_dist.compare.tables import RATES, CompareTables
 from lwgan_dist.compare.tensorboard import write_comparison
 from lwgan_dist.compare.work import MODELS, kept
 from lwgan_dist.data.sample import load_sample
+from lwgan_dist.metrics.heldout import MOST_ROWS
 from lwgan_dist.reporting import files
 from lwgan_dist.storage import Folder
 
 MOST_PICTURED = 6
 """Data sets that have figures of their models."""
+_FLOORS_OF_FEW = {"energy_distance": "a little more scattered", "sliced_wasserstein": "a little too large"}
 _TABLES = ("runs", "compare", "rates")
 
 
@@ -70,6 +72,12 @@ def caveats(comparison: Comparison, outcome: Outcome) -> list[str]:
     design, found = comparison.design, []
     if any(cell.table_digest for cell in design.cells):
         found.append("Samples of a table are choices of its rows: intervals are given the table.")
+        found += [
+            f"The floor of {name} is on a table of as many rows as it was trained on, where these are fewer than the "
+            f"{MOST_ROWS:,} that are generated; then it is {effect}."
+            for name, effect in _FLOORS_OF_FEW.items()
+            if name in comparison.config.metrics
+        ]
     left_out = {
         (cell.data, label) for cell in design.cells for label in design.labels
     } - {(cell.data, cell.model) for cell in design.cells}  # fmt: skip

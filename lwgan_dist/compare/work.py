@@ -76,16 +76,16 @@ def _run(task: RunTask, comparison: Folder) -> RunRecord:
     try:
         run = Run(config)
         fit = run.fit(comparison.sub(SCRATCH).sub(task.key), task.execution)
+        model, result = fit.model, fit.result
+        ranks = sorted({*(row.rank for row in result.rank_scores), model.dimension})
+        with torch_threads(task.execution.threads_per_worker):
+            metrics = measured(model, run.sample, ranks, task.metrics, task.fresh_rows)
     except (DataError, *NUMERICAL) as error:
         if isinstance(error, DataError) and isinstance(config.data, TableData):  # the table is gone
             raise
         return RunRecord(key=task.key, failure=reason_of(error), version=package_version())
     if task.keep:
         keep(comparison.sub(MODELS).sub(task.key), fit)
-    model, result = fit.model, fit.result
-    ranks = sorted({*(row.rank for row in result.rank_scores), model.dimension})
-    with torch_threads(task.execution.threads_per_worker):
-        metrics = measured(model, run.sample, ranks, task.metrics, task.fresh_rows)
     return RunRecord(
         key=task.key, data_sha256=run.sample.digest, fingerprint=run.fingerprint, ambient_dim=run.sample.ambient_dim,
         latent_dim=model.latent_dim, dimension=result.dimension, rank=model.dimension, ranks=ranks, metrics=metrics,

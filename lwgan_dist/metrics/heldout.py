@@ -12,6 +12,7 @@ from lwgan_dist.config import Known
 from lwgan_dist.data.population import sampler_of
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.data.standardize import Standardizer
+from lwgan_dist.errors import NonFiniteLossError
 from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.drawn import Drawn
 from lwgan_dist.metrics.inception import inception
@@ -42,8 +43,8 @@ class _HeldOut:
     def measured(self, rank: int, floors: bool) -> dict[str, float]:
         """Values at a rank, by name; each with its floor beside it, if asked for."""
         codes = self._model.encode(self._x, rank) if self._encodes else None
-        reconstructed = self._x[:0] if codes is None else self._model.decode(codes)
-        generated = self._model.generate(self._rows, rank, self._seed)
+        reconstructed = self._x[:0] if codes is None else finite_rows(self._model.decode(codes), "reconstructed", rank)
+        generated = finite_rows(self._model.generate(self._rows, rank, self._seed), "generated", rank)
         values = self._values(self._metrics, self._drawn(rank, generated, reconstructed, codes))
         beside = self._floors | self._floors_of_codes(rank) if floors else {}
         measured = {}
@@ -95,7 +96,24 @@ class _HeldOut:
 def _applicable(model: FittedModel, names: Collection[str] | None) -> list[Metric]:
     chosen = default_metrics() if names is None else names
     encodes = model.config.model.has_encoder
-    return [m for name, m in METRICS.items() if name in chosen and m.obstacle(encodes, model.shape) is None]
+    return [m for name, m in METRICS.items() if name in chosen and m.mismatch(encodes, model.shape) is None]
+
+
+def finite_rows(rows: Array, what: str, rank: int) -> Array:
+    """Rows of a model, whose squared distances are numbers.
+
+    Args:
+        rows: in the units of the data.
+        what: ``generated`` or ``reconstructed``.
+        rank: at which they were.
+
+    Raises:
+        NonFiniteLossError: they are not: there is nothing to measure.
+    """
+    with np.errstate(all="ignore"):
+        if not np.isfinite(np.vdot(rows, rows)):
+            raise NonFiniteLossError(f"rows {what} at rank {rank} are not finite")
+    return rows
 
 
 def held_out_metrics(
@@ -126,6 +144,10 @@ def held_out_metrics(
         rows: generated, and held-out ones at most.
         names: of the metrics, by default those that are computed by default.
         floors: whether their noise floors are computed too, by name with ``_floor`` at its end.
+
+    Raises:
+        NonFiniteLossError: generated or reconstructed rows are not finite.
+        ConfigError: a named metric applies, but needs the Inception network, which is not to be had here.
     """
     if not _has_two(sample):
         return None

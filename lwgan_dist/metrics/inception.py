@@ -15,18 +15,20 @@ from lwgan_dist.metrics.registry import INCEPTION_WEIGHTS
 _IMAGES_AT_ONCE = 32
 
 
-def inception() -> Callable[[Array], tuple[Array, Array]] | None:
-    """A function from images to 2,048 features and 1,008 logits by Inception; None where no weights are supplied.
+def inception() -> Callable[[Array], tuple[Array, Array]]:
+    """A function from images to 2,048 features and 1,008 logits by Inception.
 
     It takes images in [0, 1], shape (n, h, w) or (n, channels, h, w), rounded to 256 levels. Three channels are colour;
     of any other number the mean is taken, as a grey image. The network scales them to 299 x 299.
 
     Raises:
-        ConfigError: the weights are not those of the network, or the extra is missing.
+        ConfigError: no weights are supplied, or not those of the network, or the extra is missing.
     """
     path = os.environ.get(INCEPTION_WEIGHTS)
     if not path:
-        return None
+        raise ConfigError(
+            f"FID and Inception Score need the weights of the network, on every node: {INCEPTION_WEIGHTS}=FILE"
+        )
     network = _network(path)
 
     @torch.no_grad()

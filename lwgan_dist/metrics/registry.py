@@ -57,12 +57,19 @@ class Metric:
             return abs(value - self.target)
         return -value if self.larger_is_better else value
 
-    def obstacle(self, has_encoder: bool, shape: tuple[int, ...]) -> str | None:
-        """Why it does not apply to a model and to rows of this shape; None if it does."""
+    def mismatch(self, has_encoder: bool, shape: tuple[int, ...]) -> str | None:
+        """Why it is not of a model and of rows of this shape; None if it is."""
         if self.needs_encoder and not has_encoder:
             return "needs a model with an encoder"
         if self.needs_images and len(shape) not in (2, 3):
             return f"needs images, rows of shape (height, width) or (channels, height, width), not {shape}"
+        return None
+
+    def obstacle(self, has_encoder: bool, shape: tuple[int, ...]) -> str | None:
+        """Why it cannot be computed on this machine, of a model and of rows of this shape; None if it can."""
+        mismatch = self.mismatch(has_encoder, shape)
+        if mismatch:
+            return mismatch
         if self.needs_inception and not os.environ.get(INCEPTION_WEIGHTS):
             return f"needs the weights of the Inception network: {INCEPTION_WEIGHTS}=FILE"
         return None

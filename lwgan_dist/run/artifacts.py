@@ -11,7 +11,7 @@ from lwgan_dist.data.blocks import Array, flat
 from lwgan_dist.data.standardize import Standardizer, moments
 from lwgan_dist.fitted import FittedModel, networks_of, tear_of
 from lwgan_dist.metrics.heldout import held_out_metrics
-from lwgan_dist.metrics.registry import default_metrics
+from lwgan_dist.metrics.registry import METRICS, default_metrics, floor_of
 from lwgan_dist.models.base import Finished
 from lwgan_dist.models.configs import LwganModel
 from lwgan_dist.models.registry import kind_of
@@ -65,9 +65,11 @@ def write_all(run: Prepared, folder: Folder, state: TrainingState, metrics: Coll
 
 
 def add_metrics(run: Prepared, folder: Folder, names: Collection[str]) -> RunResult:
-    """The result of a finished run with these metrics, of which those that it lacks are computed and written."""
+    """The result of a finished run with these metrics; those that it lacks, or lacks the floor of, are computed and
+    written.
+    """
     result = read_result(folder)
-    missing = [name for name in names if name not in result.metrics]
+    missing = [name for name in names if not _is_complete(name, result.metrics)]
     if not missing:
         return result
     model = FittedModel.load(folder.sub("model"))
@@ -75,6 +77,11 @@ def add_metrics(run: Prepared, folder: Folder, names: Collection[str]) -> RunRes
     result = result.model_copy(update={"metrics": result.metrics | more})
     folder.write(RESULT_FILE, result.model_dump_json(indent=1).encode())
     return result
+
+
+def _is_complete(name: str, metrics: Collection[str]) -> bool:
+    """Whether a metric is there, with its floor: results of earlier versions lack it."""
+    return name in metrics and (floor_of(name) in metrics or not METRICS[name].has_floor)
 
 
 def result_of(run: Prepared, folder: Folder, state: TrainingState, tables: ScoreTables) -> RunResult:

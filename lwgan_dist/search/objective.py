@@ -17,6 +17,7 @@ from typing import Any
 from lwgan_dist.config import Standardization
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.data.standardize import Standardizer
+from lwgan_dist.errors import NonFiniteLossError
 from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.heldout import held_out_metrics
 from lwgan_dist.metrics.registry import METRICS, default_metrics
@@ -76,7 +77,10 @@ def interim_objective(model: FittedModel, sample: Sample, standardize: Standardi
     least = math.inf
     ranks = range(1, model.latent_dim + 1) if isinstance(model.config.model, LwganModel) else [model.dimension]
     for rank in ranks:
-        metrics = held_out_metrics(model, sample, rank, unit, INTERIM_ROWS)
+        try:
+            metrics = held_out_metrics(model, sample, rank, unit, INTERIM_ROWS)
+        except NonFiniteLossError:  # the end of the run decides
+            continue
         assert metrics is not None  # the configuration of a search demands it
         value = weighted(metrics, weights)
         if math.isfinite(value):

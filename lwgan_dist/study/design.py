@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lwgan_dist.campaign.drawn import (
+    OF_LWGAN,
     build,
+    checked_settings,
     data_section,
     identity_of,
     label_of,
@@ -38,7 +40,7 @@ Kind = Literal["lwgan", "model", "classical"]
 LWGAN = "LWGAN"
 
 _NOT_FACTORS = {"data.source", "data.name", "data.path", "data.n", "data.rows", "data.seed", "seed"}
-_SECTIONS = ("data", "networks", "objective", "schedule", "score", "precision")
+_SECTIONS = ("data", *OF_LWGAN)
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ class Design:
         of_runs = {path: values for path, values in self.factors.items() if path not in of_data}
         for data_values in _combinations(of_data):
             for n in sizes_of(item, self.config.sizes, table_rows):
-                changes = {**_check_settings(item.settings), **data_values, "data.n": n}
+                changes = {**checked_settings(item), **data_values, "data.n": n}
                 whole = n == table_rows
                 common = {"table_digest": digest, "whole": whole}
                 yield from self._variants(item, run, changes, data_values, of_runs, shape, **common)
@@ -231,16 +233,6 @@ def _check_factors(config: StudyConfig) -> dict[str, list[Any]]:
         if len({json.dumps(value) for value in values}) < len(values):
             raise ConfigError(f"factors.{path}: a value is given twice")
     return config.factors
-
-
-def _check_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    for path in settings:
-        section = path.split(".")[0]
-        if section not in _SECTIONS or section == "data":
-            raise ConfigError(
-                f"settings.{path}: is not a field of an LWGAN; settings are fields of {', '.join(_SECTIONS[1:])}"
-            )
-    return settings
 
 
 def _check_rules(config: RunConfig, rules: dict[str, ScoreConfig]) -> None:

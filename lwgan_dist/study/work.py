@@ -182,11 +182,11 @@ def _lwgan(run: LwganTask, study: Folder, execution: ExecutionConfig) -> RunReco
             fit = FittedRun(result, scores_from_parquet(folder.read(SCORES_FILE)), model)
         else:
             fit = prepared.fit(study.sub(SCRATCH).sub(run.key), execution)
+        metrics = fitted_metrics(fit.model, prepared.sample, execution, names=run.metrics, floors=True)
     except NUMERICAL as error:
         return _failed(run, error, prepared.sample)
     if run.model:
         fit.model.save(study.sub(MODELS).sub(run.key))
-    metrics = fitted_metrics(fit.model, prepared.sample, execution, names=run.metrics, floors=True)
     return _record(run, fit, Fit.of(prepared.sample, fit.components, metrics))
 
 

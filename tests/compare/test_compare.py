@@ -1,5 +1,6 @@
 """A comparison in this process: what it computes, what it keeps, how it goes on; failures."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from tiny_compare import TINY, WAE, comparison
@@ -13,6 +14,7 @@ from lwgan_dist.config import ManifoldData
 from lwgan_dist.data.population import sampler_of
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import ClusterError, ConfigError, NonFiniteLossError
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.distances import energy_distance
 from lwgan_dist.metrics.heldout import held_out_metrics
 from lwgan_dist.run.run import Run
@@ -129,6 +131,24 @@ def test_a_run_that_diverges_is_recorded_and_one_that_breaks_is_tried_again(tmp_
     assert prepared.ledger.states().keys() == {run.key for run in prepared.design.runs()}
 
 
+@pytest.mark.parametrize("metric", ["w1", "nn_accuracy", "mmd", "fd_pca"])
+def test_a_model_that_generates_what_is_not_finite_has_failed(tmp_path, monkeypatch, metric):
+    given = {"data": TINY["data"][:1], "models": [TINY["models"][2]], "replicates": 1, "metrics": [metric]}
+    monkeypatch.setattr(FittedModel, "generate", lambda *_given: np.full((64, 3), np.nan))
+    _, outcome, _ = execute(tmp_path / "comparison", **given)
+    assert outcome.unfinished == {}
+    assert rows(outcome)[0]["failure"] == "NonFiniteLossError: rows generated at rank 2 are not finite"
+
+
+def test_fresh_distances_are_of_finite_rows(straight, monkeypatch):
+    prepared, outcome, _ = straight
+    (row,) = rows(outcome, data="s_curve", model="WAE", replicate=0)
+    model, _ = kept(prepared.folder.sub(MODELS).sub(row["key"]))
+    monkeypatch.setattr(FittedModel, "generate", lambda *_given: np.full((64, 3), np.inf))
+    with pytest.raises(NonFiniteLossError):
+        fresh_distances(model, [2], 64)
+
+
 def test_a_folder_is_of_one_thing(straight, tmp_path):
     prepared, *_ = straight
     (tmp_path / "other").mkdir()
@@ -152,4 +172,17 @@ def test_runs_that_cannot_be_are_refused_before_anything_is_written(tmp_path):
         comparison(tmp_path / "new", metrics=["reconstruction", "fd_cnn"])
     with pytest.raises(ConfigError, match="metrics: latent_mmd needs a model with an encoder"):
         comparison(tmp_path / "new", metrics=["latent_mmd"], models=[{"name": "gan"}])
+    with pytest.raises(ConfigError, match="models: no model is left on any data"):
+        comparison(tmp_path / "new", data=TINY["data"][1:], models=[TINY["models"][3]])
     assert not (tmp_path / "new").exists()
+
+
+def test_default_metrics_are_no_demand(tmp_path):
+    gans = [{"name": "gan", "latent_dim": 2}]
+    assert comparison(tmp_path / "new", models=gans).config.metrics == [
+        "energy_distance",
+        "sliced_wasserstein",
+        "reconstruction",
+    ]
+    with pytest.raises(ConfigError, match="metrics: reconstruction needs a model with an encoder"):
+        comparison(tmp_path / "new", models=gans, metrics=["reconstruction"])

@@ -56,6 +56,14 @@ def test_runs_are_named_by_what_their_numbers_depend_on():
     assert not {run.key for run in runs} & {run.key for run in other}
     wider = design(models=[{**WAE, "latent_dim": 2, "width": 3}])
     assert not {run.key for run in runs} & {run.key for run in wider.runs()}
+    for rows in (65, None):
+        assert not {run.key for run in runs} & {run.key for run in design(fresh_rows=rows).runs()}
+
+
+def test_a_table_has_no_fresh_rows_to_depend_on(tmp_path):
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).standard_normal((50, 3)))
+    given = {"data": [{"path": str(tmp_path / "rows.npy")}], "models": [WAE]}
+    assert [run.key for run in design(**given).runs()] == [run.key for run in design(fresh_rows=9, **given).runs()]
 
 
 def test_labels_say_what_is_given():
@@ -101,8 +109,24 @@ def test_settings_are_those_of_the_model(tmp_path):
             "models.0.rank: is of models that estimate a dimension",
         ),
         ({"models": []}, "models: must have at least 1 item"),
+        ({"models": [{**WAE, "label": "_mine"}]}, "models.0.label: must not begin with _"),
         ({"models": [WAE, WAE]}, "is listed twice; give labels"),
         ({"models": [{"name": "lwgan", "settings": {"data.n": 3}}]}, "settings.data.n: is not a setting"),
+        *(
+            ({"data": [{"name": "s_curve", "settings": settings}], "models": [WAE]}, says)
+            for settings, says in (
+                ({"trainning.iterations": 3}, "settings.trainning.iterations: is not a field of an LWGAN"),
+                ({"precison": "float64"}, "settings.precison: is not a field of an LWGAN"),
+                ({"data.noise": 0.5}, "settings.data.noise: is not a field of an LWGAN"),
+                ({"seed": 3}, "settings.seed: is not a field of an LWGAN"),
+                ({"model.width": 3}, "settings.model.width: is not a field of an LWGAN"),
+                ({"networks.latent_dmi": 3}, "networks.latent_dmi: unknown key; did you mean latent_dim?"),
+                (
+                    {"schedule.bogus": 3},
+                    "data 's_curve', with its factors and settings: schedule.bogus=3: schedule.bogus: ",
+                ),
+            )
+        ),
         ({"reference": "VAE"}, "reference: 'VAE' is no model; there are lwgan, "),
         ({"run": {"model": {"name": "wae"}}}, "run.model: the models of a comparison are listed under models"),
         ({"metrics": ["reconstruction", "reconstruction"]}, "metrics: a metric is given twice"),

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from page_reading import Reader, markdown_tables, table_of
 from tiny import MODELS
-from tiny_compare import TINY, comparison
+from tiny_compare import TINY, WAE, comparison
 from tiny_study import Silent
 
 from lwgan_dist.campaign.named_model import MODELS as NAMED
 from lwgan_dist.compare import publish
+from lwgan_dist.compare.comparison import Outcome
 from lwgan_dist.compare.pictures import Shown, View, pictures
 from lwgan_dist.compare.publish import read_tables
 from lwgan_dist.compare.report import compare_page
@@ -83,6 +84,17 @@ def test_what_was_written_is_read_again(made):
     prepared, outcome, _ = made
     for name, table in vars(read_tables(prepared.folder)).items():
         assert table.equals(vars(outcome.tables)[name])
+
+
+def test_a_note_says_of_which_rows_the_floors_of_a_table_are(tmp_path):
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).standard_normal((50, 3)))
+    told = {"data": [{"path": str(tmp_path / "rows.npy")}], "models": [{**WAE, "latent_dim": 2}]}
+    prepared = comparison(tmp_path / "new", metrics=["sliced_wasserstein", "w1"], **told)
+    of_floors = [note for note in publish.caveats(prepared, Outcome(None, [], {}, 0)) if "floor" in note]
+    assert of_floors == [
+        "The floor of sliced_wasserstein is on a table of as many rows as it was trained on, where these are fewer "
+        "than the 2,048 that are generated; then it is a little too large."
+    ]
 
 
 def test_without_anything_to_say_sections_are_left_out(made):

@@ -7,6 +7,7 @@ from tiny import FAST, WAE
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.data.population import sampler_of
 from lwgan_dist.data.standardize import Standardizer
+from lwgan_dist.errors import NonFiniteLossError
 from lwgan_dist.metrics.distances import energy_distance
 from lwgan_dist.metrics.heldout import MOST_ROWS, held_out_metrics, metrics_by_rank
 from lwgan_dist.metrics.registry import METRICS, Metric, default_metrics
@@ -65,6 +66,15 @@ def test_without_hold_out_rows_there_is_none_and_a_stream_draws_fresh_ones(tmp_p
     assert held_out_metrics(model, run.sample) is None
     run, model = fitted(tmp_path / "stream", **{"data.rows": "stream"})
     assert held_out_metrics(model, run.sample) is not None
+
+
+@pytest.mark.parametrize(("method", "what"), [("generate", "generated"), ("decode", "reconstructed")])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e200])
+def test_rows_that_are_not_finite_have_no_metrics(one, monkeypatch, method, what, value):
+    run, model = one
+    monkeypatch.setattr(type(model), method, lambda *_given: np.full((5, run.sample.ambient_dim), value))
+    with pytest.raises(NonFiniteLossError, match=f"rows {what} at rank 1 are not finite"):
+        held_out_metrics(model, run.sample, 1)
 
 
 # floors ---------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from tiny import WAE
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.metrics import inception as module
+from lwgan_dist.metrics.heldout import metrics_by_rank
 from lwgan_dist.metrics.inception import inception
 from lwgan_dist.metrics.registry import INCEPTION_WEIGHTS, METRICS
 from lwgan_dist.run.run import Run
@@ -66,9 +67,14 @@ def test_a_run_that_names_neither_does_not_read_the_weights(weights, tmp_path):
     assert "reconstruction" in run.train(Folder.at(str(tmp_path / "run")), ExecutionConfig(workers=0)).metrics
 
 
-def test_without_weights_there_is_no_network(monkeypatch):
+def test_a_worker_without_the_weights_does_not_leave_a_named_metric_out(monkeypatch, tmp_path):
     monkeypatch.delenv(INCEPTION_WEIGHTS, raising=False)
-    assert inception() is None
+    told = override(WAE, {"data": {"source": "array"}, "model.iterations": 2})
+    run = Run(RunConfig.model_validate(told), np.random.default_rng(0).uniform(size=(80, 9, 9)))
+    model = run.fit(Folder.at(str(tmp_path / "run")), ExecutionConfig(workers=0)).model
+    with pytest.raises(ConfigError, match="need the weights of the network, on every node: LWGAN_DIST_INCEPTION"):
+        metrics_by_rank(model, run.sample, names=["fid"], ranks=[1])
+    assert "fid" not in run.metrics
 
 
 def test_a_file_that_is_not_the_weights_is_refused(weights):

@@ -233,10 +233,26 @@ def test_a_configuration_of_the_users_is_not_taken_for_a_run(tmp_path):
     assert (tmp_path / "config.yaml").read_text() == "# mine\n"
 
 
+def test_a_result_without_floors_gets_them(finished):
+    folder, result, _ = finished
+    early = {name: value for name, value in result.metrics.items() if not name.endswith("_floor")}
+    assert early.keys() < result.metrics.keys()
+    folder.write("result.json", result.model_copy(update={"metrics": early}).model_dump_json().encode())
+    assert run_of().measure(folder, list(early)).metrics == result.metrics == read_result(folder).metrics
+
+
 def test_a_diverged_run_leaves_no_result(tmp_path):
     folder = Folder.at(str(tmp_path / "run"))
     with pytest.raises(NonFiniteLossError):
         run_of(**{"schedule.embedding_learning_rate": 1e300}).train(folder, HERE)
+    assert not folder.has("result.json")
+
+
+def test_a_run_that_generates_what_is_not_finite_leaves_no_result(tmp_path, monkeypatch):
+    folder = Folder.at(str(tmp_path / "run"))
+    monkeypatch.setattr(FittedModel, "generate", lambda *_given, **_more: np.full((5, 3), np.nan))
+    with pytest.raises(NonFiniteLossError, match="rows generated at rank"):
+        run_of().train(folder, HERE)
     assert not folder.has("result.json")
 
 

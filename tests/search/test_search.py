@@ -19,6 +19,7 @@ from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.config import ExecutionConfig, RunConfig, TrainConfig, override
 from lwgan_dist.configfile import read_config, to_yaml
 from lwgan_dist.errors import ConfigError, InUseError, NonFiniteLossError, UnreadableError
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.heldout import held_out_metrics
 from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.run.run import Run
@@ -679,6 +680,23 @@ def test_an_interim_objective_is_the_least_over_the_ranks(tmp_path):
         metrics = held_out_metrics(model, run.sample, rank, unit_of(model, run.sample, "global"), 512)
         values.append(metrics["energy_distance"] + 0.5 * metrics["reconstruction"])
     assert interim_objective(model, run.sample, "global", weights) == min(values)
+
+
+def test_a_trial_that_generates_what_is_not_finite_has_failed(tmp_path, monkeypatch):
+    prepared = search(tmp_path / "search")
+    run = Run(prepared.trial({}).run(0))
+    model = run.fit_until(Folder.at(str(tmp_path / "run")), ExecutionConfig(workers=0), run.halts(2)[0]).model
+    monkeypatch.setattr(FittedModel, "generate", lambda *_given: np.full((5, 3), np.nan))
+    assert interim_objective(model, run.sample, "global", {"energy_distance": 1.0}) == np.inf
+    told = {
+        "space": {"networks.width": {"grid": [2]}},
+        "searcher": {"name": "grid"},
+        "budget": {},
+        "initial": ["default"],
+    }
+    other, outcome = execute(tmp_path / "other", **told)
+    (row,) = trials(other, outcome).to_pylist()
+    assert row["failure"] == "NonFiniteLossError: rows generated at rank 1 are not finite"
 
 
 TABLE = {"source": "table", "path": "x.csv"}

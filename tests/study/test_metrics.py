@@ -7,6 +7,7 @@ from tiny_study import TINY, Silent, study
 
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.errors import ConfigError
+from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder
@@ -91,6 +92,14 @@ def test_without_hold_out_rows_there_are_none(tmp_path):
     told = {**TOLD, "data": [{"name": "s_curve", "holdout_fraction": 0}], "lwgan": {"replicates": 1}, "classical": {}}
     outcome = study(tmp_path / "study", metrics=NAMES, **told).execute(Silent())
     assert outcome.tables.runs["reconstruction"].to_pylist() == [None]
+
+
+def test_a_run_that_generates_what_is_not_finite_has_failed(tmp_path, monkeypatch):
+    monkeypatch.setattr(FittedModel, "generate", lambda *_given: np.full((5, 3), np.nan))
+    told = {**TOLD, "lwgan": {"replicates": 1}, "classical": {}}
+    outcome = study(tmp_path / "study", metrics=NAMES, **told).execute(Silent())
+    (row,) = outcome.tables.runs.to_pylist()
+    assert row["failure"] == "NonFiniteLossError: rows generated at rank 1 are not finite"
 
 
 def test_a_metric_that_does_not_apply_is_refused(tmp_path):
