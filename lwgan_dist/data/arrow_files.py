@@ -164,7 +164,7 @@ def _coded(values: pa.ChunkedArray, names: dict[int, str], source: str) -> Label
         raise DataError(f"{source}: column {quoted(LABEL)} is {values.type}; labels are whole numbers or texts")
     codes = values.to_numpy().astype(np.int64)
     there = np.unique(codes).tolist()
-    return Labels(codes, {code: names.get(code, str(code)) for code in there})
+    return Labels(codes, {code: names.get(code, str(code)) for code in there}, are_in_file=True)
 
 
 def _class_names(schema: pa.Schema) -> dict[int, str]:

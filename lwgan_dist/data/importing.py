@@ -119,11 +119,11 @@ def write_dataset(images: Images, source: str, out: str, preview: Callable[[Imag
 
 
 def counts(labels: Labels | None) -> dict[str, int] | None:
-    """Rows by the name of their class, in the order of the codes; None without labels."""
+    """Rows by the name of their class, in the order of the codes, without what has none; None without labels."""
     if labels is None:
         return None
-    codes, numbers = np.unique(labels.codes, return_counts=True)
-    return {labels.names[code]: number for code, number in zip(codes.tolist(), numbers.tolist(), strict=True)}
+    numbers = {name: int(np.isin(labels.codes, codes).sum()) for name, codes in labels.classes().items()}
+    return {name: number for name, number in numbers.items() if number}
 
 
 def damaged_files(folder: Path) -> list[str] | None:

@@ -42,24 +42,43 @@ class Labels(NamedTuple):
     Attributes:
         codes: of the class of each row, shape (n,).
         names: of the classes by their codes; the code itself where a class has no name.
+        are_in_file: whether the codes are those of the file; numbers that were given to names here choose nothing.
     """
 
     codes: NDArray[np.int64]
     names: dict[int, str]
+    are_in_file: bool = False
+
+    def classes(self) -> dict[str, list[int]]:
+        """The codes of each name, several where classes are called the same, in the order of the codes."""
+        by_name: dict[str, list[int]] = {}
+        for code, name in sorted(self.names.items()):
+            by_name.setdefault(name, []).append(code)
+        return by_name
 
     def picks(self, wanted: Sequence[str | int], source: str) -> NDArray[np.int64]:
-        """Positions of the rows of some classes; each is given by its name, whatever its case, or else by its code.
+        """Positions of the rows of some classes.
+
+        Each is given by its name, or by its name in another case where only one is so called, or else by its code
+        where the file holds codes. All classes that are called the same are meant together.
 
         Raises:
-            DataError: there is no such class.
+            DataError: there is no such class, or several have this name in another case.
         """
-        by_name = {name.casefold(): code for code, name in self.names.items()}
-        codes = [by_name.get(str(one).casefold(), one) for one in wanted]
-        for code, one in zip(codes, wanted, strict=True):
-            if code not in self.names:
-                known = [name for _, name in sorted(self.names.items())]
-                raise DataError(f"{source}: no label {quoted(str(one))}{_suggestion(str(one), known)}")
+        codes = [code for one in wanted for code in self._codes(one, source)]
         return np.flatnonzero(np.isin(self.codes, codes))
+
+    def _codes(self, one: str | int, source: str) -> list[int]:
+        classes, wanted = self.classes(), str(one)
+        folded = [name for name in classes if name.casefold() == wanted.casefold()]
+        alike = [wanted] if wanted in classes else folded
+        if len(alike) > 1:
+            raise DataError(f"{source}: the label {quoted(wanted)} may be each of {listed(alike)}; write it as there")
+        if alike:
+            return classes[alike[0]]
+        if self.are_in_file and one in self.names:
+            return [int(one)]
+        raise DataError(f"{source}: no label {quoted(wanted)}{_suggestion(wanted, list(classes))}")
 
 
 class Loaded(NamedTuple):

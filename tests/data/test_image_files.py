@@ -160,6 +160,27 @@ def test_a_name_comes_before_a_code(tmp_path):
     assert np.array_equal(read_table(path, labels=[1, "bag"]).rows, GREY[CLASSES > 0])
 
 
+def test_names_that_differ_in_case_alone_are_told_apart(tmp_path):
+    path = write_pictures(tmp_path, classes=["Cat", "cat", "dog"])
+    assert np.array_equal(read_table(path, labels=["Cat"]).rows, GREY[CLASSES == 0])
+    assert np.array_equal(read_table(path, labels=["cat", "DOG"]).rows, np.concatenate([GREY[1::3], GREY[2::3]]))
+    refused(path, "the label 'CAT' may be each of 'Cat', 'cat'; write it as there", labels=["CAT"])
+
+
+@pytest.mark.parametrize("wanted", ["a", "A"])
+def test_classes_that_are_called_the_same_are_chosen_together(tmp_path, wanted):
+    path = write_parquet(tmp_path / "t.parquet", encoded(names=["a", "a", "b"]))
+    assert np.array_equal(read_table(path, labels=[wanted]).rows, GREY[CLASSES < 2])
+    assert np.array_equal(read_table(path, labels=[1]).rows, GREY[CLASSES == 1])
+
+
+def test_a_number_that_the_file_does_not_hold_chooses_nothing(tmp_path):
+    path = write_pictures(tmp_path / "p", classes=["2", "5", "7"])
+    assert np.array_equal(read_table(path, labels=[5]).rows, GREY[CLASSES == 1])
+    refused(path, "no label '1'", "there are '2', '5', '7'", labels=[1])
+    refused(write_parquet(tmp_path / "t.parquet", tensors()), "no label '1'", labels=[1])
+
+
 def test_labels_choose_rows_of_a_table_without_being_a_column_of_it(tmp_path):
     table = pa.table({"a": np.arange(12.0), "label": CLASSES, "b": np.arange(12.0) ** 2})
     path = write_parquet(tmp_path / "t.parquet", table)

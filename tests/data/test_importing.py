@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from image_files import CLASSES, COLOUR, GREY, KINDS, NAMES, write_idx, write_pictures
+from image_files import CLASSES, COLOUR, GREY, KINDS, NAMES, encoded, write_idx, write_parquet, write_pictures
 
 from lwgan_dist.cli import main
 from lwgan_dist.data import importing
@@ -51,6 +51,11 @@ def test_the_manifest_holds_shape_type_classes_and_checksums(tmp_path):
     assert manifest["sha256"] == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     assert files["preview.png"].startswith(b"\x89PNG")
     assert pq.read_schema(out / "part-00000-of-00001.parquet").field("image").type.shape == [3, 6, 5]
+
+
+def test_classes_that_are_called_the_same_are_counted_together(tmp_path):
+    out = imported(write_parquet(tmp_path / "t.parquet", encoded(names=["a", "a", "b"])), tmp_path / "out")
+    assert json.loads((out / "manifest.json").read_text())["labels"] == {"a": 8, "b": 4}
 
 
 def test_the_same_images_give_the_same_bytes(tmp_path):
