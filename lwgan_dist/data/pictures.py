@@ -20,6 +20,7 @@ from lwgan_dist.data.loading import (
     Loaded,
     damage_rejected,
     numbered_columns,
+    quoted,
 )
 from lwgan_dist.errors import ConfigError, DataError
 
@@ -83,11 +84,17 @@ def read_pictures(path: str, columns: list[str] | None) -> Loaded:
 def folder_labels(path: str) -> Labels | None:
     """The class of each picture: the folder below ``path`` in which it lies, numbered in the order of their names; None
     where a picture lies in no folder.
+
+    Raises:
+        DataError: the name of a folder is not UTF-8.
     """
     parts = [Path(file).relative_to(path).parts for file in picture_files(path)]
     if not parts or any(len(part) < 2 for part in parts):
         return None
     names = sorted({part[0] for part in parts})
+    for name in names:
+        if name != os.fsencode(name).decode(errors="replace"):
+            raise DataError(f"{path}: the name of the folder {quoted(name)} is not UTF-8; rename it")
     code = {name: i for i, name in enumerate(names)}
     return Labels(np.array([code[part[0]] for part in parts]), dict(enumerate(names)))
 
@@ -165,7 +172,8 @@ def _jpeg_ends(content: bytes) -> bool:
     """Whether the end of a JPEG stands behind the beginning of its pixels: a thumbnail before has an end of its own."""
     at = 2
     while content[at : at + 1] == b"\xff" and content[at + 1] != _JPEG_PIXELS:
-        at += 2 + int.from_bytes(content[at + 2 : at + 4])
+        is_fill = content[at + 1] == 0xFF  # any number of them may stand before a marker
+        at += 1 if is_fill else 2 + int.from_bytes(content[at + 2 : at + 4])
     return content.find(_JPEG_END, at) >= 0
 
 

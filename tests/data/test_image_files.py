@@ -91,6 +91,17 @@ def test_jpegs_are_decoded_and_turned_as_they_say(tmp_path):
     assert np.array_equal(turned, np.rot90(straight, -1))
 
 
+def test_a_jpeg_may_have_fill_bytes_before_its_markers(tmp_path):
+    plain, thumbnail = picture(GREY[0], "JPEG"), b"\xff\xff\xff\xe1\0\6\xff\xd8\xff\xd9"
+    filled = plain[:2] + thumbnail + b"\xff\xff" + plain[2:]
+    for name, content in (("a.jpg", plain), ("b.jpg", filled), ("c.jpg", picture(GREY[1], "JPEG"))):
+        (tmp_path / name).write_bytes(content)
+    one, other, _ = read_table(str(tmp_path)).rows
+    assert np.array_equal(one, other)
+    (tmp_path / "b.jpg").write_bytes(filled[:-2])
+    refused(tmp_path, "b.jpg: not a readable JPEG file (it is cut")
+
+
 def test_hidden_files_are_left_out_and_parquet_files_come_before_pictures(tmp_path):
     write_pictures(tmp_path, classes=None)
     (tmp_path / ".x.png").write_bytes(b"")
