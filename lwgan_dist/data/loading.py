@@ -1,10 +1,13 @@
 """What the readers of all file formats share: what they return, how columns are chosen, how a rejection is worded."""
 
 import difflib
+import os
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -113,6 +116,54 @@ def damage_rejected(source: str, kind: str) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableError(f"{source}: not a readable {kind} file ({shortened(reason, 200)})") from None
+
+
+@contextmanager
+def absence_rejected(path: str) -> Iterator[None]:
+    """Turns what the file system raises at a path that cannot be used into an UnreadableError; errors that pass remain,
+    to be tried again.
+    """
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise UnreadableError(f"{path}: no such file or folder") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and is_numbered_transient(error):
+            raise
+        raise UnreadableError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+
+
+def files_below(folder: str, suffixes: tuple[str, ...], above: frozenset[str] = frozenset()) -> Iterator[str]:
+    """All files with one of the suffixes in a folder and below it, in any order; links are followed.
+
+    What begins with ``.`` or ``_`` is left out.
+
+    Args:
+        folder: where to look.
+        suffixes: in small letters.
+        above: real paths of the folders that were entered on the way to this one.
+
+    Raises:
+        DataError: a link to nothing or to a folder that it lies in, a folder that cannot be read, or something with the
+            name of a file that is none, for example a pipe.
+    """
+    real = os.path.realpath(folder)
+    if real in above:
+        raise DataError(f"{folder}: a link to a folder that it lies in")
+    with absence_rejected(folder):
+        names = os.listdir(folder)
+    for name in names:
+        path = str(Path(folder, name))
+        if name.startswith((".", "_")):
+            continue
+        if os.path.isdir(path):
+            yield from files_below(path, suffixes, above | {real})
+        elif name.lower().endswith(suffixes):
+            with absence_rejected(path):
+                mode = os.stat(path).st_mode
+            if not stat.S_ISREG(mode):
+                raise DataError(f"{path}: neither a file nor a folder")
+            yield path
 
 
 def choose_columns(available: Sequence[str], wanted: Sequence[str] | None, source: str) -> list[int]:

@@ -18,7 +18,9 @@ from lwgan_dist.data.blocks import Array, Filling
 from lwgan_dist.data.loading import (
     Labels,
     Loaded,
+    absence_rejected,
     damage_rejected,
+    files_below,
     numbered_columns,
     quoted,
 )
@@ -48,15 +50,7 @@ class Picture(NamedTuple):
 
 def picture_files(folder: str) -> list[str]:
     """All pictures in a folder and below it, in the order of their names; without what begins with ``.`` or ``_``."""
-    found = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
-        found += [
-            str(Path(parent, name))
-            for name in files
-            if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith((".", "_"))
-        ]
-    return sorted(found)
+    return sorted(files_below(folder, PICTURE_SUFFIXES))
 
 
 def read_pictures(path: str, columns: list[str] | None) -> Loaded:
@@ -73,12 +67,17 @@ def read_pictures(path: str, columns: list[str] | None) -> Loaded:
     if columns is not None:
         raise DataError(f"{path}: data.columns chooses columns of a table; these are pictures")
     files = picture_files(path)
-    rows = decoded((Picture(Path(file).read_bytes(), file) for file in files), len(files), path)
+    rows = decoded((Picture(_content(file), file) for file in files), len(files), path)
 
     def place(row: int) -> str:
         return f"row {row + 1} ({files[row]})"
 
     return Loaded(rows, numbered_columns(rows[0].size), place, are_pictures=True)
+
+
+def _content(file: str) -> bytes:
+    with absence_rejected(file):
+        return Path(file).read_bytes()
 
 
 def folder_labels(path: str) -> Labels | None:

@@ -1,7 +1,10 @@
 """Images of every kind are read alike; labels choose among them; what cannot be read is refused in one line."""
 
+import errno
 import gzip
 import io
+import os
+import re
 import sys
 
 import numpy as np
@@ -26,6 +29,7 @@ from PIL import Image
 
 from lwgan_dist.config import ArrayData, ManifoldData, RunConfig, TableData
 from lwgan_dist.data import blocks, idx_files
+from lwgan_dist.data.loading import files_below
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.data.tables import read_labels, read_table
 from lwgan_dist.errors import ConfigError, DataError
@@ -109,6 +113,52 @@ def test_hidden_files_are_left_out_and_parquet_files_come_before_pictures(tmp_pa
     assert np.array_equal(read_table(str(tmp_path)).rows, GREY)
     write_parquet(tmp_path / "t.parquet", tensors(GREY[::-1]))
     assert np.array_equal(read_table(str(tmp_path)).rows, GREY[::-1])
+
+
+def test_a_class_may_be_a_link_to_a_folder(tmp_path):
+    path = write_pictures(tmp_path / "p", classes=["a", "b", "c"])
+    os.rename(tmp_path / "p" / "b", tmp_path / "elsewhere")
+    (tmp_path / "p" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "p" / "c" / "a").symlink_to(tmp_path / "p" / "a")  # in another class too, which is no loop
+    rows = np.concatenate([GREY[0::3], GREY[1::3], GREY[2::3], GREY[0::3]])
+    assert np.array_equal(read_table(path).rows, rows)
+    assert np.array_equal(read_labels(path)[0].codes, np.repeat([0, 1, 2], [4, 4, 8]))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".parquet"])
+@pytest.mark.parametrize(("make", "said"), [
+    (lambda path: path.symlink_to("nothing"), "no such file or folder"),
+    (lambda path: path.symlink_to(path.name), "cannot be opened (Too many levels of symbolic links)"),
+    (os.mkfifo, "neither a file nor a folder"),
+    (lambda path: path.symlink_to(".."), "a link to a folder that it lies in"),
+], ids=["to nothing", "to itself", "pipe", "to the folder above"])  # fmt: skip
+def test_what_is_no_file_is_refused_by_its_name(tmp_path, make, said, suffix):
+    folder = tmp_path / "p" / "a"
+    folder.mkdir(parents=True)
+    make(folder / f"x{suffix}")
+    message = refused(tmp_path / "p")
+    assert message.startswith(f"{folder}/x{suffix}")
+    assert said in message
+    with pytest.raises(DataError, match=re.escape(message)):
+        list(files_below(str(tmp_path / "p"), (suffix,)))
+
+
+def test_a_picture_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+    path = write_pictures(tmp_path, classes=None)
+
+    def forbidden(_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", forbidden)
+    refused(path, "00.png: cannot be opened (Permission denied)")
+
+
+def test_folders_that_link_to_each_other_are_refused(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    (tmp_path / "a" / "x").symlink_to(tmp_path / "b")
+    (tmp_path / "b" / "x").symlink_to(tmp_path / "a")
+    refused(tmp_path / "a", "a link to a folder that it lies in")
 
 
 def test_large_images_lie_in_a_file_that_has_no_name(tmp_path, monkeypatch):
