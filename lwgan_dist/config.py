@@ -143,9 +143,9 @@ class TableConfig(SampleConfig):
     array: str | None = None
     """Name of the array inside an NPZ file that holds several."""
     labels: Annotated[list[int | str], Field(min_length=1)] | None = None
-    """Use the rows of these classes, each by its name or code; all by default. The class of a row is in the column
-    ``label`` of a Parquet or Arrow file, in the file of labels beside an IDX file, or the folder that a picture lies
-    in."""
+    """Use the rows of these classes, each by its name, or by its code where the file holds codes; all by default. The
+    class of a row is in the column ``label`` of a Parquet or Arrow file, in the file of labels beside an IDX file, or
+    the folder that a picture lies in."""
     channels: Literal["first", "last"] = "first"
     """Where an array of images, or a column of tensors, keeps the colours: rows (c, h, w), as networks take them, or
     (h, w, c), which are moved to that. Of pictures in files it is known."""

@@ -121,6 +121,7 @@ def _preview(images: "Images") -> bytes:
     """Some pictures of each class, evenly spaced, as a PNG."""
     import numpy as np
 
+    from lwgan_dist.data.importing import counts
     from lwgan_dist.reporting.image_grid import image_grid
     from lwgan_dist.reporting.look import png
 
@@ -133,6 +134,6 @@ def _preview(images: "Images") -> bytes:
         every = some(np.arange(len(rows)), 5 * _PICTURES)
         lines = [("", every[start : start + _PICTURES]) for start in range(0, len(every), _PICTURES)]
     else:
-        codes = np.unique(labels.codes)[:_LINES].tolist()
-        lines = [(labels.names[code], some(np.flatnonzero(labels.codes == code), _PICTURES)) for code in codes]
+        names = list(counts(labels) or {})[:_LINES]
+        lines = [(name, some(labels.picks([name], ""), _PICTURES)) for name in names]
     return png(image_grid(lines))

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate
@@ -23,6 +22,7 @@ from lwgan_dist.data.loading import (
     Place,
     choose_columns,
     damage_rejected,
+    files_below,
     quoted,
     row_number,
     shortened,
@@ -164,7 +164,7 @@ def _coded(values: pa.ChunkedArray, names: dict[int, str], source: str) -> Label
         raise DataError(f"{source}: column {quoted(LABEL)} is {values.type}; labels are whole numbers or texts")
     codes = values.to_numpy().astype(np.int64)
     there = np.unique(codes).tolist()
-    return Labels(codes, {code: names.get(code, str(code)) for code in there})
+    return Labels(codes, {code: names.get(code, str(code)) for code in there}, are_in_file=True)
 
 
 def _class_names(schema: pa.Schema) -> dict[int, str]:
@@ -257,11 +257,7 @@ def _layout(schema: pa.Schema, names: Sequence[str]) -> _Layout | None:
 
 def parquet_files(folder: str) -> Iterator[str]:
     """All Parquet files in a folder and below it, in any order; what begins with ``.`` or ``_`` is left out."""
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
-        for name in files:
-            if name.lower().endswith(PARQUET_SUFFIXES) and not name.startswith((".", "_")):
-                yield str(Path(parent, name))
+    return files_below(folder, PARQUET_SUFFIXES)
 
 
 def _read_schema(path: str) -> tuple[pa.Schema, int]:

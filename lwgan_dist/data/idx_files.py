@@ -68,7 +68,7 @@ def idx_labels(path: str) -> Labels | None:
     codes = _read_array(found)
     if codes.ndim != 1 or codes.dtype.kind not in "iu":
         raise DataError(f"{found}: holds no labels: one axis of whole numbers is expected")
-    return Labels(codes.astype(np.int64), {int(code): str(code) for code in np.unique(codes)})
+    return Labels(codes.astype(np.int64), {int(code): str(code) for code in np.unique(codes)}, are_in_file=True)
 
 
 def _read_array(path: str) -> Array:

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lwgan_dist.data.arrow_files import LABEL, LABEL_NAMES
+from lwgan_dist.data.arrow_files import LABEL, LABEL_NAMES, parquet_files
 from lwgan_dist.data.blocks import Array, release
 from lwgan_dist.data.csv_files import read_csv
 from lwgan_dist.data.loading import Labels
@@ -56,9 +56,11 @@ def read_images(source: str, *, array: str | None = None, channels: Literal["fir
 
     Raises:
         DataError: what cannot be read, a table whose rows are no images, or labels of another number.
-        ConfigError: a library that is not installed.
+        ConfigError: a library that is not installed, or ``array`` or ``channels`` of a name.
     """
     if source in NAMED and not Path(source).exists():
+        if array is not None or channels != "first":
+            raise ConfigError(f"{source}: --array and --channels last are of files; these images are known by name")
         return NAMED[source]()
     rows = read_table(source, array=array, channels=channels).rows
     if rows.ndim not in (3, 4):
@@ -119,22 +121,27 @@ def write_dataset(images: Images, source: str, out: str, preview: Callable[[Imag
 
 
 def counts(labels: Labels | None) -> dict[str, int] | None:
-    """Rows by the name of their class, in the order of the codes; None without labels."""
+    """Rows by the name of their class, in the order of the codes, without what has none; None without labels."""
     if labels is None:
         return None
-    codes, numbers = np.unique(labels.codes, return_counts=True)
-    return {labels.names[code]: number for code, number in zip(codes.tolist(), numbers.tolist(), strict=True)}
+    numbers = {name: int(np.isin(labels.codes, codes).sum()) for name, codes in labels.classes().items()}
+    return {name: number for name, number in numbers.items() if number}
 
 
 def damaged_files(folder: Path) -> list[str] | None:
-    """Files of a dataset that are missing or have another content than when it was written; None without a manifest."""
+    """Files of a dataset that are missing or have another content than when it was written, and Parquet files that it
+    did not have, which would be read with it; None without a manifest.
+    """
     if not (folder / MANIFEST).is_file():
         return None
     try:
         known = dict(json.loads((folder / MANIFEST).read_text())["sha256"])
     except (ValueError, KeyError, TypeError):
         raise UnreadableError(f"{folder / MANIFEST}: is damaged (not a manifest of a dataset)") from None
-    return [name for name, sha256 in known.items() if not (folder / name).is_file() or _sha256(folder / name) != sha256]
+    further = {str(Path(path).relative_to(folder)) for path in parquet_files(str(folder))} - known.keys()
+    return sorted(further) + [
+        name for name, sha256 in known.items() if not (folder / name).is_file() or _sha256(folder / name) != sha256
+    ]
 
 
 def _write_parts(images: Images, folder: Path) -> None:
@@ -153,8 +160,8 @@ def _write_parts(images: Images, folder: Path) -> None:
 
 
 def _table(images: Images, start: int, end: int) -> pa.Table:
-    """The columns of some of the rows."""
-    part = np.ascontiguousarray(images.rows[start:end])
+    """The columns of some of the rows, in the byte order of this machine: Arrow knows no other."""
+    part = np.ascontiguousarray(images.rows[start:end], images.rows.dtype.newbyteorder("="))
     columns: dict[str, Any] = {"image": pa.FixedShapeTensorArray.from_numpy_ndarray(part)}
     if images.labels is None:
         return pa.table(columns)

@@ -1,10 +1,13 @@
 """What the readers of all file formats share: what they return, how columns are chosen, how a rejection is worded."""
 
 import difflib
+import os
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -42,24 +45,43 @@ class Labels(NamedTuple):
     Attributes:
         codes: of the class of each row, shape (n,).
         names: of the classes by their codes; the code itself where a class has no name.
+        are_in_file: whether the codes are those of the file; numbers that were given to names here choose nothing.
     """
 
     codes: NDArray[np.int64]
     names: dict[int, str]
+    are_in_file: bool = False
+
+    def classes(self) -> dict[str, list[int]]:
+        """The codes of each name, several where classes are called the same, in the order of the codes."""
+        by_name: dict[str, list[int]] = {}
+        for code, name in sorted(self.names.items()):
+            by_name.setdefault(name, []).append(code)
+        return by_name
 
     def picks(self, wanted: Sequence[str | int], source: str) -> NDArray[np.int64]:
-        """Positions of the rows of some classes; each is given by its name, whatever its case, or else by its code.
+        """Positions of the rows of some classes.
+
+        Each is given by its name, or by its name in another case where only one is so called, or else by its code
+        where the file holds codes. All classes that are called the same are meant together.
 
         Raises:
-            DataError: there is no such class.
+            DataError: there is no such class, or several have this name in another case.
         """
-        by_name = {name.casefold(): code for code, name in self.names.items()}
-        codes = [by_name.get(str(one).casefold(), one) for one in wanted]
-        for code, one in zip(codes, wanted, strict=True):
-            if code not in self.names:
-                known = [name for _, name in sorted(self.names.items())]
-                raise DataError(f"{source}: no label {quoted(str(one))}{_suggestion(str(one), known)}")
+        codes = [code for one in wanted for code in self._codes(one, source)]
         return np.flatnonzero(np.isin(self.codes, codes))
+
+    def _codes(self, one: str | int, source: str) -> list[int]:
+        classes, wanted = self.classes(), str(one)
+        folded = [name for name in classes if name.casefold() == wanted.casefold()]
+        alike = [wanted] if wanted in classes else folded
+        if len(alike) > 1:
+            raise DataError(f"{source}: the label {quoted(wanted)} may be each of {listed(alike)}; write it as there")
+        if alike:
+            return classes[alike[0]]
+        if self.are_in_file and one in self.names:
+            return [int(one)]
+        raise DataError(f"{source}: no label {quoted(wanted)}{_suggestion(wanted, list(classes))}")
 
 
 class Loaded(NamedTuple):
@@ -94,6 +116,54 @@ def damage_rejected(source: str, kind: str) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableError(f"{source}: not a readable {kind} file ({shortened(reason, 200)})") from None
+
+
+@contextmanager
+def absence_rejected(path: str) -> Iterator[None]:
+    """Turns what the file system raises at a path that cannot be used into an UnreadableError; errors that pass remain,
+    to be tried again.
+    """
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise UnreadableError(f"{path}: no such file or folder") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and is_numbered_transient(error):
+            raise
+        raise UnreadableError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+
+
+def files_below(folder: str, suffixes: tuple[str, ...], above: frozenset[str] = frozenset()) -> Iterator[str]:
+    """All files with one of the suffixes in a folder and below it, in any order; links are followed.
+
+    What begins with ``.`` or ``_`` is left out.
+
+    Args:
+        folder: where to look.
+        suffixes: in small letters.
+        above: real paths of the folders that were entered on the way to this one.
+
+    Raises:
+        DataError: a link to nothing or to a folder that it lies in, a folder that cannot be read, or something with the
+            name of a file that is none, for example a pipe.
+    """
+    real = os.path.realpath(folder)
+    if real in above:
+        raise DataError(f"{folder}: a link to a folder that it lies in")
+    with absence_rejected(folder):
+        names = os.listdir(folder)
+    for name in names:
+        path = str(Path(folder, name))
+        if name.startswith((".", "_")):
+            continue
+        if os.path.isdir(path):
+            yield from files_below(path, suffixes, above | {real})
+        elif name.lower().endswith(suffixes):
+            with absence_rejected(path):
+                mode = os.stat(path).st_mode
+            if not stat.S_ISREG(mode):
+                raise DataError(f"{path}: neither a file nor a folder")
+            yield path
 
 
 def choose_columns(available: Sequence[str], wanted: Sequence[str] | None, source: str) -> list[int]:

@@ -18,8 +18,11 @@ from lwgan_dist.data.blocks import Array, Filling
 from lwgan_dist.data.loading import (
     Labels,
     Loaded,
+    absence_rejected,
     damage_rejected,
+    files_below,
     numbered_columns,
+    quoted,
 )
 from lwgan_dist.errors import ConfigError, DataError
 
@@ -47,15 +50,7 @@ class Picture(NamedTuple):
 
 def picture_files(folder: str) -> list[str]:
     """All pictures in a folder and below it, in the order of their names; without what begins with ``.`` or ``_``."""
-    found = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
-        found += [
-            str(Path(parent, name))
-            for name in files
-            if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith((".", "_"))
-        ]
-    return sorted(found)
+    return sorted(files_below(folder, PICTURE_SUFFIXES))
 
 
 def read_pictures(path: str, columns: list[str] | None) -> Loaded:
@@ -72,7 +67,7 @@ def read_pictures(path: str, columns: list[str] | None) -> Loaded:
     if columns is not None:
         raise DataError(f"{path}: data.columns chooses columns of a table; these are pictures")
     files = picture_files(path)
-    rows = decoded((Picture(Path(file).read_bytes(), file) for file in files), len(files), path)
+    rows = decoded((Picture(_content(file), file) for file in files), len(files), path)
 
     def place(row: int) -> str:
         return f"row {row + 1} ({files[row]})"
@@ -80,14 +75,25 @@ def read_pictures(path: str, columns: list[str] | None) -> Loaded:
     return Loaded(rows, numbered_columns(rows[0].size), place, are_pictures=True)
 
 
+def _content(file: str) -> bytes:
+    with absence_rejected(file):
+        return Path(file).read_bytes()
+
+
 def folder_labels(path: str) -> Labels | None:
     """The class of each picture: the folder below ``path`` in which it lies, numbered in the order of their names; None
     where a picture lies in no folder.
+
+    Raises:
+        DataError: the name of a folder is not UTF-8.
     """
     parts = [Path(file).relative_to(path).parts for file in picture_files(path)]
     if not parts or any(len(part) < 2 for part in parts):
         return None
     names = sorted({part[0] for part in parts})
+    for name in names:
+        if name != os.fsencode(name).decode(errors="replace"):
+            raise DataError(f"{path}: the name of the folder {quoted(name)} is not UTF-8; rename it")
     code = {name: i for i, name in enumerate(names)}
     return Labels(np.array([code[part[0]] for part in parts]), dict(enumerate(names)))
 
@@ -165,7 +171,8 @@ def _jpeg_ends(content: bytes) -> bool:
     """Whether the end of a JPEG stands behind the beginning of its pixels: a thumbnail before has an end of its own."""
     at = 2
     while content[at : at + 1] == b"\xff" and content[at + 1] != _JPEG_PIXELS:
-        at += 2 + int.from_bytes(content[at + 2 : at + 4])
+        is_fill = content[at + 1] == 0xFF  # any number of them may stand before a marker
+        at += 1 if is_fill else 2 + int.from_bytes(content[at + 2 : at + 4])
     return content.find(_JPEG_END, at) >= 0
 
 

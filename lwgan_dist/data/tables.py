@@ -2,7 +2,6 @@
 pictures. Read, checked, as rows.
 """
 
-import os
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,11 +24,11 @@ from lwgan_dist.data.blocks import Array, Filling, Rows, blocks, chosen, digest
 from lwgan_dist.data.checks import check_rows
 from lwgan_dist.data.csv_files import read_csv
 from lwgan_dist.data.idx_files import IDX_SUFFIXES, idx_labels, read_idx
-from lwgan_dist.data.loading import Labels, Loaded, numbered_columns
+from lwgan_dist.data.loading import Labels, Loaded, absence_rejected, numbered_columns
 from lwgan_dist.data.numpy_files import read_npy, read_npz
 from lwgan_dist.data.pictures import folder_labels, picture_files, read_pictures
-from lwgan_dist.errors import DataError, UnreadableError
-from lwgan_dist.retries import is_numbered_transient, retried
+from lwgan_dist.errors import DataError
+from lwgan_dist.retries import retried
 
 Reader = Callable[[str, list[str] | None], Loaded]
 
@@ -164,7 +163,8 @@ def _reader(path: str, array: str | None) -> Reader:
 
 def _suffix(path: str) -> str:
     """The key of READERS, or PICTURES; a folder counts as Parquet unless it holds pictures and no Parquet file."""
-    status = _status(path)
+    with absence_rejected(path):
+        status = Path(path).stat()
     if stat.S_ISDIR(status.st_mode):
         return PICTURES if next(parquet_files(path), None) is None and picture_files(path) else ".parquet"
     if not stat.S_ISREG(status.st_mode):
@@ -177,17 +177,6 @@ def _suffix(path: str) -> str:
     if status.st_size == 0:
         raise DataError(f"{path}: an empty file (0 bytes)")
     return suffix
-
-
-def _status(path: str) -> os.stat_result:
-    try:
-        return Path(path).stat()
-    except (FileNotFoundError, NotADirectoryError):
-        raise UnreadableError(f"{path}: no such file or folder") from None
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and is_numbered_transient(error):
-            raise
-        raise UnreadableError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
 
 
 def rows_digest(rows: Rows) -> str:

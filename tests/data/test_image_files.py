@@ -1,7 +1,10 @@
 """Images of every kind are read alike; labels choose among them; what cannot be read is refused in one line."""
 
+import errno
 import gzip
 import io
+import os
+import re
 import sys
 
 import numpy as np
@@ -26,6 +29,7 @@ from PIL import Image
 
 from lwgan_dist.config import ArrayData, ManifoldData, RunConfig, TableData
 from lwgan_dist.data import blocks, idx_files
+from lwgan_dist.data.loading import files_below
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.data.tables import read_labels, read_table
 from lwgan_dist.errors import ConfigError, DataError
@@ -91,6 +95,17 @@ def test_jpegs_are_decoded_and_turned_as_they_say(tmp_path):
     assert np.array_equal(turned, np.rot90(straight, -1))
 
 
+def test_a_jpeg_may_have_fill_bytes_before_its_markers(tmp_path):
+    plain, thumbnail = picture(GREY[0], "JPEG"), b"\xff\xff\xff\xe1\0\6\xff\xd8\xff\xd9"
+    filled = plain[:2] + thumbnail + b"\xff\xff" + plain[2:]
+    for name, content in (("a.jpg", plain), ("b.jpg", filled), ("c.jpg", picture(GREY[1], "JPEG"))):
+        (tmp_path / name).write_bytes(content)
+    one, other, _ = read_table(str(tmp_path)).rows
+    assert np.array_equal(one, other)
+    (tmp_path / "b.jpg").write_bytes(filled[:-2])
+    refused(tmp_path, "b.jpg: not a readable JPEG file (it is cut")
+
+
 def test_hidden_files_are_left_out_and_parquet_files_come_before_pictures(tmp_path):
     write_pictures(tmp_path, classes=None)
     (tmp_path / ".x.png").write_bytes(b"")
@@ -98,6 +113,52 @@ def test_hidden_files_are_left_out_and_parquet_files_come_before_pictures(tmp_pa
     assert np.array_equal(read_table(str(tmp_path)).rows, GREY)
     write_parquet(tmp_path / "t.parquet", tensors(GREY[::-1]))
     assert np.array_equal(read_table(str(tmp_path)).rows, GREY[::-1])
+
+
+def test_a_class_may_be_a_link_to_a_folder(tmp_path):
+    path = write_pictures(tmp_path / "p", classes=["a", "b", "c"])
+    os.rename(tmp_path / "p" / "b", tmp_path / "elsewhere")
+    (tmp_path / "p" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "p" / "c" / "a").symlink_to(tmp_path / "p" / "a")  # in another class too, which is no loop
+    rows = np.concatenate([GREY[0::3], GREY[1::3], GREY[2::3], GREY[0::3]])
+    assert np.array_equal(read_table(path).rows, rows)
+    assert np.array_equal(read_labels(path)[0].codes, np.repeat([0, 1, 2], [4, 4, 8]))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".parquet"])
+@pytest.mark.parametrize(("make", "said"), [
+    (lambda path: path.symlink_to("nothing"), "no such file or folder"),
+    (lambda path: path.symlink_to(path.name), "cannot be opened (Too many levels of symbolic links)"),
+    (os.mkfifo, "neither a file nor a folder"),
+    (lambda path: path.symlink_to(".."), "a link to a folder that it lies in"),
+], ids=["to nothing", "to itself", "pipe", "to the folder above"])  # fmt: skip
+def test_what_is_no_file_is_refused_by_its_name(tmp_path, make, said, suffix):
+    folder = tmp_path / "p" / "a"
+    folder.mkdir(parents=True)
+    make(folder / f"x{suffix}")
+    message = refused(tmp_path / "p")
+    assert message.startswith(f"{folder}/x{suffix}")
+    assert said in message
+    with pytest.raises(DataError, match=re.escape(message)):
+        list(files_below(str(tmp_path / "p"), (suffix,)))
+
+
+def test_a_picture_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+    path = write_pictures(tmp_path, classes=None)
+
+    def forbidden(_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", forbidden)
+    refused(path, "00.png: cannot be opened (Permission denied)")
+
+
+def test_folders_that_link_to_each_other_are_refused(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    (tmp_path / "a" / "x").symlink_to(tmp_path / "b")
+    (tmp_path / "b" / "x").symlink_to(tmp_path / "a")
+    refused(tmp_path / "a", "a link to a folder that it lies in")
 
 
 def test_large_images_lie_in_a_file_that_has_no_name(tmp_path, monkeypatch):
@@ -158,6 +219,27 @@ def test_a_name_comes_before_a_code(tmp_path):
     assert np.array_equal(read_table(path, labels=[2]).rows, GREY[CLASSES == 0])
     path = write_parquet(tmp_path / "t.parquet", encoded())
     assert np.array_equal(read_table(path, labels=[1, "bag"]).rows, GREY[CLASSES > 0])
+
+
+def test_names_that_differ_in_case_alone_are_told_apart(tmp_path):
+    path = write_pictures(tmp_path, classes=["Cat", "cat", "dog"])
+    assert np.array_equal(read_table(path, labels=["Cat"]).rows, GREY[CLASSES == 0])
+    assert np.array_equal(read_table(path, labels=["cat", "DOG"]).rows, np.concatenate([GREY[1::3], GREY[2::3]]))
+    refused(path, "the label 'CAT' may be each of 'Cat', 'cat'; write it as there", labels=["CAT"])
+
+
+@pytest.mark.parametrize("wanted", ["a", "A"])
+def test_classes_that_are_called_the_same_are_chosen_together(tmp_path, wanted):
+    path = write_parquet(tmp_path / "t.parquet", encoded(names=["a", "a", "b"]))
+    assert np.array_equal(read_table(path, labels=[wanted]).rows, GREY[CLASSES < 2])
+    assert np.array_equal(read_table(path, labels=[1]).rows, GREY[CLASSES == 1])
+
+
+def test_a_number_that_the_file_does_not_hold_chooses_nothing(tmp_path):
+    path = write_pictures(tmp_path / "p", classes=["2", "5", "7"])
+    assert np.array_equal(read_table(path, labels=[5]).rows, GREY[CLASSES == 1])
+    refused(path, "no label '1'", "there are '2', '5', '7'", labels=[1])
+    refused(write_parquet(tmp_path / "t.parquet", tensors()), "no label '1'", labels=[1])
 
 
 def test_labels_choose_rows_of_a_table_without_being_a_column_of_it(tmp_path):

@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import os
+import shutil
 import sys
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from image_files import CLASSES, COLOUR, GREY, KINDS, NAMES, write_idx, write_pictures
+from image_files import CLASSES, COLOUR, GREY, KINDS, NAMES, encoded, write_idx, write_parquet, write_pictures
 
 from lwgan_dist.cli import main
 from lwgan_dist.data import importing
@@ -53,9 +55,26 @@ def test_the_manifest_holds_shape_type_classes_and_checksums(tmp_path):
     assert pq.read_schema(out / "part-00000-of-00001.parquet").field("image").type.shape == [3, 6, 5]
 
 
+def test_classes_that_are_called_the_same_are_counted_together(tmp_path):
+    out = imported(write_parquet(tmp_path / "t.parquet", encoded(names=["a", "a", "b"])), tmp_path / "out")
+    assert json.loads((out / "manifest.json").read_text())["labels"] == {"a": 8, "b": 4}
+
+
 def test_the_same_images_give_the_same_bytes(tmp_path):
     source = write_idx(tmp_path)
     assert contents(imported(source, tmp_path / "a")) == contents(imported(source, tmp_path / "b"))
+
+
+@pytest.mark.parametrize("dtype", ["u2", "i4", "f4", "f8"])
+def test_the_byte_order_of_an_array_makes_no_difference(tmp_path, dtype):
+    for order in "<>":
+        np.save(tmp_path / f"{order}.npy", GREY.astype(order + dtype))
+    outs = [imported(tmp_path / f"{order}.npy", tmp_path / f"{order}out") for order in "<>"]
+    little, big = (json.loads((out / "manifest.json").read_text()) | {"source": ""} for out in outs)
+    assert big == little
+    rows = read_table(str(outs[1])).rows
+    assert rows.dtype == np.dtype(dtype)
+    assert np.array_equal(rows, GREY)
 
 
 def test_large_datasets_have_parts(tmp_path, monkeypatch):
@@ -109,6 +128,13 @@ def test_what_are_no_images_is_refused_in_one_line(tmp_path, write, code, said):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_class_whose_name_is_not_utf_8_is_refused_in_one_line(tmp_path):
+    write_pictures(tmp_path / "p", classes=["a", os.fsdecode(b"caf\xe9"), "z"])
+    answer = call("import", tmp_path / "p", "--out", tmp_path / "out")
+    assert answer.exit_code == 4
+    assert f"{tmp_path / 'p'}: the name of the folder 'caf\\udce9' is not UTF-8" in answer.stderr
+
+
 # what is on the machine -----------------------------------------------------------------------------------------------
 
 
@@ -151,6 +177,13 @@ def test_digits_are_those_of_scikit_learn():
     assert len(images.labels.codes) == 1797
 
 
+@pytest.mark.parametrize("option", [("--array", "nope"), ("--channels", "last")])
+def test_options_of_files_are_refused_for_a_name(tmp_path, option):
+    answer = call("import", "digits", *option, "--out", tmp_path / "out")
+    assert answer.exit_code == 2
+    assert "digits: --array and --channels last are of files" in answer.stderr
+
+
 # data show ------------------------------------------------------------------------------------------------------------
 
 
@@ -182,6 +215,17 @@ def test_files_that_differ_or_are_missing_are_named(tmp_path):
     assert damaged_files(out) == ["preview.png"]
     (out / "manifest.json").write_bytes(b"{}")
     assert "manifest.json: is damaged" in call("show", out).stderr
+
+
+def test_a_further_part_is_named(tmp_path):
+    out = imported(write_idx(tmp_path / "source"), tmp_path / "out")
+    (out / "deep").mkdir()
+    shutil.copy(out / "part-00000-of-00001.parquet", out / "deep" / "more.parquet")
+    answer = call("show", out)
+    assert answer.exit_code == 4
+    assert "24 rows" in answer.stdout
+    assert "checksums: differ" in answer.stdout
+    assert "by its checksums: deep/more.parquet" in answer.stderr
 
 
 def test_a_table_is_shown_as_it_would_be_read(tmp_path):

@@ -51,11 +51,11 @@ def write_pictures(folder: Path, images: np.ndarray = GREY, classes: list[str] |
     return str(folder)
 
 
-def encoded(images: np.ndarray = GREY, **columns: Any) -> pa.Table:
+def encoded(images: np.ndarray = GREY, names: list[str] = NAMES, **columns: Any) -> pa.Table:
     """Structures of bytes and path, as Hugging Face's library writes them, with the names of the classes."""
     values = [{"bytes": picture(pixels), "path": f"{i}.png"} for i, pixels in enumerate(images)]
     table = pa.table({"image": values, "label": CLASSES[: len(images)]} | columns)
-    features = {"label": {"names": NAMES, "_type": "ClassLabel"}}
+    features = {"label": {"names": names, "_type": "ClassLabel"}}
     return table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
 
