@@ -201,7 +201,7 @@ def submit(cluster, file, *arguments, code=0, options=()):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ((), "one of study, tune, train; there is none"),
+        ((), "one of study, tune, compare, train; there is none"),
         (("estimate",), "estimate: is none of them"),
         (("study",), "--storage runs: would be a folder of the job on one node, and be lost"),
         (("study", "--storage", "../x"), "give an absolute path that all nodes share, or a URI"),

@@ -17,6 +17,7 @@ SIDE = 8
 HERE = ExecutionConfig(workers=0, checkpoint_seconds=0)
 LONGER = {
     "lwgan": {"schedule.embedding_iterations": 250, "schedule.matching_iterations": 100},
+    "cyclegan": {"model.iterations": 1_000, "model.learning_rate": 1e-3},
 }
 ONE_SIZE = {"model.iterations": 400}
 
@@ -61,13 +62,14 @@ def test_a_run_on_images_leaves_a_model_of_images(path, name, family, tmp_path):
     assert any(parameter.dim() == 4 for parameter in model.networks.generator.parameters()) == (family == "auto")
     assert (result.shape, result.ambient_dim) == ((1, SIDE, SIDE), SIDE * SIDE)
     assert model.shape == (1, SIDE, SIDE)
-    codes = model.encode(dots(), model.latent_dim)
-    assert codes.shape == (200, model.latent_dim)
     assert model.generate(7).shape == (7, 1, SIDE, SIDE)
     assert model.at_tear(dots()).shape == (200,)
-    error = np.square(model.decode(codes) - dots()).mean()
-    assert error < 0.7 * np.square(dots() - dots().mean(axis=0)).mean()
     assert all(np.isfinite(value) for value in result.metrics.values())
+    if model.encodes:
+        codes = model.encode(dots(), model.latent_dim)
+        assert codes.shape == (200, model.latent_dim)
+        error = np.square(model.decode(codes) - dots()).mean()
+        assert error < 0.7 * np.square(dots() - dots().mean(axis=0)).mean()
 
 
 def test_a_dataset_in_a_mapped_file_is_learned_bit_by_bit_and_resumed(path, monkeypatch, tmp_path):

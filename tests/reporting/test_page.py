@@ -19,8 +19,8 @@ TEMPLATES = sorted(path.relative_to(ROOT / "lwgan_dist") for path in (ROOT / "lw
 
 def test_the_templates_are_in_the_package():
     assert [str(path) for path in TEMPLATES] == [
-        "reporting/templates/html.jinja", "reporting/templates/markdown.jinja", "search/templates/search.jinja",
-        "study/templates/study.jinja",
+        "compare/templates/compare.jinja", "reporting/templates/html.jinja", "reporting/templates/markdown.jinja",
+        "search/templates/search.jinja", "study/templates/study.jinja",
     ]  # fmt: skip
     for path in TEMPLATES:
         assert resources.files("lwgan_dist").joinpath(*path.parts).is_file()
