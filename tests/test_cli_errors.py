@@ -157,7 +157,9 @@ VALUES = {
         "-1e-3": "must be >= 0 (got -0.001)",
     },
     "data.rotate": {"2": "must be true or false (got 2)", "perhaps": "must be true or false"},
-    "data.standardize": {"globl": "must be one of global, per_column, none, pixels (got 'globl'); did you mean global?"},
+    "data.standardize": {
+        "globl": "must be one of global, per_column, none, pixels (got 'globl'); did you mean global?"
+    },
     "data.holdout_fraction": {"0.6": "must be <= 0.5 (got 0.6)"},
     "data.dim": {"0": "must be >= 1 (got 0)"},
     "networks.latent_dim": {"0": "must be >= 1 (got 0)", "two": "must be a whole number (got 'two')"},

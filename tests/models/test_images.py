@@ -17,7 +17,7 @@ SIDE = 8
 HERE = ExecutionConfig(workers=0, checkpoint_seconds=0)
 LONGER = {
     "lwgan": {"schedule.embedding_iterations": 250, "schedule.matching_iterations": 100},
-    "cyclegan": {"model.iterations": 1_000, "model.learning_rate": 1e-3},
+    "cyclegan": {"model.iterations": 1_000, "model.learning_rate": 1e-3, "model.width": 16},
 }
 ONE_SIZE = {"model.iterations": 400}
 

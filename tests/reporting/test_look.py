@@ -31,12 +31,13 @@ def test_data_and_generated_rows_are_on_the_same_axes():
 
 
 def _result(resolution):
+    rule = "reference" if resolution is None else "resolution"
     numbers = {"se": 0.1, "critic": 0.0, "reconstruction": 0.1, "gradient_penalty": 0.0, "mmd": 0.0}
     scores = [RankScore.model_construct(rank=rank, score=1.0 / rank, **numbers) for rank in (1, 2, 3)]
     steps = [Step.model_construct(dimension=d, from_resolution=a, to_resolution=b) for d, a, b in
              ((3, 0.01, 0.1), (1, 0.1, 1.0))]  # fmt: skip
     return RunResult.model_construct(
-        model="lwgan", rank_scores=scores, dimension=3, penalty=0.5, resolution=resolution, staircase=steps,
+        model="lwgan", rule=rule, rank_scores=scores, dimension=3, penalty=0.5, resolution=resolution, staircase=steps,
         max_dimension=3, intrinsic_dim=2,
     )  # fmt: skip
 

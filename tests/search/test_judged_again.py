@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from tiny_search import ASHA, TINY, numbers, search
 from tiny_study import Silent
@@ -32,14 +33,19 @@ def dimensions(outcome):
 
 @pytest.fixture
 def fitted(monkeypatch):
-    """Configurations of the runs that were fitted, with scores that are drawn, as those of tiny fits all say 1."""
+    """Configurations of the runs that were fitted, with scores that are drawn and fall with the rank, as those of tiny
+    fits all say 1.
+    """
     fit, runs = Run.fit, []
 
     def drawn(self, *args, **kwargs):
         runs.append(self.config)
         told = fit(self, *args, **kwargs)
         rng = generator(self.config.seed, repr(self.config.networks), repr(self.config.objective))
-        components = {part: rng.normal(size=table.shape) for part, table in told.components.items()}
+        components = {
+            part: rng.normal(size=table.shape) - np.arange(table.shape[1])[:, None]
+            for part, table in told.components.items()
+        }
         rank = judge(components, self.config.score, self.config.objective.mmd_weight, 60).choice.rank
         result = told.result.model_copy(update={"dimension": rank})
         return told._replace(result=result, components=components, model=replace(told.model, dimension=rank))
@@ -91,10 +97,10 @@ def test_a_rule_that_is_searched_is_a_part_of_the_trial(tmp_path, fitted):
     told = {"space": space, "searcher": {"name": "grid"}, "budget": {}, "initial": ["default"], **NO_PAIRS}
     _, before = execute(tmp_path / "search", **told)
     fits = len(fitted)
-    prepared, outcome = execute(tmp_path / "search", {"run.score.penalty_constant": 0.0}, **told)
+    prepared, outcome = execute(tmp_path / "search", {"run.score.penalty_constant": 9.0}, **told)
     assert len(fitted) == fits
     assert dimensions(outcome) != dimensions(before)
-    straight, expected = execute(tmp_path / "straight", {"run.score.penalty_constant": 0.0}, **told)
+    straight, expected = execute(tmp_path / "straight", {"run.score.penalty_constant": 9.0}, **told)
     again = trials_table(prepared, outcome.ended)
     assert numbers(again).equals(numbers(trials_table(straight, expected.ended)))
     assert Counter(again["parameters.score.penalty"].to_pylist()).keys() >= {"reference", "rate"}
