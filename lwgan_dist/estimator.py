@@ -28,7 +28,7 @@ _DTYPES = [np.float64, np.float32, np.bool_, *map(np.dtype, "bhilqBHILQ")]
 _PARAMETERS_FILE = "estimator.json"
 
 
-class ModelEstimator(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class ModelEstimator(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg,misc]
     """What the estimators of all models have in common; a model adds its parameters.
 
     Attributes:

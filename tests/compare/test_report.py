@@ -109,7 +109,7 @@ class WithoutEncoder:
     """The networks of a model that generates alone."""
 
     def __init__(self, networks):
-        self.generator, self.encoder = networks.generator, None
+        self.generator, self.encoder, self.decoder = networks.generator, None, networks.decoder
 
 
 def test_a_model_without_encoder_has_no_reconstructions_and_no_codes(made):

@@ -14,5 +14,5 @@ class VaeModel(OneSizeModel):
     """Standard deviation of the Gaussian decoder, one for all columns, in units of the standardised data. By default
     the one that makes every batch most likely: the root of its mean squared error."""
     warm_up: Fraction = 0.0
-    """Part of the training in which the weight of the KL divergence grows from 0 to 1: without it, coordinates that the
-    data need stay unused."""
+    """Part of the training in which the weight of the KL divergence grows from 0 to 1, for data of which coordinates
+    that they need stay unused otherwise."""
