@@ -47,7 +47,7 @@ MUTANTS = [
     ),
     Mutant(
         "a table has another name than before there were labels", "config.py",
-        '{"labels": None, "channels": "first"}', "{}",
+        '    ("data", "labels"): None,\n', "",
         "test_config.py",
     ),
     Mutant(
