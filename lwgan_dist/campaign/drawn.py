@@ -7,14 +7,14 @@ from typing import Any
 
 from lwgan_dist.campaign.ledger import hash_of
 from lwgan_dist.campaign.sources import SampledData, SampledPopulation, SampledTable
-from lwgan_dist.config import SCHEMA_VERSION, Known, RunConfig
+from lwgan_dist.config import LWGAN_SECTIONS, SCHEMA_VERSION, Known, RunConfig
 from lwgan_dist.configfile import build_config
 from lwgan_dist.data.population import row_shape, sampler_of
 from lwgan_dist.data.tables import read_configured, rows_digest
 from lwgan_dist.errors import ConfigError, DataError
 from lwgan_dist.seeding import derive
 
-OF_LWGAN = ("networks", "objective", "schedule", "score", "precision")
+OF_LWGAN = (*LWGAN_SECTIONS, "precision")
 """Sections and fields of a run of the LWGAN beside its data and seed."""
 
 
@@ -30,6 +30,12 @@ def checked_settings(item: SampledData) -> dict[str, Any]:
                 f"settings.{path}: is not a field of an LWGAN; settings are fields of {', '.join(OF_LWGAN)}"
             )
     return item.settings
+
+
+def with_seeds(config: RunConfig, data_seed: int, seed: int) -> RunConfig:
+    """The same run on another sample, with another seed of its own."""
+    data = config.data.model_copy(update={"seed": data_seed})
+    return config.model_copy(update={"data": data, "seed": seed})
 
 
 def data_section(item: SampledData) -> dict[str, Any]:

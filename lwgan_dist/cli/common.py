@@ -161,6 +161,56 @@ def check_comparison(config: "CompareConfig") -> None:
     Design(config, "float32")
 
 
+def campaign_options(kind: str, kinds: str, dry_run: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Argument and options that study, search and comparison have in common, and `guarded`.
+
+    Args:
+        kind, kinds: what the command runs, and several of it.
+        dry_run: what ``--dry-run`` shows.
+    """
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        for option in (
+            guarded, verbose_option, json_option,
+            click.option("--dry-run", is_flag=True, help=f"Show {dry_run}, and stop."),
+            address_option,
+            click.option(
+                "--storage", metavar="DIR", default="runs", show_default=True, help=f"Folder or URI that holds {kinds}."
+            ),
+            click.option(
+                "--name", help=f"Name of the {kind}; its folder is STORAGE/NAME.  [default: the configuration's]"
+            ),
+            overrides, click.argument("config_file", metavar="CONFIG.yaml"),
+        ):  # fmt: skip
+            command = option(command)
+        return command
+
+    return decorated
+
+
+def executed(
+    prepared: Any, label: str, publish: Callable[[Any, Any, str], object], caveats: Callable[[Any, Any], list[str]],
+    *, verbose: bool,
+) -> Any:  # fmt: skip
+    """The outcome of a study or comparison, with its progress and its notes on standard error; Ctrl-C ends with 130."""
+    from lwgan_dist.reporting.terminal import StudyProgress
+
+    with StudyProgress(label) as line:
+
+        def written(outcome: Any) -> None:
+            line.say(f"{label}  writes tables, figures and pages")
+            publish(prepared, outcome, label)
+
+        try:
+            outcome = prepared.execute(RunsShown(line), written, verbose=verbose)
+        except KeyboardInterrupt:
+            click.echo("interrupted: finished runs are kept, the same command goes on with the others", err=True)
+            sys.exit(INTERRUPTED)
+    for note in caveats(prepared, outcome):
+        click.echo(f"note: {note}", err=True)
+    return outcome
+
+
 class RunsShown:
     """The progress of a study or comparison, see `lwgan_dist.campaign.progress.Progress`, in a line of the terminal."""
 

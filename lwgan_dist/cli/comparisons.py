@@ -1,44 +1,21 @@
 """``compare``: several models on the same samples."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lwgan_dist.cli.common import (
-    INTERRUPTED,
-    RunsShown,
-    address_option,
-    at_address,
-    check_device,
-    check_name,
-    guarded,
-    json_option,
-    overrides,
-    verbose_option,
-    without_infinities,
-)
+from lwgan_dist.cli.common import at_address, campaign_options, check_device, check_name, executed, without_infinities
 from lwgan_dist.errors import RunFailedError
 
 if TYPE_CHECKING:
-    from lwgan_dist.compare.comparison import Comparison, Outcome
+    from lwgan_dist.compare.comparison import Comparison
     from lwgan_dist.compare.tables import CompareTables
 
 
 @click.command(short_help="How good are several models on the same data?")
-@click.argument("config_file", metavar="CONFIG.yaml")
-@overrides
-@click.option("--name", help="Name of the comparison; its folder is STORAGE/NAME.  [default: the configuration's]")
-@click.option(
-    "--storage", metavar="DIR", default="runs", show_default=True, help="Folder or URI that holds comparisons."
-)
-@address_option
-@click.option("--dry-run", is_flag=True, help="Show models, number of runs and, from a pilot, their cost, and stop.")
-@json_option
-@verbose_option
-@guarded
+@campaign_options("comparison", "comparisons", "models, number of runs and, from a pilot, their cost")
 def compare(
     config_file: str, changes: tuple[str, ...], name: str | None, storage: str, address: str | None,
     dry_run: bool, as_json: bool, verbose: bool,
@@ -87,21 +64,8 @@ def _show_plan(prepared: "Comparison", as_json: bool) -> None:
 def _execute(prepared: "Comparison", label: str, as_json: bool, verbose: bool) -> None:
     from lwgan_dist.compare.publish import caveats, compare_files, publish
     from lwgan_dist.compare.terminal import print_comparison
-    from lwgan_dist.reporting.terminal import StudyProgress
 
-    with StudyProgress(label) as line:
-
-        def written(outcome: "Outcome") -> None:
-            line.say(f"{label}  writes tables, figures and pages")
-            publish(prepared, outcome, label)
-
-        try:
-            outcome = prepared.execute(RunsShown(line), written, verbose=verbose)
-        except KeyboardInterrupt:
-            click.echo("interrupted: finished runs are kept, the same command goes on with the others", err=True)
-            sys.exit(INTERRUPTED)
-    for note in caveats(prepared, outcome):
-        click.echo(f"note: {note}", err=True)
+    outcome = executed(prepared, label, publish, caveats, verbose=verbose)
     files = compare_files(prepared.folder)
     if as_json:
         content = {**content_of(outcome.tables, files), "unfinished": outcome.unfinished, "failed": outcome.failed}

@@ -9,15 +9,11 @@ import click
 
 from lwgan_dist.cli.common import (
     INTERRUPTED,
-    address_option,
     at_address,
+    campaign_options,
     check_device,
     check_name,
     check_search,
-    guarded,
-    json_option,
-    overrides,
-    verbose_option,
     without_infinities,
 )
 from lwgan_dist.errors import RunFailedError
@@ -32,15 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Which settings are best, and does the estimate depend on them?")
-@click.argument("config_file", metavar="CONFIG.yaml")
-@overrides
-@click.option("--name", help="Name of the search; its folder is STORAGE/NAME.  [default: the configuration's]")
-@click.option("--storage", metavar="DIR", default="runs", show_default=True, help="Folder or URI that holds searches.")
-@address_option
-@click.option("--dry-run", is_flag=True, help="Show the space, the first proposals and the cost of a trial, and stop.")
-@json_option
-@verbose_option
-@guarded
+@campaign_options("search", "searches", "the space, the first proposals and the cost of a trial")
 def tune(
     config_file: str, changes: tuple[str, ...], name: str | None, storage: str, address: str | None,
     dry_run: bool, as_json: bool, verbose: bool,

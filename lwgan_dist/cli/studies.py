@@ -1,41 +1,20 @@
 """``study``: many runs, and their tables."""
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from lwgan_dist.cli.common import (
-    INTERRUPTED,
-    RunsShown,
-    address_option,
-    at_address,
-    check_device,
-    check_name,
-    guarded,
-    json_option,
-    overrides,
-    verbose_option,
-    without_infinities,
-)
+from lwgan_dist.cli.common import at_address, campaign_options, check_device, check_name, executed, without_infinities
 from lwgan_dist.errors import RunFailedError
 
 if TYPE_CHECKING:
-    from lwgan_dist.study.study import Outcome, Study
+    from lwgan_dist.study.study import Study
 
 
 @click.command(short_help="Is the estimate right, and from which n on?")
-@click.argument("config_file", metavar="CONFIG.yaml")
-@overrides
-@click.option("--name", help="Name of the study; its folder is STORAGE/NAME.  [default: the configuration's]")
-@click.option("--storage", metavar="DIR", default="runs", show_default=True, help="Folder or URI that holds studies.")
-@address_option
-@click.option("--dry-run", is_flag=True, help="Show cells, number of runs and, from a pilot, their cost, and stop.")
-@json_option
-@verbose_option
-@guarded
+@campaign_options("study", "studies", "cells, number of runs and, from a pilot, their cost")
 def study(
     config_file: str, changes: tuple[str, ...], name: str | None, storage: str, address: str | None,
     dry_run: bool, as_json: bool, verbose: bool,
@@ -88,23 +67,10 @@ def _show_plan(prepared: "Study", as_json: bool) -> None:
 
 
 def _execute_study(prepared: "Study", label: str, as_json: bool, verbose: bool) -> None:
-    from lwgan_dist.reporting.terminal import StudyProgress
     from lwgan_dist.study.publish import publish, study_caveats, study_files
     from lwgan_dist.study.terminal import print_study
 
-    with StudyProgress(label) as line:
-
-        def written(outcome: "Outcome") -> None:
-            line.say(f"{label}  writes tables, figures and pages")
-            publish(prepared, outcome, label)
-
-        try:
-            outcome = prepared.execute(RunsShown(line), written, verbose=verbose)
-        except KeyboardInterrupt:
-            click.echo("interrupted: finished runs are kept, the same command goes on with the others", err=True)
-            sys.exit(INTERRUPTED)
-    for note in study_caveats(prepared, outcome):
-        click.echo(f"note: {note}", err=True)
+    outcome = executed(prepared, label, publish, study_caveats, verbose=verbose)
     files = study_files(prepared.folder)
     if as_json:
         content = {"cells": outcome.tables.cells.to_pylist(), "trends": outcome.tables.trends.to_pylist(),

@@ -23,6 +23,7 @@ from lwgan_dist.campaign.drawn import (
     short,
     sizes_of,
     truth_of,
+    with_seeds,
 )
 from lwgan_dist.campaign.sources import SampledData, SampledTable
 from lwgan_dist.compare.config import CompareConfig, ComparedModel, NoSuchSizeError, of_truth
@@ -67,9 +68,7 @@ class PlannedRun:
     @property
     def config(self) -> RunConfig:
         """The cell's, with the seeds."""
-        config = self.cell.config
-        data = config.data.model_copy(update={"seed": self.data_seed})
-        return config.model_copy(update={"data": data, "seed": self.seed})
+        return with_seeds(self.cell.config, self.data_seed, self.seed)
 
 
 class Design:

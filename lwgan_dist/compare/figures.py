@@ -40,6 +40,7 @@ def metrics_figure(compared: pa.Table) -> Figure | None:
             axes.axvline(here[0]["floor"], color=GREY, linestyle="--", linewidth=0.9, label="floor")
         axes.set_ylim(len(models) - 0.5, -0.5)
         axes.set_yticks([])
+        axes.locator_params(axis="x", nbins=4)  # the panels are narrow
     look.legend(figure)
     return look.settled(figure, "Metrics by model at the largest n, mean and 95 % interval over replicates")
 

@@ -29,6 +29,7 @@ from lwgan_dist.campaign.drawn import (
     sizes_of,
     text,
     truth_of,
+    with_seeds,
 )
 from lwgan_dist.campaign.judging import RULE_FIELDS
 from lwgan_dist.campaign.sources import SampledData, SampledTable
@@ -97,9 +98,7 @@ class PlannedRun:
     @property
     def config(self) -> RunConfig:
         """The group's, with the seeds."""
-        config = self.group.config
-        data = config.data.model_copy(update={"seed": self.data_seed})
-        return config.model_copy(update={"data": data, "seed": self.seed})
+        return with_seeds(self.group.config, self.data_seed, self.seed)
 
 
 class Design:

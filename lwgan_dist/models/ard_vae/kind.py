@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.functional import jvp
 
 from lwgan_dist.config import Precision
@@ -20,7 +20,7 @@ from lwgan_dist.method.objective import reconstruction_errors
 from lwgan_dist.models.ard_vae.config import ArdVaeModel
 from lwgan_dist.models.one_size.config import OneSizeModel
 from lwgan_dist.models.one_size.kind import OneSizeKind
-from lwgan_dist.models.one_size.latent_map import LatentMap, MappedEncoder, MappedGenerator
+from lwgan_dist.models.one_size.latent_map import LatentMap, MappedNetworks
 from lwgan_dist.models.one_size.model import Values
 from lwgan_dist.models.vae.gaussian import kl_divergences, sample_codes
 from lwgan_dist.models.vae.kind import SETTLED_ROWS, Vae, VaeNetworks
@@ -36,29 +36,8 @@ JACOBIAN_ROWS = 100
 """Rows, at most, at which the Jacobian is taken, as published."""
 
 
-class ArdVaeNetworks(VaeNetworks):
+class ArdVaeNetworks(MappedNetworks, VaeNetworks):
     """Codes in units of the latent distribution, the most relevant axis first."""
-
-    @property
-    def map(self) -> LatentMap:
-        """From codes to axes."""
-        latent_map = self["map"]
-        assert isinstance(latent_map, LatentMap)
-        return latent_map
-
-    @property
-    def encoder(self) -> nn.Module:
-        """A code is the mean of q(z | x), mapped."""
-        return MappedEncoder(super().encoder, self.map)
-
-    @property
-    def generator(self) -> nn.Module:
-        """G of mapped codes."""
-        return self.decoder(self.map.size)
-
-    def decoder(self, rank: int) -> nn.Module:
-        """G of mapped codes, cut off at a rank."""
-        return MappedGenerator(self["generator"], self.map, rank)
 
 
 class ArdVae(Vae):

@@ -19,7 +19,7 @@ from lwgan_dist.method.objective import reconstruction_errors
 from lwgan_dist.models.nested_dropout.config import NestedDropoutModel
 from lwgan_dist.models.one_size.config import OneSizeModel
 from lwgan_dist.models.one_size.kind import OneSizeKind
-from lwgan_dist.models.one_size.latent_map import LatentMap, MappedEncoder, MappedGenerator
+from lwgan_dist.models.one_size.latent_map import LatentMap, MappedNetworks
 from lwgan_dist.models.one_size.model import OneSize, Update, Values
 from lwgan_dist.models.one_size.networks import OneSizeNetworks, Role, build_networks
 from lwgan_dist.networks.base import Shape
@@ -30,31 +30,6 @@ from lwgan_dist.training.phase import Phase, Terms
 
 SETTLED_ROWS = 8_192
 """Training rows, at most, to whose codes a normal distribution is fitted in the end."""
-
-
-class MappedNetworks(OneSizeNetworks):
-    """Codes in which the normal distribution that was fitted to the codes of the training rows is N(0, I)."""
-
-    @property
-    def map(self) -> LatentMap:
-        """From codes to the generator's coordinates."""
-        latent_map = self["map"]
-        assert isinstance(latent_map, LatentMap)
-        return latent_map
-
-    @property
-    def encoder(self) -> nn.Module:
-        """Q(x), mapped."""
-        return MappedEncoder(self["encoder"], self.map)
-
-    @property
-    def generator(self) -> nn.Module:
-        """G of mapped codes."""
-        return self.decoder(self.map.size)
-
-    def decoder(self, rank: int) -> nn.Module:
-        """G of mapped codes, cut off at a rank."""
-        return MappedGenerator(self["generator"], self.map, rank)
 
 
 class NestedDropoutLoss(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lwgan_dist.method.latent import mask_to_rank
-from lwgan_dist.models.one_size.networks import Constants
+from lwgan_dist.models.one_size.networks import Constants, OneSizeNetworks
 
 
 class LatentMap(Constants):
@@ -71,3 +71,30 @@ class MappedGenerator(nn.Module):
         """Rows of shape (rows, *shape), for codes of shape (rows, q)."""
         rows: Tensor = self.generator(self.latent_map.to_axes(codes, self.rank))
         return rows
+
+
+class MappedNetworks(OneSizeNetworks):
+    """Networks with a ``map``, in whose codes the latent distribution that was estimated is N(0, I)."""
+
+    @property
+    def map(self) -> LatentMap:
+        """From codes to the generator's coordinates."""
+        latent_map = self["map"]
+        assert isinstance(latent_map, LatentMap)
+        return latent_map
+
+    @property
+    def encoder(self) -> nn.Module:
+        """Q(x), mapped."""
+        encoder = super().encoder
+        assert encoder is not None
+        return MappedEncoder(encoder, self.map)
+
+    @property
+    def generator(self) -> nn.Module:
+        """G of mapped codes."""
+        return self.decoder(self.map.size)
+
+    def decoder(self, rank: int) -> nn.Module:
+        """G of mapped codes, cut off at a rank."""
+        return MappedGenerator(self["generator"], self.map, rank)
