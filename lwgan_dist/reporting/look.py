@@ -94,7 +94,7 @@ def svg(made: Figure) -> bytes:
     thousands of them would take longer to open than to look at.
     """
     for cloud in made.findobj(PathCollection):
-        cloud.set_rasterized(len(cloud.get_offsets()) > _MOST_DRAWN)
+        cloud.set_rasterized(len(np.asarray(cloud.get_offsets())) > _MOST_DRAWN)
     sink = io.BytesIO()
     with rc_context({"svg.hashsalt": "lwgan-dist", "svg.fonttype": "path"}):
         made.savefig(sink, format="svg", dpi=_DPI, metadata={"Date": None, "Creator": None})

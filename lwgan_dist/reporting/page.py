@@ -19,6 +19,9 @@ from matplotlib.figure import Figure
 from lwgan_dist.reporting import values
 from lwgan_dist.reporting.look import holds_pictures, png, svg
 
+_LARGEST_DRAWING = 1 << 19
+"""Bytes of an SVG file beyond which a figure is put into a page as a PNG file: it opens more quickly."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -80,10 +83,13 @@ def escaped(text: str) -> str:
 def _image(figure: Figure) -> dict[str, Any]:
     """A drawing as SVG, which stays sharp and may be turned dark; with pictures in it as PNG, as they are."""
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    pictures = holds_pictures(figure)
-    content = png(figure) if pictures else svg(figure)
-    kinds = {"format": "png", "kind": "picture"} if pictures else {"format": "svg+xml", "kind": "drawing"}
-    return {"data": base64.b64encode(content).decode(), "width": width, "height": height, **kinds}
+    kind = "picture" if holds_pictures(figure) else "drawing"
+    name, content = "png", b""
+    if kind == "drawing":
+        name, content = "svg+xml", svg(figure)
+    if kind == "picture" or len(content) > _LARGEST_DRAWING:
+        name, content = "png", png(figure)
+    return {"data": base64.b64encode(content).decode(), "width": width, "height": height, "format": name, "kind": kind}
 
 
 def _environment(*, html: bool) -> Environment:
