@@ -244,6 +244,20 @@ def print_result(result: RunResult, files: Mapping[str, str]) -> None:
     print_files(console, files)
 
 
+def answer_sentence(result: RunResult) -> str:
+    """The estimate and how sure it is, in one sentence without markup."""
+    if result.dimension is None:
+        return (
+            f"{result.model} of latent size {result.max_dimension}, which estimates no dimension, in "
+            f"{result.ambient_dim} columns."
+        )
+    truth = "" if result.intrinsic_dim is None else f" (true dimension: {result.intrinsic_dim})"
+    return (
+        f"Estimated intrinsic dimension: {result.dimension}{_certainty(result)}{truth}, of at most "
+        f"{result.max_dimension}, in {result.ambient_dim} columns."
+    )
+
+
 def _describe_metrics(metrics: Mapping[str, float]) -> str:
     """``energy distance of generated rows 0.0123 (floor 0.0011), reconstruction error 0.1000``."""
     parts = []
