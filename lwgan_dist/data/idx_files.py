@@ -8,7 +8,7 @@ from typing import IO
 
 import numpy as np
 
-from lwgan_dist.data.blocks import Array, Filling, flat
+from lwgan_dist.data.blocks import Array, Filling, flat, mapped
 from lwgan_dist.data.loading import (
     MAPPED_BYTES,
     Labels,
@@ -82,7 +82,7 @@ def _read_array(path: str) -> Array:
             start = stream.tell()
             _require_size(size - start, dtype, shape)
             if size >= MAPPED_BYTES:
-                return _native(np.asarray(np.memmap(path, dtype, "r", start, shape)))
+                return _native(mapped(stream, dtype, shape, start))
             return _native(np.frombuffer(stream.read(), dtype).reshape(shape))
 
 

@@ -9,7 +9,7 @@ from typing import IO, Literal
 
 import numpy as np
 
-from lwgan_dist.data.blocks import Array, flat
+from lwgan_dist.data.blocks import Array, flat, mapped
 from lwgan_dist.data.loading import (
     MAPPED_BYTES,
     Loaded,
@@ -86,7 +86,7 @@ def _map_array(stream: IO[bytes], size: int, source: str) -> Array:
     """The same, where only what is used is read."""
     shape, fortran_order, dtype = _read_header(stream, size, source)
     order: Literal["F", "C"] = "F" if fortran_order else "C"
-    return np.asarray(np.memmap(source, dtype, "r", stream.tell(), shape, order))
+    return mapped(stream, dtype, shape, stream.tell(), order)
 
 
 def _require_plain_dtype(stream: IO[bytes], source: str) -> None:

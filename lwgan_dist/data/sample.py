@@ -55,15 +55,27 @@ class Sample:
         """p, how many numbers a row has: the columns of a table, the pixels of an image."""
         return math.prod(self.shape)
 
-    def draw(self, rng: np.random.Generator, count: int, split: Split = "train") -> Array:
+    def draw(
+        self,
+        rng: np.random.Generator,
+        count: int,
+        split: Split = "train",
+        part: slice | NDArray[np.int64] = slice(None),
+    ) -> Array:
         """Standardised rows for one or more batches, shape (count, *shape).
 
         A stream gives fresh rows, a fixed sample those of `pick_rows`.
+
+        Args:
+            rng: from which the same numbers are taken whatever the part.
+            count: of all rows.
+            split: of a fixed sample.
+            part: which of them are wanted; others of a fixed sample are not read.
         """
         if self.stream is not None:
-            return self.stream(rng, count)
+            return self.stream(rng, count)[part]
         rows = self.train if split == "train" else self.holdout
-        return np.asarray(rows[pick_rows(rng, len(rows), count)])
+        return np.asarray(rows[pick_rows(rng, len(rows), count)[part]])
 
 
 def pick_rows(rng: np.random.Generator, rows: int, count: int) -> NDArray[np.int64]:

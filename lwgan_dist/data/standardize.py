@@ -21,6 +21,9 @@ _ROWS_FOR_SCALE = 20_000
 _NUMBERS_FOR_SCALE = 1 << 22
 """Numbers (32 MiB) that are taken for it at most of rows of more than one axis: images have many."""
 
+_CACHED_NUMBERS = 1 << 15
+"""Numbers (256 KiB) that are standardised at once: they stay in a core's second-level cache."""
+
 
 @dataclass(frozen=True)
 class Standardizer:
@@ -59,8 +62,10 @@ class Standardizer:
     def apply(self, rows: Array) -> Array:
         """Standardised rows, shape (n, *shape): float32 of floats of at most 32 bits, float64 of everything else."""
         result = np.empty(rows.shape, precision_of(rows.dtype))
-        for start, block in blocks(rows):
-            result[start : start + len(block)] = (block - self.shift) / self.scale  # in float64
+        for start, block in blocks(rows, _CACHED_NUMBERS):
+            centred = block - self.shift  # in float64
+            centred /= self.scale
+            result[start : start + len(block)] = centred
         return result
 
     def undo(self, rows: Rows) -> NDArray[np.float64]:

@@ -5,8 +5,9 @@
 Processes of this machine, without Ray. Printed for each update: rows a second of wall time by the number of workers and
 their ratio, which needs a core for each worker; beside it, because other work on the machine slows wall time, the
 ratio of the processor time of one worker to the largest one of two, which is what two undisturbed cores would give but
-for the waiting. Of a worker's processor time, the part that goes into drawing the batch, which every worker does for
-all rows, stands apart from the update with its communication.
+for the waiting. Of a worker's processor time, two parts stand apart from the update with its communication: drawing,
+of the numbers of the whole batch on every worker and of its own rows, and the critic's frozen batches, which are
+reconstructions and fakes of its own rows.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from forked import Child
 
 from lwgan_dist.config import RunConfig
 from lwgan_dist.data.sample import load_sample
+from lwgan_dist.models.lwgan.batches import Batches
 from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.training.distributed import World
 from lwgan_dist.training.phase import Phase
@@ -49,7 +51,7 @@ def config_of(width: int) -> RunConfig:
 
 
 def measured(config: RunConfig, world: World, update: str, updates: int) -> dict[str, float]:
-    """Milliseconds of one update on this worker: wall time, processor time, and the part of it that is drawing."""
+    """Milliseconds of one update on this worker: wall time, processor time, and of that the two parts."""
     sample = load_sample(config.data)
     resolved = config.resolved(train_rows=len(sample.train), ambient_dim=sample.ambient_dim, shape=sample.shape,
                                bfloat16_pays=world.device.type == "cuda")  # fmt: skip
@@ -57,27 +59,32 @@ def measured(config: RunConfig, world: World, update: str, updates: int) -> dict
     name, critic, both = UPDATES[update]
     stage = next(stage for stage in trainer.stages if stage.name == name)
     trainer.stages = [replace(stage, iterations=10_000, critic_updates=critic, encoder_generator_updates=both)]
-    trainer.iterations, inside, step = 10_000, [0.0], Phase.step
+    trainer.iterations = 10_000
+    originals, inside = (Phase.step, Batches._frozen), [0.0, 0.0]
 
-    def timed(phase: Phase, *batch: object) -> Any:
-        before = time.process_time()
-        terms = step(phase, *batch)
-        inside[0] += time.process_time() - before
-        return terms
+    def timed(place: int) -> Any:
+        def function(*arguments: Any) -> Any:
+            before = time.process_time()
+            result = originals[place](*arguments)
+            inside[place] += time.process_time() - before
+            return result
 
-    Phase.step = timed  # type: ignore[method-assign]
+        return function
+
+    Phase.step, Batches._frozen = timed(0), timed(1)  # type: ignore[method-assign]
     loop, rows, each = trainer.run(), [], critic + both
     for turn in range(WARM_UP + -(-updates // each)):
-        before = time.perf_counter(), time.process_time(), inside[0]
+        before = time.perf_counter(), time.process_time(), *inside
         next(loop)
         if world.device.type == "cuda":
             torch.cuda.synchronize()
         spent = time.perf_counter() - before[0], time.process_time() - before[1]
         if turn >= WARM_UP:
-            rows.append([1e3 * value / each for value in (*spent, spent[1] - inside[0] + before[2])])
-    Phase.step = step  # type: ignore[method-assign]
-    wall, cpu, drawing = (statistics.median(column) for column in zip(*rows, strict=True))
-    return {"wall": wall, "cpu": cpu, "drawing": drawing}
+            stepping, frozen = inside[0] - before[2], inside[1] - before[3]
+            rows.append([1e3 * value / each for value in (*spent, frozen, spent[1] - stepping - frozen)])
+    Phase.step, Batches._frozen = originals  # type: ignore[method-assign]
+    wall, cpu, frozen, drawing = (statistics.median(column) for column in zip(*rows, strict=True))
+    return {"wall": wall, "cpu": cpu, "frozen": frozen, "drawing": drawing}
 
 
 def _worker(index: int, workers: int, meeting: str, width: int, updates: int) -> None:
@@ -117,8 +124,9 @@ def main() -> None:
 
 
 def shown(told: dict[str, float]) -> str:
-    """``wall 80.1, processor 79.9 (drawing 2.1)``."""
-    return f"wall {told['wall']:.1f}, processor {told['cpu']:.1f} (drawing {told['drawing']:.1f})"
+    """``wall 80.1, processor 79.9 (frozen batches 0.0, drawing 2.1)``."""
+    parts = f"frozen batches {told['frozen']:.1f}, drawing {told['drawing']:.1f}"
+    return f"wall {told['wall']:.1f}, processor {told['cpu']:.1f} ({parts})"
 
 
 if __name__ == "__main__":
