@@ -5,7 +5,8 @@ import logging
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -119,13 +120,18 @@ def check_device(execution: "ExecutionConfig") -> None:
 
 
 def at_address(config: AnyConfig, address: str | None) -> AnyConfig:
-    """A configuration that joins the cluster at an address, if one is given."""
-    if address is None:
-        return config
-    refuse_client_address(address)
-    if config.execution.workers == 0:
-        raise ConfigError("--address: is of no use with execution.workers = 0, which needs no Ray")
-    return config.model_copy(update={"execution": config.execution.model_copy(update={"address": address})})
+    """A configuration that joins the cluster at an address, if one is given.
+
+    Raises:
+        ConfigError: it has no use for a cluster: with ``--workers 0`` or without Ray in its file.
+    """
+    if address is not None:
+        refuse_client_address(address)
+        config = config.model_copy(update={"execution": config.execution.model_copy(update={"address": address})})
+    if config.execution.workers == 0 and config.execution.address:
+        key = "execution.address" if address is None else "--address"
+        raise ConfigError(f"{key}: is of no use with execution.workers = 0, which needs no Ray")
+    return config
 
 
 def without_infinities(content: Any) -> Any:
@@ -137,28 +143,49 @@ def without_infinities(content: Any) -> Any:
     return str(content) if isinstance(content, float) and not math.isfinite(content) else content
 
 
-def check_search(config: "SearchConfig", config_file: str, changes: tuple[str, ...]) -> None:
+def check_search(config: "SearchConfig", config_file: str | None, changes: tuple[str, ...]) -> None:
     """The space of a search and its manifold, before torch is imported."""
     from lwgan_dist.search.searchers import initial_points
     from lwgan_dist.search.space import Space, located_space
 
     with located_space(config_file, changes):
-        initial_points(config, Space(config), config.run)
+        space = Space(config)
+        initial_points(config, space, config.run)
+        if config.searcher.name == "grid":
+            space.grid()
         check_manifold(config.run)
 
 
-def check_study(config: "StudyConfig") -> None:
+@contextmanager
+def located_study(config: "StudyConfig", config_file: str, changes: tuple[str, ...]) -> Iterator[None]:
+    """Refuses fields that no run of a study can have, before torch is imported, and gives these errors, and those of
+    its design in the block, the place where the key was given.
+    """
+    from lwgan_dist.configfile import located
+    from lwgan_dist.study.config import StudyConfig
+    from lwgan_dist.study.design import check_fields
+
+    with located(config_file, changes, StudyConfig):
+        check_fields(config)
+        yield
+
+
+def check_study(config: "StudyConfig", config_file: str, changes: tuple[str, ...]) -> None:
     """The whole design of a study, without a run."""
     from lwgan_dist.study.design import Design
 
-    Design(config, "float32")
+    with located_study(config, config_file, changes):
+        Design(config, "float32")
 
 
-def check_comparison(config: "CompareConfig") -> None:
+def check_comparison(config: "CompareConfig", config_file: str, changes: tuple[str, ...]) -> None:
     """The whole design of a comparison, without a run."""
+    from lwgan_dist.compare.config import CompareConfig
     from lwgan_dist.compare.design import Design
+    from lwgan_dist.configfile import located
 
-    Design(config, "float32")
+    with located(config_file, changes, CompareConfig):
+        Design(config, "float32")
 
 
 def campaign_options(kind: str, kinds: str, dry_run: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

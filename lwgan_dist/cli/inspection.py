@@ -157,11 +157,11 @@ def validate(config_file: str | None, schema: bool, kind: str | None) -> None:
         click.echo(f"{config_file}: ok")
         return
     if kind == "study":
-        check_study(read_config(StudyConfig, config_file))
+        check_study(read_config(StudyConfig, config_file), config_file, ())
         click.echo(f"{config_file}: ok")
         return
     if kind == "compare":
-        check_comparison(read_config(CompareConfig, config_file))
+        check_comparison(read_config(CompareConfig, config_file), config_file, ())
         click.echo(f"{config_file}: ok")
         return
     config = read_config(TrainConfig, config_file)

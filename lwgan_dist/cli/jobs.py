@@ -160,13 +160,13 @@ def _checked(
         config = read_config(StudyConfig, config_file, changes)
         present = [data for data in config.data if _is_here(data, config_file)]
         if present:
-            check_study(config.model_copy(update={"data": present}))
+            check_study(config.model_copy(update={"data": present}), config_file, changes)
         return config.model_dump_json(), config.execution
     if kind == "compare":
         comparison = read_config(CompareConfig, config_file, changes)
         here = [data for data in comparison.data if _is_here(data, config_file)]
         if here:
-            check_comparison(comparison.model_copy(update={"data": here}))
+            check_comparison(comparison.model_copy(update={"data": here}), config_file, changes)
         return comparison.model_dump_json(), comparison.execution
     if kind == "tune":
         search = read_config(SearchConfig, config_file, changes)
