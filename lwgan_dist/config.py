@@ -341,12 +341,13 @@ AS_BEFORE = {("schedule", "embedding_rounds"): 1, ("networks", "linear_path"): F
 def read_before(stored: dict[str, Any]) -> dict[str, Any]:
     """A stored configuration of a run with the settings of `AS_BEFORE` that it was written without."""
     filled = {name: dict(value) if isinstance(value, dict) else value for name, value in stored.items()}
-    if filled.get("schedule", {}).get("name", "fast") == "fast":
+    sections = {name: value for name, value in filled.items() if isinstance(value, dict)}
+    if sections.get("schedule", {}).get("name", "fast") == "fast":
         for (section, name), value in AS_BEFORE.items():
-            if section in filled:
-                filled[section].setdefault(name, value)
-    if filled.get("model", {}).get("name", "lwgan") != "lwgan":
-        filled["model"] = {"networks": "mlp", "linear_path": False, **filled["model"]}
+            if section in sections:
+                sections[section].setdefault(name, value)
+    if sections.get("model", {}).get("name", "lwgan") != "lwgan":
+        filled["model"] = {"networks": "mlp", "linear_path": False, **sections["model"]}
     return filled
 
 

@@ -3,6 +3,7 @@
 import os
 import time
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Annotated, Any, get_args
 
 import pytest
@@ -25,6 +26,11 @@ from lwgan_dist.study.design import check_fields
 
 assert configs  # all models are defined
 DATA = "data: {source: manifold, name: s_curve}\n"
+
+
+@pytest.fixture(autouse=True)
+def _of_8_gibibytes(monkeypatch):
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=8 << 30))
 
 
 @pytest.fixture(autouse=True)
@@ -165,11 +171,17 @@ def test_no_count_is_too_large_to_be_refused_or_prepared(base, value):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data.n": 10**9}, "data.n: 1,000,000,000 rows of 3 numbers would take 22.4 GiB or more, and 50% of"),
+        (
+            {"data.n": 10**9},
+            "data.n: 1,000,000,000 rows of 3 numbers would take 22.4 GiB or more, and 50% of the memory of this machine are 4 GiB",
+        ),
         ({"data.name": "sphere", "data.dim": 999_999, "data.n": 10**6}, "data.n: 1,000,000 rows of 1,000,000 numbers"),
         ({"data.ambient_dim": 10**6, "data.rotate": True, "data.n": 2}, "data.ambient_dim: the rotation of 1,000,000"),
-        ({"data.name": "sphere", "data.dim": 999_999, "data.n": 2, "data.rotate": True}, "data.ambient_dim: the rotation"),
-        ({"networks.width": 10**6}, "networks.width: training 94,0 would take "),
+        (
+            {"data.name": "sphere", "data.dim": 999_999, "data.n": 2, "data.rotate": True},
+            "data.ambient_dim: the rotation",
+        ),
+        ({"networks.width": 10**6}, "networks.width: training 94,000,170,000,037 parameters would take"),
         ({"score.evaluations": 10**9}, "score.evaluations: the scores of 1,000,000,000 evaluations"),
     ],
 )
@@ -282,7 +294,7 @@ def test_settings_that_go_together_are_tried_together():
 
 
 def test_a_cluster_that_would_not_be_used_is_refused():
-    with pytest.raises(ConfigError, match="execution.address: is of no use with execution.workers = 0"):
+    with pytest.raises(ConfigError, match=r"execution.address: is of no use with execution.workers = 0"):
         build_config(TrainConfig, tiny.FAST, {"execution": {"workers": 0, "address": "auto"}})
     config = build_config(TrainConfig, tiny.FAST, {"execution": {"workers": 1, "address": "auto"}})
     without = config.model_copy(update={"execution": config.execution.model_copy(update={"workers": 0})})
