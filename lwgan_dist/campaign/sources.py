@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 else:
     Metric = Literal[tuple(METRICS)]
 
-Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f/\\]{1,60}$")]
+Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069/\\]{1,60}$")]
 
 
 class SampledManifold(ManifoldConfig):

@@ -53,10 +53,16 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             sys.exit(ConfigError.exit_code if error.errno in UNUSABLE else RunFailedError.exit_code)
         except KeyboardInterrupt:
             goes_on = ": the same command goes on from the last checkpoint, if one was written"
-            click.echo(f"interrupted{goes_on if command.__name__ in ('estimate', 'train') else ''}", err=True)
+            tell(f"interrupted{goes_on if command.__name__ in ('estimate', 'train') else ''}")
             sys.exit(INTERRUPTED)
 
     return guarded
+
+
+def tell(text: str) -> None:
+    """Lines for people, on standard error; what names of files and columns hide in them is shown."""
+    for line in text.split("\n"):
+        click.echo(logs.printable(line), err=True)
 
 
 def report(message: str) -> None:
@@ -65,7 +71,7 @@ def report(message: str) -> None:
         logs.event(message, level=logging.ERROR)
         return
     for line in message.splitlines():
-        click.echo(f"error: {logs.printable(line)}", err=True)
+        tell(f"error: {line}")
 
 
 overrides = click.argument("changes", nargs=-1, metavar="[key=value ...]")
@@ -231,10 +237,10 @@ def executed(
         try:
             outcome = prepared.execute(RunsShown(line), written, verbose=verbose)
         except KeyboardInterrupt:
-            click.echo("interrupted: finished runs are kept, the same command goes on with the others", err=True)
+            tell("interrupted: finished runs are kept, the same command goes on with the others")
             sys.exit(INTERRUPTED)
     for note in caveats(prepared, outcome):
-        click.echo(f"note: {note}", err=True)
+        tell(f"note: {note}")
     return outcome
 
 

@@ -100,9 +100,12 @@ class Checkpoints:
                 raise DamagedCheckpointError(f"{file} differs from its SHA-256 in the manifest")
         tensors, meta = (content[file] for file in _FILES)
         try:
-            return TrainingState(load(tensors), TypeAdapter(dict[str, Any]).validate_json(meta))
+            state = TrainingState(load(tensors), TypeAdapter(dict[str, Any]).validate_json(meta))
         except (ValueError, SafetensorError):
             raise DamagedCheckpointError("not what the program writes, though as in the manifest") from None
+        if state.meta.get("iteration") != int(name.removeprefix("iteration-")):
+            raise DamagedCheckpointError("the state is not of its iteration")
+        return state
 
 
 def _entry(content: bytes) -> dict[str, str | int]:
