@@ -20,7 +20,7 @@ from lwgan_dist.models.one_size.config import OneSizeModel
 from lwgan_dist.results import RunResult
 from lwgan_dist.run.folder import RESULT_FILE, read_result
 from lwgan_dist.run.run import Run
-from lwgan_dist.storage import Folder
+from lwgan_dist.storage import Folder, damage_named, inside
 
 _DTYPES = [np.float64, np.float32, np.bool_, *map(np.dtype, "bhilqBHILQ")]
 """Types of numbers in which X is taken as it is; any other becomes the first."""
@@ -182,8 +182,10 @@ class ModelEstimator(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
             }
         }
         if source.has(_PARAMETERS_FILE):
-            saved = source.read_json(_PARAMETERS_FILE)
-        estimator = cls(**saved["parameters"])._adopt(source)
+            saved = source.read_json(_PARAMETERS_FILE, dict[str, Any])
+        with damage_named(inside(source.location, _PARAMETERS_FILE)):
+            estimator = cls(**saved["parameters"])
+        estimator._adopt(source)
         estimator.n_features_in_ = result.ambient_dim
         if "feature_names" in saved:
             estimator.feature_names_in_ = np.array(saved["feature_names"], dtype=object)

@@ -17,6 +17,9 @@ from lwgan_dist.seeding import derive
 OF_LWGAN = (*LWGAN_SECTIONS, "precision")
 """Sections and fields of a run of the LWGAN beside its data and seed."""
 
+NOT_OF_LWGAN = f"is not a field of an LWGAN; settings are fields of {', '.join(OF_LWGAN)}"
+"""What is wrong with other settings."""
+
 
 def checked_settings(item: SampledData) -> dict[str, Any]:
     """The settings of an entry, by path.
@@ -26,9 +29,7 @@ def checked_settings(item: SampledData) -> dict[str, Any]:
     """
     for path in item.settings:
         if path.split(".")[0] not in OF_LWGAN:
-            raise ConfigError(
-                f"settings.{path}: is not a field of an LWGAN; settings are fields of {', '.join(OF_LWGAN)}"
-            )
+            raise ConfigError(f"settings.{path}: {NOT_OF_LWGAN}")
     return item.settings
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from lwgan_dist.cli.common import guarded, json_option
+from lwgan_dist.cli.common import guarded, json_option, tell
 from lwgan_dist.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ def import_images(source: str, out: str, array: str | None, channels: Literal["f
     from lwgan_dist.data.importing import read_images, write_dataset
 
     manifest = write_dataset(read_images(source, array=array, channels=channels), source, out, _preview)
-    click.echo(f"{out}: {manifest['rows']} images of shape {tuple(manifest['shape'])}, {manifest['dtype']}", err=True)
+    tell(f"{out}: {manifest['rows']} images of shape {tuple(manifest['shape'])}, {manifest['dtype']}")
     if manifest["labels"]:
-        click.echo(f"labels: {_listed(manifest['labels'])}", err=True)
+        tell(f"labels: {_listed(manifest['labels'])}")
 
 
 @data.command("show")

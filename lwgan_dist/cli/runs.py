@@ -21,6 +21,7 @@ from lwgan_dist.cli.common import (
     metric_names,
     overrides,
     show_result,
+    tell,
     verbose_option,
     workers_option,
 )
@@ -148,7 +149,7 @@ def _execute(
     folder = Folder.at(out or inside(storage, f"{re.sub('[^A-Za-z0-9._-]+', '-', name)[:40]}-{run.fingerprint}"))
     if dry_run:
         iterations = sum(stage.iterations for stage in run.stages)
-        click.echo(f"run folder: {folder.location}\niterations: {iterations}\n", err=True)
+        tell(f"run folder: {folder.location}\niterations: {iterations}\n")
         click.echo(run.config.model_dump_json() if as_json else to_yaml(run.config), nl=as_json)
         return
     with ProgressLine(name) as line:
@@ -194,4 +195,4 @@ def generate(run_dir: str, num: int, rank: int | None, seed: int, out: str) -> N
         pq.write_table(table, out)
     except OSError as error:
         raise ConfigError(f"--out {out}: cannot be written ({error})") from None
-    click.echo(f"{num} rows at rank {rank or model.dimension} in {out}", err=True)
+    tell(f"{num} rows at rank {rank or model.dimension} in {out}")

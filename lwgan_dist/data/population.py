@@ -22,6 +22,7 @@ from lwgan_dist.data.benchmark import DIMENSIONS
 from lwgan_dist.data.manifolds import ManifoldSampler, klein_bottle, random_rotation, torus
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import ConfigError
+from lwgan_dist.limits import refuse_sample
 from lwgan_dist.seeding import generator
 
 Array = NDArray[np.float64]
@@ -337,6 +338,7 @@ class PopulationSampler:
         self.member = member(config)
         self.intrinsic_dim = self.member.intrinsic_dim
         self.ambient_dim = self.member.ambient_dim
+        refuse_sample(config.n, self.ambient_dim)
         self.noise = 0.0
         if config.noise:
             rng = generator(config.population, "population", "reference")

@@ -3,19 +3,32 @@
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console, ConsoleOptions
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
 
+from lwgan_dist.logs import printable, visible
 from lwgan_dist.metrics.registry import METRICS, floor_of
 from lwgan_dist.reporting.components import component_words
 from lwgan_dist.reporting.values import number_text
 from lwgan_dist.results import RunResult
+
+
+class Screen(Console):
+    """A console on which names of files, columns and labels steer nothing: control characters in texts are written as
+    in Python.
+    """
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As rich's."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text, "\n"), segment.style)
 
 
 class _Bar:
@@ -24,9 +37,9 @@ class _Bar:
     _columns: tuple[str | ProgressColumn, ...] = ()
 
     def __init__(self, label: str, shown: bool) -> None:
-        self._label = label
+        self._label = printable(label)
         self._shown = shown
-        self._console = Console(stderr=True)
+        self._console = Screen(stderr=True)
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:
@@ -45,7 +58,7 @@ class _Bar:
     def say(self, text: str) -> None:
         """A plain line on standard error."""
         if self._shown:
-            print(text, file=sys.stderr, flush=True)  # noqa: T201
+            print(printable(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 class ProgressLine(_Bar):
@@ -222,7 +235,7 @@ def _duration(seconds: float) -> str:
 
 def print_result(result: RunResult, files: Mapping[str, str]) -> None:
     """The rank-score table, the estimate in one sentence, and where the files are, on standard output."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    console = Screen(highlight=False, width=None if sys.stdout.isatty() else 100)
     console.print(_score_table(result))
     sentence = f"{result.model} of latent size {result.max_dimension}, which estimates no dimension"
     if result.dimension is not None:
@@ -344,7 +357,7 @@ def print_table(console: Console, table: Table) -> None:
     if console.is_terminal:
         console.print(table)
         return
-    Console(highlight=False, width=max(100, table_width(console, table))).print(table)
+    Screen(highlight=False, width=max(100, table_width(console, table))).print(table)
 
 
 def table_width(console: Console, table: Table) -> int:

@@ -17,6 +17,7 @@ from lwgan_dist.errors import ConfigError
 from lwgan_dist.metrics.registry import METRICS, refuse_inapplicable
 from lwgan_dist.models.registry import kind_of
 from lwgan_dist.networks.bfloat16 import bfloat16_pays
+from lwgan_dist.run.memory import refuse_run
 from lwgan_dist.training.trainer import LOG_POINTS
 
 _log = logging.getLogger("lwgan_dist")
@@ -61,6 +62,7 @@ class Prepared:
         self._precision_is_free = config.precision == "auto"
         kind = kind_of(self.config)
         kind.check(self.config, config, self.sample, self._source)
+        refuse_run(self.config, self.sample.shape, train_rows)
         self.stages = kind.stages(self.config)
 
     def _find_parts(self) -> NDArray[np.int64] | None:

@@ -20,6 +20,7 @@ from lwgan_dist.run import artifacts
 from lwgan_dist.run.folder import (
     ENVIRONMENT_FILE,
     RESULT_FILE,
+    Environment,
     claim,
     claim_lean,
     identity_in,
@@ -129,7 +130,7 @@ class Run(Prepared):
             ConfigError: a metric does not apply.
         """
         self.refuse_metrics(names)
-        threads = folder.read_json(ENVIRONMENT_FILE)["threads"]
+        threads = folder.read_json(ENVIRONMENT_FILE, Environment).threads
         with logs.of_run(self.fingerprint), exclusive(folder), torch_threads(threads):
             return artifacts.add_metrics(self, folder, names)
 

@@ -137,8 +137,7 @@ class _UnderWay:
         self._folder = folder
         self._is_recorded = partial(ledger.has_row, task.trial.key)
         self._next = 0
-        kept = folder.read_json(_REPORTS) if folder.has(_REPORTS) else []
-        self.reports = [Report(**report) for report in kept]
+        self.reports = folder.read_json(_REPORTS, list[Report]) if folder.has(_REPORTS) else []
         self.runs: list[dict[str, Any]] = []
         self.fits: list[Fit] = []
 

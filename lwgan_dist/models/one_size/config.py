@@ -5,10 +5,13 @@ from typing import Annotated, Self
 from pydantic import Field
 
 from lwgan_dist.configbase import (
+    WHOLE,
+    Dimension,
     ModelSettings,
     NetworksName,
     PositiveFloat,
     PositiveInt,
+    SeveralInt,
     linear_path_for,
     networks_for,
 )
@@ -18,9 +21,9 @@ class OneSizeModel(ModelSettings):
     """A model with a latent space of one given size, trained by Adam."""
 
     name: str
-    latent_dim: PositiveInt | None = None
+    latent_dim: Annotated[int, Field(ge=1, le=100_000), WHOLE] | None = None
     """Coordinates of a code. By default the number of columns, at most 10."""
-    width: PositiveInt = 64
+    width: Dimension = 64
     """s, the unit of the hidden widths, as in ``networks`` of the LWGAN."""
     networks: NetworksName = "auto"
     """``mlp``, ``conv``, or ``auto``: as ``networks.name`` of the LWGAN."""
@@ -28,11 +31,11 @@ class OneSizeModel(ModelSettings):
     """As in ``networks`` of the LWGAN; by default of ``mlp``."""
     iterations: PositiveInt = 3_000
     """Iterations of the training; each updates every network that is trained."""
-    batch_size: Annotated[int, Field(ge=2)] | None = None
+    batch_size: SeveralInt | None = None
     """Rows of one batch over all workers; by default 128, or all training rows where there are fewer."""
     learning_rate: PositiveFloat = 2e-3
     """Adam's at the start; a cosine takes it to a fortieth."""
-    evaluations: Annotated[int, Field(ge=2)] = 20
+    evaluations: SeveralInt = 20
     """Evaluations after the training, each on another part of the rows; parts come again where there are fewer than two
     rows for each."""
 
