@@ -35,7 +35,7 @@ def transposed(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padd
 def by_phases(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
     """A transposed convolution of stride 2 as a convolution: pixels of one parity are a convolution of x with the
     weights of that parity, so the four parities are four channels of one, which are then interleaved. With few output
-    channels the CPU's kernels take two to five times as long for the transposed one.
+    channels the CPU's kernels for the transposed one are slower.
 
     Args:
         x: shape (rows, inputs, h, w).
