@@ -43,6 +43,12 @@ Beta = Annotated[float, Field(ge=0, lt=1), NUMBER]
 NetworksName = Literal["auto", "mlp", "conv"]
 """A family of networks; ``auto``: ``conv`` for images, ``mlp`` for other rows."""
 
+WIDTH = 64
+"""s, the unit of the hidden widths: the authors'."""
+
+CPU_WIDTH = 16
+"""s of convolutions by default, but for the authors' schedule: what a CPU trains in minutes."""
+
 LEAST_SIDE = 8
 """Sides from which on rows of shape (height, width) or (channels, height, width) count as images."""
 
@@ -91,6 +97,11 @@ def networks_for(name: NetworksName, shape: tuple[int, ...], key: str) -> Networ
     if name != "auto":
         return name
     return "conv" if has_sides and min(shape[-2:]) >= LEAST_SIDE else "mlp"
+
+
+def width_for(given: int | None, name: NetworksName, *, paper: bool = False) -> int:
+    """The unit of the hidden widths of networks of a family, under the authors' schedule or another one."""
+    return given or (CPU_WIDTH if name == "conv" and not paper else WIDTH)
 
 
 def linear_path_for(given: bool | None, name: NetworksName, key: str, *, default: bool) -> bool:

@@ -428,6 +428,25 @@ def test_runs_of_perceptrons_keep_the_names_that_they_had_before_there_were_othe
     assert "networks" not in RunConfig.model_validate(WAE).identity()["model"]
 
 
+PAPER = {**MANIFOLD, "schedule": {"name": "paper"}}
+
+
+@pytest.mark.parametrize(
+    ("told", "family", "width"),
+    [(MANIFOLD, "mlp", 64), (MANIFOLD, "conv", 16), (PAPER, "mlp", 64), (PAPER, "conv", 64), (WAE, "mlp", 64),
+     (WAE, "conv", 16)],
+)  # fmt: skip
+def test_the_width_depends_on_family_and_schedule_and_is_named(told, family, width):
+    """A run whose width was the default when that was 64 for all has the name of one to which it is told."""
+    section, name = ("model", "networks") if told is WAE else ("networks", "name")
+    config = RunConfig.model_validate(override(told, {f"{section}.{name}": family}))
+    resolved = config.resolved(train_rows=100, ambient_dim=784, shape=(28, 28))
+    assert getattr(resolved, section).width == config.identity()[section]["width"] == width
+    given = RunConfig.model_validate(override(told, {f"{section}.{name}": family, f"{section}.width": 64}))
+    assert (given.fingerprint("digest") == config.fingerprint("digest")) == (width == 64)
+    assert getattr(given.resolved(train_rows=100, ambient_dim=784, shape=(28, 28)), section).width == 64
+
+
 def test_a_model_that_was_stored_before_there_were_convolutions_has_perceptrons():
     stored = RunConfig.model_validate(WAE).model_dump()
     del stored["model"]["networks"]

@@ -24,7 +24,7 @@ from lwgan_dist.config import (
     ScoreConfig,
     override,
 )
-from lwgan_dist.configbase import Frozen
+from lwgan_dist.configbase import WIDTH, Frozen
 from lwgan_dist.configerrors import one_line, shortened
 from lwgan_dist.configfile import build_config, located
 from lwgan_dist.errors import ConfigError
@@ -47,6 +47,7 @@ _SECTIONS: dict[str, tuple[type[Frozen], ...]] = {
 }
 """Those of an LWGAN, with what may stand in them; all settings of any other model stand in ``model``."""
 _OF_AUTHORS = {
+    "networks.width": WIDTH,
     "networks.encoder_activation": "relu",
     "networks.linear_path": False,
     "score.evaluations": 50,

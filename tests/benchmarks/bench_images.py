@@ -1,6 +1,7 @@
 """Throughput of the 28x28 networks on two workers against one: batch 256, one thread each, gloo.
 
-``python tests/benchmarks/bench_images.py [--width 64] [--updates 30]``; some minutes on two cores.
+``python tests/benchmarks/bench_images.py [--width 64] [--updates 30]``; some minutes on two cores. With ``--profile``,
+in their place: which operators of torch one worker's processor time goes into.
 
 Processes of this machine, without Ray. Printed for each update: rows a second of wall time by the number of workers and
 their ratio, which needs a core for each worker; beside it, because other work on the machine slows wall time, the
@@ -23,6 +24,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.profiler import ProfilerActivity, profile
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
@@ -87,6 +89,17 @@ def measured(config: RunConfig, world: World, update: str, updates: int) -> dict
     return {"wall": wall, "cpu": cpu, "frozen": frozen, "drawing": drawing}
 
 
+def profiled(config: RunConfig, update: str, updates: int) -> str:
+    """``convolution_backward 40 %, ...``: operators with at least 2 % of the processor time of some updates."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        measured(config, World(0, 1), update, updates)
+    spent: dict[str, float] = {}
+    for event in profiler.key_averages():
+        spent[event.key.removeprefix("aten::")] = event.self_cpu_time_total
+    shares = sorted(((time / sum(spent.values()), name) for name, time in spent.items()), reverse=True)
+    return ", ".join(f"{name} {share:.0%}" for share, name in shares if share >= 0.02)
+
+
 def _worker(index: int, workers: int, meeting: str, width: int, updates: int) -> None:
     torch.set_num_threads(1)
     if workers > 1:
@@ -112,8 +125,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--width", type=int, default=64, help="s of the networks (default %(default)s)")
     parser.add_argument("--updates", type=int, default=30, help="of each kind (default %(default)s)")
+    parser.add_argument("--profile", action="store_true", help="which operators one worker's time goes into")
     arguments = parser.parse_args()
     print(f"28x28, batch {BATCH_SIZE}, s = {arguments.width}; load of the machine {os.getloadavg()[0]:.1f}", flush=True)
+    if arguments.profile:
+        torch.set_num_threads(1)
+        for update in UPDATES:
+            print(f"{update}: {profiled(config_of(arguments.width), update, arguments.updates)}", flush=True)
+        return
     one, two = ([*of_workers(workers, arguments.width, arguments.updates)] for workers in (1, 2))
     for update in UPDATES:
         alone, together = one[0][update], {key: max(told[update][key] for told in two) for key in one[0][update]}

@@ -14,6 +14,7 @@ from lwgan_dist.configbase import (
     SeveralInt,
     linear_path_for,
     networks_for,
+    width_for,
 )
 
 
@@ -23,8 +24,8 @@ class OneSizeModel(ModelSettings):
     name: str
     latent_dim: Annotated[int, Field(ge=1, le=100_000), WHOLE] | None = None
     """Coordinates of a code. By default the number of columns, at most 10."""
-    width: Dimension = 64
-    """s, the unit of the hidden widths, as in ``networks`` of the LWGAN."""
+    width: Dimension | None = None
+    """s, the unit of the hidden widths, as in ``networks`` of the LWGAN: by default 64, of ``conv`` 16."""
     networks: NetworksName = "auto"
     """``mlp``, ``conv``, or ``auto``: as ``networks.name`` of the LWGAN."""
     linear_path: bool | None = None
@@ -43,7 +44,7 @@ class OneSizeModel(ModelSettings):
         """With the networks that are meant for rows of a shape written out."""
         name = networks_for(self.networks, shape, "model.networks")
         path = linear_path_for(self.linear_path, name, "model.linear_path", default=True)
-        return self.model_copy(update={"networks": name, "linear_path": path})
+        return self.model_copy(update={"networks": name, "width": width_for(self.width, name), "linear_path": path})
 
     def resolved(self, *, train_rows: int | None, ambient_dim: int) -> Self:
         """With every default that depends on the data written out."""
