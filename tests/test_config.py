@@ -94,7 +94,7 @@ def test_settings_of_reading_that_cannot_be_are_refused():
     ]:
         with pytest.raises(ValidationError, match=name):
             run_config(TABLE, **{f"data__{name}": value})
-    with pytest.raises(ValidationError, match="data.columns names those to use"):
+    with pytest.raises(ValidationError, match=r"data\.columns names those to use"):
         run_config(TABLE, data__drop=["a"], data__columns=["b"])
     assert run_config(TABLE, data__drop=[0, "a"]).data.drop == ["0", "a"]
 

@@ -363,16 +363,26 @@ def _decimal(dialect: Dialect, rows: list[list[str]]) -> str:
 def _names(
     dialect: Dialect, rows: list[list[str]], comments: list[str], has_end: bool
 ) -> tuple[tuple[str, ...], Literal["first row", "#", "none"]]:
-    """Names of the columns, and where they are from; of what is behind the last separator, an empty one."""
+    """Names of the columns, and where they are from; of what is behind the last separator, an empty one.
+
+    The first row holds them unless all of it are numbers, or there are some beside texts that recur below.
+    """
     end = ("",) if has_end else ()
     first = rows[0][:-1] if has_end and rows[0][-1] == "" else rows[0]
-    if not all(text in MISSING[1:] or dialect.kind(text) == "number" for text in first):
+    kinds = [None if text in MISSING[1:] else dialect.kind(text) or "text" for text in first]
+    recurs = any(text and kinds[i] == "text" and _recurs(text, i, rows) for i, text in enumerate(first))
+    if not all(kind in (None, "number") for kind in kinds) and not ("number" in kinds and recurs):
         return (*(text.strip() for text in first), *end), "first row"
     if comments:
         said = next(iter(dialect.records([comments[-1][1:].strip()])), (0, []))[1]
         if len(said) == len(first):
             return (*(text.strip() for text in said), *end), "#"
     return (*numbered_columns(len(first)), *end), "none"
+
+
+def _recurs(text: str, column: int, rows: list[list[str]]) -> bool:
+    """Whether a text of the first row is in its column again, as classes are and names of columns are not."""
+    return any(column < len(fields) and fields[column] == text for fields in rows[1:])
 
 
 def _name_rows(rows: list[list[str]]) -> bool:

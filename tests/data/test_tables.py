@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from table_files import ipc, npy, npz, parquet, written, xlsx
 
 from lwgan_dist.data import arrow_files, csv_files, numpy_files
 from lwgan_dist.data.checks import check_rows
@@ -34,31 +34,6 @@ def arrow_table(rows: np.ndarray = ROWS) -> pa.Table:
     return pa.table({name: rows[:, i] for i, name in enumerate(NAMES)})
 
 
-def ipc(table: pa.Table, new: Callable[..., Any] = pa.ipc.new_file) -> bytes:
-    sink = io.BytesIO()
-    with new(sink, table.schema) as writer:
-        writer.write_table(table, max_chunksize=7)
-    return sink.getvalue()
-
-
-def parquet(table: pa.Table, row_group_size: int = 16, **options: Any) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(table, sink, row_group_size, write_page_checksum=True, **options)
-    return sink.getvalue()
-
-
-def npy(array: np.ndarray) -> bytes:
-    sink = io.BytesIO()
-    np.save(sink, array)
-    return sink.getvalue()
-
-
-def npz(**arrays: np.ndarray) -> bytes:
-    sink = io.BytesIO()
-    np.savez_compressed(sink, **arrays)
-    return sink.getvalue()
-
-
 def idx(array: np.ndarray) -> bytes:
     code = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}[array.dtype.str[1:]]
     shape = np.array(array.shape, ">u4").tobytes()
@@ -68,46 +43,6 @@ def idx(array: np.ndarray) -> bytes:
 def text(rows: np.ndarray = ROWS, delimiter: str = ",", header: bool = True) -> bytes:
     lines = [delimiter.join(NAMES)] * header + [delimiter.join(map(str, row)) for row in rows.tolist()]
     return ("\n".join(lines) + "\n").encode()
-
-
-def xlsx(sheets: dict[str, list[Any]]) -> bytes:
-    """A workbook with cells of numbers, texts and None, as the standard has it, and with no more."""
-    kinds = "application/vnd.openxmlformats-officedocument.spreadsheetml"
-    office = "http://schemas.openxmlformats.org"
-    names = "".join(f'<sheet name="{name}" sheetId="{i}" r:id="r{i}"/>' for i, name in enumerate(sheets, 1))
-    workbook = f'xmlns="{office}/spreadsheetml/2006/main" xmlns:r="{office}/officeDocument/2006/relationships"'
-    links = "".join(
-        f'<Relationship Id="r{i}" Type="{office}/officeDocument/2006/relationships/worksheet" Target="s{i}.xml"/>'
-        for i in range(1, len(sheets) + 1)
-    )
-    types = "".join(f'<Override PartName="/xl/s{i + 1}.xml" ContentType="{kinds}.worksheet+xml"/>' for i in range(9))
-    parts = {
-        "[Content_Types].xml": f'<Types xmlns="{office}/package/2006/content-types">'
-        f'<Override PartName="/xl/workbook.xml" ContentType="{kinds}.sheet.main+xml"/>{types}</Types>',
-        "_rels/.rels": f'<Relationships xmlns="{office}/package/2006/relationships"><Relationship Id="r1" '
-        f'Type="{office}/officeDocument/2006/relationships/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-        "xl/workbook.xml": f"<workbook {workbook}><sheets>{names}</sheets></workbook>",
-        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{office}/package/2006/relationships">{links}'
-        "</Relationships>",
-    }
-    for i, rows in enumerate(sheets.values(), 1):
-        lines = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
-        parts[f"xl/s{i}.xml"] = (
-            f'<worksheet xmlns="{office}/spreadsheetml/2006/main"><sheetData>{lines}</sheetData></worksheet>'
-        )
-    sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in parts.items():
-            archive.writestr(name, content)
-    return sink.getvalue()
-
-
-def cell(value: Any) -> str:
-    if value is None:
-        return "<c/>"
-    if isinstance(value, str):
-        return f'<c t="inlineStr"><is><t>{value}</t></is></c>'
-    return f"<c><v>{value!r}</v></c>" if np.isfinite(value) else f'<c t="inlineStr"><is><t>{value}</t></is></c>'
 
 
 CONTENT: dict[str, Callable[[np.ndarray], bytes]] = {
@@ -142,13 +77,6 @@ UNNAMED = (*NUMPY, *IDX)
 """Formats without names of columns."""
 TEXT = [suffix for suffix in FORMATS if suffix.startswith((".csv", ".tsv", ".txt", ".dat", ".xlsx"))]
 KEEPS_TYPE = [suffix for suffix in FORMATS if suffix not in TEXT and suffix not in IDX]
-
-
-def written(folder: Path, name: str, content: bytes) -> str:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return str(path)
 
 
 def same(table: Table, rows: np.ndarray, columns: tuple[str, ...]) -> bool:
