@@ -134,7 +134,7 @@ def _encoding(name: str) -> str:
     try:
         "a".encode(name)
     except (LookupError, ValueError):
-        raise ValueError(f"is an encoding of text such as utf-8, utf-16 or latin-1 (got {name!r})") from None
+        raise ValueError("is an encoding of text such as utf-8, utf-16 or latin-1") from None
     return name
 
 

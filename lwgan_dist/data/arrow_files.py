@@ -439,12 +439,13 @@ def _shape(kind: pa.DataType, batches: Batches) -> tuple[int, ...]:
     """The shape of what a column of tensors or lists holds: by its type or, of lists of any length, its first one."""
     if isinstance(kind, pa.FixedShapeTensorType):
         return tuple(kind.shape) or (1,)
-    fixed, inner = [], kind
+    shape, inner = list[int](), kind
     while pa.types.is_fixed_size_list(inner):
-        fixed, inner = [*fixed, inner.list_size], inner.value_type
+        shape, inner = [*shape, inner.list_size], inner.value_type
     if not _is_list(inner):
-        return tuple(fixed)
-    shape, value = [], next((value.as_py() for batch in batches() for value in batch.column(0) if value.is_valid), [])
+        return tuple(shape)
+    valid = (value.as_py() for batch in batches() for value in batch.column(0) if value.is_valid)
+    shape, value = [], next(valid, [])
     while isinstance(value, list):
         shape.append(len(value))
         value = next((item for item in value if item is not None), None)

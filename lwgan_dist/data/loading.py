@@ -137,8 +137,8 @@ class Reading:
         parts = {
             f"read as: {', '.join(self.how)}": self.how,
             f"left out: {left_out}": left_out,
-            f"{self.dropped_rows} rows dropped that lack a value": self.dropped_rows,
-            f"{self.imputed} missing values filled in with the median of their column": self.imputed,
+            f"rows dropped that lack a value: {self.dropped_rows}": self.dropped_rows,
+            f"missing values filled in with the median of their column: {self.imputed}": self.imputed,
         }
         return "; ".join(part for part, is_so in parts.items() if is_so)
 

@@ -210,7 +210,7 @@ def _reader(path: str, options: ReadOptions) -> Reader:
 def _suffix(path: str) -> str:
     """The key of READERS, or PICTURES; a folder counts as Parquet unless it holds pictures and no Parquet file."""
     if re.match(r"[a-z][a-z0-9+.-]+://", path):
-        shown = SECRET_IN_URI.sub("://...", path)
+        shown = f"{path.partition(':')[0]}://..." if SECRET_IN_URI.search(path) else path
         raise DataError(
             f"{shown}: tables are read from a disk: copy it to one that all nodes have, or mount its storage"
         )

@@ -106,7 +106,7 @@ class Kind:
 
 SEMICOLON, BLANKS = "read as: ';' between columns", "read as: blanks between columns"
 ROW_NAMES = "read as: row names in column 1 left out"
-ONE_DROPPED, TWO_DROPPED = (f"{count} rows dropped that lack a value" for count in (1, 2))
+ONE_DROPPED, TWO_DROPPED = (f"rows dropped that lack a value: {count}" for count in (1, 2))
 IN_LIST = tuple(f"v_{i}" for i in range(4))
 
 READ = {
@@ -195,14 +195,14 @@ READ = {
         ".csv",
         lines(FEW),
         np.where(np.isnan(FEW), np.nanmedian(FEW, axis=0), FEW),
-        "2 missing values filled in with the median of their column",
+        "missing values filled in with the median of their column: 2",
         options=("data.missing=impute",),
     ),
     "many missing, dropped": Kind(
         ".csv",
         lines(with_gaps(*[(i, 0) for i in range(9)])),
         ROWS[9:],
-        "9 rows dropped that lack a value",
+        "rows dropped that lack a value: 9",
         options=("data.missing=drop",),
     ),
     "empty column": Kind(
