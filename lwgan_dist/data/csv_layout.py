@@ -110,9 +110,12 @@ class Dialect:
         if self.separator == BLANKS:
             lines = (f"{collapsed(line)}\n" for line in lines)
         reader = csv.reader(lines, delimiter=self.separator)
-        for fields in reader:
-            if fields:
-                yield reader.line_num, fields
+        try:
+            for fields in reader:
+                if fields:
+                    yield reader.line_num, fields
+        except csv.Error as error:
+            raise csv.Error(f"line {reader.line_num}: {error}") from None
 
     def kind(self, text: str) -> Kind | None:
         """What a field holds; None of a missing value."""
@@ -169,10 +172,17 @@ class Layout:
     whole: float
 
     def records(self) -> Iterator[tuple[int, list[str]]]:
-        """The rows, see `Dialect.records`."""
-        for line, fields in self.dialect.records(self.source.lines(self.dialect.encoding)):
-            if line > self.start:
-                yield line, fields
+        """The rows, see `Dialect.records`.
+
+        Raises:
+            DataError: a record that cannot be.
+        """
+        try:
+            for line, fields in self.dialect.records(self.source.lines(self.dialect.encoding)):
+                if line > self.start:
+                    yield line, fields
+        except csv.Error as error:
+            raise DataError(f"{self.source.path}: {error}") from None
 
     def place(self, row: int) -> str:
         """The line of a row, from reading the file up to it."""

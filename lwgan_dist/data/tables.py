@@ -27,7 +27,17 @@ from lwgan_dist.data.checks import check_rows
 from lwgan_dist.data.csv_files import read_csv
 from lwgan_dist.data.excel_files import read_excel
 from lwgan_dist.data.idx_files import IDX_SUFFIXES, idx_labels, read_idx
-from lwgan_dist.data.loading import DEFAULTS, Labels, Loaded, Reading, ReadOptions, absence_rejected, numbered_columns
+from lwgan_dist.data.loading import (
+    DEFAULTS,
+    Labels,
+    Loaded,
+    Reading,
+    ReadOptions,
+    absence_rejected,
+    drop_hint,
+    listed,
+    numbered_columns,
+)
 from lwgan_dist.data.missing import without_missing
 from lwgan_dist.data.numpy_files import read_npy, read_npz
 from lwgan_dist.data.pictures import folder_labels, picture_files, read_pictures
@@ -68,6 +78,9 @@ _ELSEWHERE = {
     ".rds": "in R: arrow::write_parquet(readRDS(path), 'table.parquet')",
 }
 """Suffixes of files of numbers that are not read, and how to write one that is."""
+
+_NANOSECONDS = 6e17, 4.2e18
+"""Since 1970 in 1989 and in 2103."""
 
 PICTURES = "a folder of pictures"
 """What counts as the suffix of one."""
@@ -137,6 +150,7 @@ def read_table(
         loaded = _channels_first(loaded, path)
     loaded = without_missing(loaded, missing, path, columns_chosen=columns is not None)
     _say(loaded.reading, path)
+    _warn_of_times(loaded, path)
     check_rows(loaded.rows, loaded.columns, path, place=loaded.place)
     return Table(loaded.rows, loaded.columns, loaded.reading)
 
@@ -145,6 +159,23 @@ def _say(reading: Reading, path: str) -> None:
     if reading.line:
         was_changed = reading.left_out or reading.dropped_rows or reading.imputed
         _log.log(logging.WARNING if was_changed else logging.INFO, "%s: %s", path, reading.line)
+
+
+def _warn_of_times(loaded: Loaded, path: str) -> None:
+    """Whole numbers of this size in all of a column are times, as libraries store them."""
+    rows = loaded.rows
+    if rows.ndim != 2 or rows.dtype.itemsize < 8 or not len(rows):
+        return
+    least, most = _NANOSECONDS
+    likely = np.flatnonzero((rows[0] > least) & (rows[0] < most))
+    names = [loaded.columns[i] for i in likely if least < rows[:, i].min() and rows[:, i].max() < most]
+    if names:
+        _log.warning(
+            "%s: %s look like times in nanoseconds since 1970; leave them out: %s",
+            path,
+            listed(names, 5),
+            drop_hint(*names),
+        )
 
 
 def read_labels(path: str, options: ReadOptions = DEFAULTS) -> tuple[Labels | None, ReadOptions]:
