@@ -94,7 +94,6 @@ def configure(form: Format, **fields: Any) -> None:
     if ours is None:
         ours = _Handler()
         root.addHandler(ours)
-        _LOGGER.setLevel(logging.INFO)
     ours.setFormatter(JsonFormatter() if form == "json" else TextFormatter("%(levelname)s: %(message)s"))
 
 

@@ -445,7 +445,8 @@ def _shape(kind: pa.DataType, batches: Batches) -> tuple[int, ...]:
     if not _is_list(inner):
         return tuple(shape)
     valid = (value.as_py() for batch in batches() for value in batch.column(0) if value.is_valid)
-    shape, value = [], next(valid, [])
+    value: Any = next(valid, [])
+    shape = []
     while isinstance(value, list):
         shape.append(len(value))
         value = next((item for item in value if item is not None), None)

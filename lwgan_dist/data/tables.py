@@ -130,12 +130,16 @@ def read_table(
     Rows keep the type of the file, and the shape: that of the tensors in a column, or that of the further axes of a
     NumPy array. Columns of several types become float32 if all are float32 or float16, otherwise float64, as do
     decimals. An NPY file, or an uncompressed Arrow file of a single batch of tensors, is not read but mapped if it has
-    at least `lwgan_dist.data.loading.MAPPED_BYTES`.
+    at least `lwgan_dist.data.loading.MAPPED_BYTES`. What does not go without saying is logged in one line, as a warning
+    of the logger ``lwgan_dist``.
 
     Args:
         path: the file, whose suffix tells the format, or the folder.
-        columns: names of the columns to use, in this order; all if None.
-        array: name of the array in an NPZ file that holds several.
+        columns: names of the columns to use, in this order; all that hold numbers if None.
+        drop: names of the columns to leave out.
+        separator, decimal, encoding: of a text file; found out if None.
+        missing: what is done with rows that lack a value, see `lwgan_dist.config.TableConfig`.
+        array: name of the array in an NPZ file, or of the sheet in an Excel file, that holds several.
         labels: the classes whose rows are used, by name or code; all if None.
         channels: where an array or a column of tensors keeps the colours; ``last`` moves them to the front.
 
@@ -149,16 +153,11 @@ def read_table(
     if channels == "last":
         loaded = _channels_first(loaded, path)
     loaded = without_missing(loaded, missing, path, columns_chosen=columns is not None)
-    _say(loaded.reading, path)
+    if loaded.reading.line:
+        _log.warning("%s: %s", path, loaded.reading.line)
     _warn_of_times(loaded, path)
     check_rows(loaded.rows, loaded.columns, path, place=loaded.place)
     return Table(loaded.rows, loaded.columns, loaded.reading)
-
-
-def _say(reading: Reading, path: str) -> None:
-    if reading.line:
-        was_changed = reading.left_out or reading.dropped_rows or reading.imputed
-        _log.log(logging.WARNING if was_changed else logging.INFO, "%s: %s", path, reading.line)
 
 
 def _warn_of_times(loaded: Loaded, path: str) -> None:

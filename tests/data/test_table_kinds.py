@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import logging
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -347,8 +346,7 @@ def test_a_table_is_read_as_it_is_and_one_line_says_how(
 ) -> None:
     case = READ[kind]
     path = written(tmp_path, f"t{case.suffix}", lasting(case.content))
-    with caplog.at_level(logging.INFO, "lwgan_dist"):
-        table = configured(path, case.options)
+    table = configured(path, case.options)
     assert table.columns == case.names
     np.testing.assert_array_equal(table.rows, case.rows)
     assert table.reading.line == case.said
