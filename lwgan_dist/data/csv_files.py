@@ -196,7 +196,9 @@ def _looked_through(layout: Layout, chosen: list[int], error: pa.ArrowInvalid) -
         expected = len(layout.names) - layout.has_end
         if len(fields) != len(layout.names) or (layout.has_end and fields[-1].strip()):
             where = f"{layout.source.path}: row {row} (line {line})"
-            raise DataError(f"{where}: {len(fields)} fields, {expected} are expected")
+            raise DataError(
+                f"{where}: {len(fields)} fields, {expected} are expected; mend it, or what stands above the names"
+            )
         for i in chosen:
             counts[i][layout.dialect.kind(fields[i])] += 1
     kinds = [kind_of(counts[i]) if i in set(chosen) else kind for i, kind in enumerate(layout.kinds)]

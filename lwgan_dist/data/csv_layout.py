@@ -318,6 +318,7 @@ def _framed(source: TextSource, lines: list[str], is_all: bool, dialect: Dialect
     rows = [fields for _, fields in records]
     dialect = replace(dialect, decimal=decimal or _decimal(dialect, rows))
     has_end = len(rows[-1]) > 1 and all(fields[-1] == "" for fields in rows[1:] or rows)
+    has_end = has_end and (rows[0][-1] == "" or len(rows[0]) < len(rows[-1]))
     names, header = _names(dialect, rows, lines[:count], has_end)
     body = rows[header == "first row" :]
     if header == "first row" and {len(fields) for fields in body} == {len(names) + 1} and _name_rows(body):
@@ -375,13 +376,15 @@ def _names(
 ) -> tuple[tuple[str, ...], Literal["first row", "#", "none"]]:
     """Names of the columns, and where they are from; of what is behind the last separator, an empty one.
 
-    The first row holds them unless all of it are numbers, or there are some beside texts that recur below.
+    The first row holds them unless all of it are numbers, or there are some beside texts that recur below; or if it
+    counts the columns, as pandas calls those without names.
     """
     end = ("",) if has_end else ()
     first = rows[0][:-1] if has_end and rows[0][-1] == "" else rows[0]
     kinds = [None if text in MISSING[1:] else dialect.kind(text) or "text" for text in first]
     recurs = any(text and kinds[i] == "text" and _recurs(text, i, rows) for i, text in enumerate(first))
-    if not all(kind in (None, "number") for kind in kinds) and not ("number" in kinds and recurs):
+    is_text = not all(kind in (None, "number") for kind in kinds) and not ("number" in kinds and recurs)
+    if is_text or _counts_columns(first, rows[1:]):
         return (*(text.strip() for text in first), *end), "first row"
     if comments:
         said = next(iter(dialect.records([comments[-1][1:].strip()])), (0, []))[1]
@@ -393,6 +396,12 @@ def _names(
 def _recurs(text: str, column: int, rows: list[list[str]]) -> bool:
     """Whether a text of the first row is in its column again, as classes are and names of columns are not."""
     return any(column < len(fields) and fields[column] == text for fields in rows[1:])
+
+
+def _counts_columns(first: list[str], rows: list[list[str]]) -> bool:
+    """Whether a row is 0, 1, 2, ..., of at least three columns, with fractions below."""
+    is_count = len(first) > 2 and first == [str(i) for i in range(len(first))]
+    return is_count and any(text and not text.strip().lstrip("+-").isdigit() for fields in rows for text in fields)
 
 
 def _name_rows(rows: list[list[str]]) -> bool:

@@ -132,6 +132,10 @@ READ = {
     ),
     "comment": Kind(".csv", "# by hand\n" + lines()),
     "headerless": Kind(".csv", lines(header=None), said="read as: no header", names=NUMBERED),
+    "pandas' numbers of columns": Kind(".csv", lines(header=tuple("0123")), names=tuple("0123")),
+    "a last column of nothing": Kind(
+        ".tsv", lines(sep="\t", header=(*NAMES, "e"), last=[""] * 30), said="left out: 'e' (empty)"
+    ),
     "UCI": Kind(
         ".data",
         lines(header=None, last=CLASSES),
