@@ -15,7 +15,7 @@ setup: .venv/.ready  ## make .venv with lwgan-dist in it
 .venv/.ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,classical,images]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,classical,excel,images]'
 	touch $@
 
 run: setup  ## the main job: a small consistency study, table and figure of P(correct) against n; some minutes on 2 cores

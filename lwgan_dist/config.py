@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from lwgan_dist.configbase import (
     MOST,
@@ -138,18 +138,47 @@ Known = ManifoldData | PopulationData
 """Data of known dimension."""
 
 
+def _encoding(name: str) -> str:
+    try:
+        "a".encode(name)
+    except (LookupError, ValueError):
+        raise ValueError("is an encoding of text such as utf-8, utf-16 or latin-1") from None
+    return name
+
+
+Name = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+"""Of a column; YAML takes some for whole numbers."""
+
+Separator = Annotated[str, Field(pattern=r"^(comma|semicolon|tab|pipe|blanks|[^\w\r\n\"])$")]
+Decimal = Literal["point", "comma", ".", ","]
+Missing = Literal["drop", "refuse", "impute"]
+
+
 class TableConfig(SampleConfig):
-    """A table of the user's, or images: Parquet (file or folder), Arrow/Feather, NPY, NPZ, CSV, IDX, or a folder of
-    pictures.
+    """A table of the user's, or images: Parquet (file or folder), Arrow/Feather, NPY, NPZ, CSV and other text, Excel,
+    IDX, or a folder of pictures.
     """
 
     source: Literal["table"] = "table"
     path: str
     """File or folder."""
-    columns: list[str] | None = None
-    """Columns to use; all by default."""
+    columns: list[Name] | None = None
+    """Columns to use; by default all that hold numbers."""
+    drop: list[Name] | None = None
+    """Columns to leave out, of all."""
+    separator: Separator | None = None
+    """What stands between the columns of a text file: one character, or ``comma``, ``semicolon``, ``tab``, ``pipe``,
+    ``blanks`` (any number of blanks and tabs); by default it is found out."""
+    decimal: Decimal | None = None
+    """The decimal sign of a text file; by default it is found out."""
+    encoding: Annotated[str, AfterValidator(_encoding)] | None = None
+    """The encoding of a text file, as Python names it; by default it is found out."""
+    missing: Missing | None = None
+    """Rows with a missing value: ``drop`` leaves them out, ``refuse`` refuses the table, ``impute`` fills in the median
+    of the column. By default those of a table are dropped, and refused where they are more than a fifth of all; images
+    are refused."""
     array: str | None = None
-    """Name of the array inside an NPZ file that holds several."""
+    """Name of the array inside an NPZ file, or of the sheet of an Excel file, that holds several."""
     labels: Annotated[list[WholeNumber | str], Field(min_length=1)] | None = None
     """Use the rows of these classes, each by its name, or by its code where the file holds codes; all by default. The
     class of a row is in the column ``label`` of a Parquet or Arrow file, in the file of labels beside an IDX file, or
@@ -157,6 +186,12 @@ class TableConfig(SampleConfig):
     channels: Literal["first", "last"] = "first"
     """Where an array of images, or a column of tensors, keeps the colours: rows (c, h, w), as networks take them, or
     (h, w, c), which are moved to that. Of pictures in files it is known."""
+
+    @model_validator(mode="after")
+    def _chosen_once(self) -> Self:
+        if self.columns is not None and self.drop is not None:
+            raise clash("drop", "leaves out some of all columns, and data.columns names those to use: give one of them")
+        return self
 
 
 class TableData(TableConfig, _Seeded):
@@ -359,8 +394,13 @@ def read_before(stored: dict[str, Any]) -> dict[str, Any]:
     return filled
 
 
+_READING = ("separator", "decimal", "encoding", "missing")
+"""How a table is read, which does not count where the rows do."""
+
 _UNNAMED: dict[tuple[str, str], Any] = {
     ("data", "labels"): None,
+    ("data", "drop"): None,
+    **{("data", name): None for name in _READING},
     ("data", "channels"): "first",
     ("model", "networks"): "mlp",
     ("model", "linear_path"): False,
@@ -542,7 +582,8 @@ class RunConfig(Settings, _OnData):
         """
         identity = self.identity()
         if identity["data"]["source"] == "table":
-            del identity["data"]["path"]  # the rows count, not where they lie
+            for name in ("path", *_READING):  # the rows count, not where they lie, nor how they are written
+                identity["data"].pop(name, None)
         text = json.dumps([SCHEMA_VERSION, identity, data_digest], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

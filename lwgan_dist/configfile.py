@@ -136,6 +136,10 @@ def read_yaml(file: str) -> Any:
     return document
 
 
+_PUNCTUATION = (",", ";", ":", "|")
+"""What stands between the columns of a table; to YAML these are no values."""
+
+
 def parse_overrides(changes: Sequence[str]) -> dict[str, Any]:
     """``["schedule.iterations=100"]`` as ``{"schedule.iterations": 100}``; values are YAML.
 
@@ -150,7 +154,7 @@ def parse_overrides(changes: Sequence[str]) -> dict[str, Any]:
         if key in parsed:
             raise ConfigError(f"{one_line(change)}: {key}: is given twice")
         try:
-            parsed[key] = _plain(_load(value))
+            parsed[key] = value if value in _PUNCTUATION else _plain(_load(value))
         except _TooMuchError as error:
             raise ConfigError(f"{one_line(change)}: {key}: {error}") from None
         except (YAMLError, RecursionError):

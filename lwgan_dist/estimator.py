@@ -375,7 +375,14 @@ class CycleGAN(OneSizeEstimator):
 
 
 def _as_array(X: Any) -> Any:
-    """A torch tensor as a NumPy array, anything else as it is."""
+    """A torch tensor as a NumPy array, bfloat16 as float32, anything else as it is.
+
+    Raises:
+        ValueError: a masked array in which something is masked: what stands below the mask would be taken for data.
+    """
     if type(X).__module__.partition(".")[0] == "torch":
-        return X.detach().cpu().numpy()
+        X = X.detach().cpu()
+        return (X.float() if str(X.dtype) == "torch.bfloat16" else X).numpy()
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        raise ValueError("X is a masked array with missing values; leave their rows out: numpy.ma.compress_rows(X)")
     return X

@@ -92,6 +92,24 @@ class Part(BaseModel):
     dimension: int | None
 
 
+class TableReading(BaseModel):
+    """How a table was read from its file, see `lwgan_dist.data.loading.Reading`.
+
+    Attributes:
+        how: what was found out about the file, in words.
+        left_out: why columns were left out that nobody asked to, by name.
+        dropped_rows: rows that were left out because they lack a value.
+        imputed: values that were filled in.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    how: list[str] = []
+    left_out: dict[str, str] = {}
+    dropped_rows: int = 0
+    imputed: int = 0
+
+
 class Step(BaseModel):
     """A stretch of resolutions at which the dimension is the same."""
 
@@ -128,6 +146,7 @@ class RunResult(BaseModel):
         ambient_dim: columns of the data, or numbers in a row of another shape.
         shape: of a row: (columns,) of a table; empty in results of versions that had tables alone.
         intrinsic_dim: the truth, where it is known.
+        reading: how a table was read; None of other data, and in results of older versions.
         seed: of the run.
         schedule: its name.
         workers: processes that finished the training.
@@ -161,6 +180,7 @@ class RunResult(BaseModel):
     ambient_dim: int
     shape: tuple[int, ...] = ()
     intrinsic_dim: int | None
+    reading: TableReading | None = None
     seed: int
     schedule: str
     workers: int

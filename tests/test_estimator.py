@@ -85,6 +85,19 @@ def test_numpy_pandas_and_torch_give_the_same(fitted, x):
     np.testing.assert_array_equal(tensor.transform(torch.from_numpy(x)), fitted.transform(x))
 
 
+def test_bfloat16_is_taken_as_float32(fitted, x):
+    narrow = torch.from_numpy(x).bfloat16()
+    np.testing.assert_array_equal(fitted.transform(narrow), fitted.transform(narrow.float().numpy()))
+
+
+def test_what_a_mask_hides_is_not_taken_for_data(fitted, x):
+    masked = np.ma.masked_greater(x, np.sort(x, axis=None)[-2])
+    with pytest.raises(ValueError, match=r"numpy\.ma\.compress_rows"):
+        fitted.transform(masked)
+    whole = np.ma.compress_rows(masked)
+    np.testing.assert_array_equal(fitted.transform(whole), fitted.transform(np.ma.array(whole)))
+
+
 def test_images_are_taken_and_given_as_images_and_learned_as_vectors(x):
     images = np.rint(20 * np.tile(x, 4)).astype(np.int16).reshape(120, 3, 4)
     fitted, flat = tiny().fit(images), tiny().fit(images.reshape(120, 12).astype(np.float64))

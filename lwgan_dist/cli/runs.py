@@ -51,8 +51,8 @@ def estimate(
 ) -> None:  # fmt: skip
     """Estimate the intrinsic dimension of DATA, with the evidence for it and a generator.
 
-    DATA is a table (.parquet, .arrow, .feather, .npy, .npz, .csv, .csv.gz, a folder of Parquet files) or the name of a
-    manifold of known dimension (s_curve, hyperplane, sphere, ...). Any field of the configuration can be set by
+    DATA is a table (.csv, .tsv, .txt, .parquet, .feather, .npy, .npz, .xlsx, a folder of Parquet files) or the name of
+    a manifold of known dimension (s_curve, hyperplane, sphere, ...). Any field of the configuration can be set by
     key=value, for example data.columns=[a,b] schedule.matching_iterations=3000 precision=bfloat16.
     """
     from lwgan_dist.config import TrainConfig

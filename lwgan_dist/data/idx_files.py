@@ -13,9 +13,10 @@ from lwgan_dist.data.loading import (
     MAPPED_BYTES,
     Labels,
     Loaded,
-    choose_columns,
+    ReadOptions,
     damage_rejected,
     numbered_columns,
+    used_columns,
 )
 from lwgan_dist.errors import DataError
 
@@ -31,7 +32,7 @@ _MOST_COMPRESSED = 1_032
 _CHUNK = 1 << 22
 
 
-def read_idx(path: str, columns: list[str] | None) -> Loaded:
+def read_idx(path: str, options: ReadOptions) -> Loaded:
     """The rows of an IDX file, one for each entry of the first axis; the numbers of a row are called x1..xp.
 
     Rows keep the shape of the further axes, unless columns are chosen. A large file (`MAPPED_BYTES`) that is not
@@ -39,7 +40,7 @@ def read_idx(path: str, columns: list[str] | None) -> Loaded:
 
     Args:
         path: the file.
-        columns: names of the columns to use, in this order; all if None.
+        options: the columns to use.
 
     Raises:
         DataError: damaged, cut, longer than its header says, or columns that do not exist.
@@ -47,9 +48,10 @@ def read_idx(path: str, columns: list[str] | None) -> Loaded:
     array = _read_array(path)
     rows = array if array.ndim > 1 else array[:, None]
     names = numbered_columns(math.prod(rows.shape[1:]))
-    if columns is not None:
-        rows = np.ascontiguousarray(flat(rows)[:, choose_columns(names, columns, path)])
-    return Loaded(rows, names if columns is None else tuple(columns))
+    if options.columns is None and options.drop is None:
+        return Loaded(rows, names)
+    chosen = used_columns(names, options, path)
+    return Loaded(np.ascontiguousarray(flat(rows)[:, chosen]), tuple(names[i] for i in chosen))
 
 
 def idx_labels(path: str) -> Labels | None:

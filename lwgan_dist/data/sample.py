@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lwgan_dist.config import ArrayData, DataConfig, Known, ManifoldData, PopulationData, Split
 from lwgan_dist.data.blocks import Array, Rows, chosen, digest
 from lwgan_dist.data.checks import check_rows
-from lwgan_dist.data.loading import numbered_columns
+from lwgan_dist.data.loading import Reading, numbered_columns
 from lwgan_dist.data.population import sampler_of
 from lwgan_dist.data.standardize import Picked, Standardizer
 from lwgan_dist.data.tables import Table, read_configured
@@ -30,6 +30,7 @@ class Sample:
         digest: SHA-256 of what was given, before the split: the identity of the data.
         intrinsic_dim: the truth, where it is known.
         stream: draws fresh standardised rows, for a stream.
+        reading: how a table was read from its file; None of other data.
     """
 
     train: Rows
@@ -39,6 +40,7 @@ class Sample:
     digest: str
     intrinsic_dim: int | None = None
     stream: Callable[[np.random.Generator, int], Array] | None = None
+    reading: Reading | None = None
 
     @property
     def rows(self) -> int | None:
@@ -114,9 +116,9 @@ def load_sample(config: DataConfig, array: Array | None = None) -> Sample:
         if config.n > len(table.rows):
             raise DataError(f"{config.path}: data.n = {config.n} rows were asked for, but there are {len(table.rows)}")
         picks = generator(config.seed, "subsample").choice(len(table.rows), config.n, replace=False)
-        table = Table(chosen(table.rows, np.sort(picks)), table.columns)
+        table = replace(table, rows=chosen(table.rows, np.sort(picks)))
         check_rows(table.rows, table.columns, f"{config.path}, {config.n} rows of it")
-    return _split(table, config, None)
+    return replace(_split(table, config, None), reading=table.reading)
 
 
 def _of_known_dimension(config: ManifoldData | PopulationData) -> Sample:

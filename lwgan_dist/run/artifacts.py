@@ -15,7 +15,7 @@ from lwgan_dist.metrics.registry import METRICS, default_metrics, floor_of
 from lwgan_dist.models.base import Finished
 from lwgan_dist.models.configs import LwganModel
 from lwgan_dist.models.registry import kind_of
-from lwgan_dist.results import RunResult, ScoreTables, scores_to_parquet
+from lwgan_dist.results import RunResult, ScoreTables, TableReading, scores_to_parquet
 from lwgan_dist.run.folder import RANK_SCORES_PNG, RESULT_FILE, SAMPLES_PNG, SCORES_FILE, read_result
 from lwgan_dist.run.prepare import Prepared
 from lwgan_dist.seeding import generator
@@ -106,6 +106,7 @@ def result_of(run: Prepared, folder: Folder, state: TrainingState, tables: Score
         ambient_dim=run.sample.ambient_dim,
         shape=run.sample.shape,
         intrinsic_dim=run.sample.intrinsic_dim,
+        reading=TableReading(**vars(run.sample.reading)) if run.sample.reading else None,
         seed=run.config.seed,
         schedule=kind.schedule(run.config),
         workers=state.meta["workers"],

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pyarrow import fs
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny import FAST
+from tiny import FAST, WAE
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.errors import ConfigError, DataError, NonFiniteLossError, RunFailedError
@@ -381,3 +381,25 @@ def test_a_worker_imports_nothing_that_only_draws_or_embeds():
     code = f"import sys, lwgan_dist.run.run; print(sorted(set({late}) & set(sys.modules)))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+# tables ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_result_says_how_a_table_was_read_and_the_same_rows_are_the_same_run(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(60, 3)).round(3)
+    text = "\n".join(";".join([*map(str, row), "w"]) for row in rows.tolist())
+    files = {"plain.csv": text.replace(";w", "").replace(";", ","), "other.csv": text.replace(".", ",") + "\n1;;3;w"}
+    names = {"plain.csv": "a,b,c", "other.csv": "a;b;c;n"}
+    runs = {}
+    for file, content in files.items():
+        (tmp_path / file).write_text(f"{names[file]}\n{content}\n")
+        data = {"source": "table", "path": str(tmp_path / file)}
+        runs[file] = Run(RunConfig.model_validate({**WAE, "data": data}))
+    assert runs["other.csv"].fingerprint == runs["plain.csv"].fingerprint
+    folder = Folder.at(str(tmp_path / "run"))
+    runs["other.csv"].train(folder, HERE)
+    reading = read_result(folder).reading
+    assert reading.how == ["';' between columns", "decimal comma"]
+    assert reading.left_out == {"n": "text"}
+    assert reading.dropped_rows == 1
