@@ -38,6 +38,8 @@ KEYS = {
         "metrics",
         "model",
         "shape",
+        "standardize",
+        "findings",
     ),
 }
 RANK_KEYS = {"rank", "score", "se", "refused", "critic", "reconstruction", "gradient_penalty", "mmd"}
@@ -161,12 +163,14 @@ def test_the_score_components_are_kept_by_split_evaluation_and_rank(finished):
 def test_without_json_the_table_the_estimate_and_the_files_are_printed(run_dir):
     result = succeeded(*ESTIMATE, "--out", str(run_dir))
     said = told(succeeded(*ESTIMATE, "--out", str(run_dir), "--json"))
-    (line,) = (line for line in result.stdout.splitlines() if line.startswith("estimated"))
+    (line,) = (line for line in result.stdout.splitlines() if line.startswith("The data look"))
     first, last = said["rank_set"][0], said["rank_set"][-1]
-    assert line.startswith(f"estimated intrinsic dimension: {said['dimension']} (90 %: {first}")
+    assert line.startswith(f"The data look {said['dimension']}-dimensional (90 %: {first}")
     assert (f" to {last}" in line) == (first < last)
-    assert (f"hold-out rows: {said['other_dimension']}" in line) == (said["other_dimension"] != said["dimension"])
-    assert line.endswith(" (true dimension: 2), of at most 3, in 3 columns")
+    differs = said["other_dimension"] != said["dimension"]
+    assert (f", but the rows held out say {said['other_dimension']};" in line) == differs
+    assert (", and so do the rows held out;" in line) == (not differs)
+    assert line.endswith("; they are 2-dimensional.")
     assert f"{said['rank_scores'][2]['score']:.4f}" in result.stdout
     refused = [row["refused"] for row in said["rank_scores"]]
     assert all(f"{by:.4f}" in result.stdout for by in refused if by is not None and by > 0)
@@ -328,7 +332,7 @@ def test_show_prints_configuration_and_result_of_a_finished_run(finished):
     run_dir, result = finished
     shown = succeeded("show", str(run_dir)).stdout
     assert (run_dir / "config.yaml").read_text() in shown
-    assert f"estimated intrinsic dimension: {told(result)['dimension']}" in shown
+    assert f"The data look {told(result)['dimension']}-dimensional" in shown
     assert told(succeeded("show", str(run_dir), "--json")) == told(result)
 
 

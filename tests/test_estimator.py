@@ -15,7 +15,10 @@ from lwgan_dist.run.run import Run
 from lwgan_dist.seeding import generator
 from lwgan_dist.storage import Folder
 
-pytestmark = pytest.mark.usefixtures("blank_figures")
+pytestmark = [
+    pytest.mark.usefixtures("blank_figures"),
+    pytest.mark.filterwarnings("ignore::lwgan_dist.DataWarning"),  # the samples are tiny
+]
 
 TINY = {
     "networks.width": 2,

@@ -138,12 +138,18 @@ def _execute(
     """Train a run in its folder and show the result."""
     check_manifold(config)
     check_device(execution)
+    from lwgan_dist.data.sample import load_sample
+    from lwgan_dist.reporting.opening import say_findings, say_opening
+
+    sample = load_sample(config.data)
+    say_opening(config, sample, name)  # the rest waits for torch
     from lwgan_dist.configfile import to_yaml
     from lwgan_dist.reporting.terminal import ProgressLine
     from lwgan_dist.run.run import Run
     from lwgan_dist.storage import Folder, inside
 
-    run = Run(config)
+    run = Run(config, sample=sample)
+    say_findings(finding for finding in run.findings if finding not in sample.findings)
     run.refuse_metrics(metrics)
     folder = Folder.at(out or inside(storage, f"{re.sub('[^A-Za-z0-9._-]+', '-', name)[:40]}-{run.fingerprint}"))
     if dry_run:
@@ -157,6 +163,7 @@ def _execute(
             execution,
             on_progress=line.update,
             notify=lambda message: line.say(f"{name}  {message}"),
+            on_findings=lambda: None,  # said already
             metrics=metrics,
             verbose=verbose,
         )

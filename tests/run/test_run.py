@@ -299,15 +299,6 @@ def test_an_estimate_that_reduces_nothing_is_noted():
     assert judged({"train": [0.3, 0.01, 0.01]}, **at_columns).notes == []
 
 
-def test_a_column_that_outweighs_the_others_is_noted():
-    rows = np.random.default_rng(0).normal(size=(100, 3)) * [1.0, 100.0, 1.0]
-    told = override(FAST, {"data": {"source": "array"}})
-    (note,) = artifacts.notes_on(Run(RunConfig.model_validate(told), rows))
-    assert note.startswith("column 'x2' has 100.0% of the variance")
-    per_column = RunConfig.model_validate(override(told, {"data.standardize": "per_column"}))
-    assert artifacts.notes_on(Run(per_column, rows)) == []
-
-
 def test_holdout_rows_that_disagree_are_noted():
     agreeing = {"train": [0.4, 0.1, 0.1], "holdout": [0.4, 0.1, 0.1]}
     differing = {"train": [0.4, 0.1, 0.1], "holdout": [0.1, 0.1, 0.1]}
