@@ -234,7 +234,7 @@ def test_options_are_short_for_fields_of_the_configuration():
 def test_a_dry_run_writes_nothing_and_shows_the_configuration_of_the_run(folder, finished):
     result = succeeded(*ESTIMATE, "--dry-run", "--out", "r")
     assert result.stdout == (finished[0] / "config.yaml").read_text()
-    assert result.stderr.splitlines()[:2] == [f"run folder: {folder}/r", "iterations: 11"]
+    assert {f"run folder: {folder}/r", "iterations: 11"} <= set(result.stderr.splitlines())
     assert contents(folder) == {}
 
 
@@ -355,7 +355,7 @@ def test_show_refuses_a_run_that_has_not_begun_and_a_folder_without_a_run(run_di
 
 def test_show_reads_what_the_python_class_saves(run_dir):
     (run_dir / "config.yaml").unlink()
-    assert "estimated intrinsic dimension" in succeeded("show", str(run_dir)).stdout
+    assert "The data look" in succeeded("show", str(run_dir)).stdout
 
 
 # metrics --------------------------------------------------------------------------------------------------------------

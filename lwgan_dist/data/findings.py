@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from lwgan_dist.data.blocks import Array, blocks, extremes, flat
+from lwgan_dist.data.blocks import Array, blocks, extremes, flat, take
 from lwgan_dist.data.loading import listed
 from lwgan_dist.data.standardize import moments
 
@@ -99,7 +99,7 @@ class Overview:
         deviation[(low == high) | (deviation <= _ROUNDING * np.abs(mean))] = 0.0
         count = max(_LEAST_LOOKED_AT, min(_ROWS_LOOKED_AT, _NUMBERS_LOOKED_AT // len(columns)))
         picks = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))
-        some = flat(np.asarray(rows[picks])).astype(np.float64)
+        some = flat(take(rows, picks)).astype(np.float64)
         return cls(rows, columns, low.astype(np.float64), high.astype(np.float64), mean, deviation, some)
 
     @property
