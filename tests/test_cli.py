@@ -3,6 +3,8 @@
 import errno
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +162,44 @@ def test_the_score_components_are_kept_by_split_evaluation_and_rank(finished):
     assert tables["train"][:, 0].mean(axis=0).tolist() == means
 
 
+def test_what_was_found_is_said_before_the_training_and_above_the_answer(folder):
+    rows = np.random.default_rng(0).normal(size=(60, 3)) * [1.0, 1000.0, 1.0]
+    table = np.column_stack([np.arange(60), rows])
+    np.savetxt(folder / "t.csv", table, delimiter=",", header="Unnamed: 0,length,mass,age", comments="")
+    result = succeeded("estimate", "t.csv", *TINY[1:], "--out", "r")
+    opening = result.stderr.splitlines()
+    assert opening[0].startswith("t.csv: 60 rows of 3 columns; standardised: each column divided by its own")
+    assert opening[1].startswith("warning: column 'Unnamed: 0' only numbers the rows")
+    assert opening[2].startswith("note: the columns differ in scale by a factor of ")
+    shown = result.stdout.splitlines()
+    assert shown[0] == opening[1]
+    assert shown[1].startswith("The data look ")
+    said = json.loads((folder / "r" / "result.json").read_text())
+    assert (said["standardize"], [finding["kind"] for finding in said["findings"]]) == (
+        "per_column", ["row_numbers", "differing_units"],
+    )  # fmt: skip
+    assert read_config(RunConfig, str(folder / "r" / "config.yaml")).data.columns == ["length", "mass", "age"]
+    again = succeeded("estimate", "t.csv", *TINY[1:], "--out", "r")
+    assert "is finished already" in again.stderr
+
+
+def test_what_is_said_before_the_training_needs_neither_torch_nor_scikit_learn(folder):
+    np.save(folder / "t.npy", np.random.default_rng(0).normal(size=(60, 3)))
+    code = """
+import sys
+from lwgan_dist.config import RunConfig
+from lwgan_dist.data.sample import load_sample
+from lwgan_dist.reporting.opening import say_opening
+config = RunConfig.model_validate({"data": {"source": "table", "path": "t.npy"}})
+say_opening(config, load_sample(config.data), "t")
+print(sorted({"torch", "ray", "matplotlib", "sklearn", "scipy"} & set(sys.modules)))
+"""
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert child.stdout == "[]\n"
+    assert child.stderr.splitlines()[0].startswith("t.npy: 60 rows of 3 columns")
+    assert child.stderr.splitlines()[1] == "training takes about 25 to 55 s of a core of its own"
+
+
 def test_without_json_the_table_the_estimate_and_the_files_are_printed(run_dir):
     result = succeeded(*ESTIMATE, "--out", str(run_dir))
     said = told(succeeded(*ESTIMATE, "--out", str(run_dir), "--json"))
@@ -234,7 +274,7 @@ def test_options_are_short_for_fields_of_the_configuration():
 def test_a_dry_run_writes_nothing_and_shows_the_configuration_of_the_run(folder, finished):
     result = succeeded(*ESTIMATE, "--dry-run", "--out", "r")
     assert result.stdout == (finished[0] / "config.yaml").read_text()
-    assert {f"run folder: {folder}/r", "iterations: 11"} <= set(result.stderr.splitlines())
+    assert result.stderr.splitlines()[:2] == [f"run folder: {folder}/r", "iterations: 11"]
     assert contents(folder) == {}
 
 

@@ -142,19 +142,24 @@ def _execute(
     from lwgan_dist.reporting.opening import say_findings, say_opening
 
     sample = load_sample(config.data)
-    say_opening(config, sample, name)  # the rest waits for torch
+    if not dry_run:
+        say_opening(config, sample, name)  # the rest waits for torch
     from lwgan_dist.configfile import to_yaml
     from lwgan_dist.reporting.terminal import ProgressLine
     from lwgan_dist.run.run import Run
     from lwgan_dist.storage import Folder, inside
 
     run = Run(config, sample=sample)
-    say_findings(finding for finding in run.findings if finding not in sample.findings)
+    further = [finding for finding in run.findings if finding not in sample.findings]
+    if not dry_run:
+        say_findings(further)
     run.refuse_metrics(metrics)
     folder = Folder.at(out or inside(storage, f"{re.sub('[^A-Za-z0-9._-]+', '-', name)[:40]}-{run.fingerprint}"))
     if dry_run:
         iterations = sum(stage.iterations for stage in run.stages)
         click.echo(f"run folder: {folder.location}\niterations: {iterations}\n", err=True)
+        say_opening(config, sample, name)
+        say_findings(further)
         click.echo(run.config.model_dump_json() if as_json else to_yaml(run.config), nl=as_json)
         return
     with ProgressLine(name) as line:

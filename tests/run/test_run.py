@@ -187,6 +187,19 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
+def test_a_run_from_before_the_rows_decided_says_how_it_goes_on_and_one_without_names_is_the_same(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(200, 3)) * [1.0, 1000.0, 1.0]
+    before = RunConfig.model_validate(override(FAST, {"data": {"source": "array", "standardize": "global"}}))
+    now = RunConfig.model_validate(override(FAST, {"data": {"source": "array"}}))
+    assert Run(now, rows).fingerprint == Run(before, rows).fingerprint
+    decided = Run(now, rows, columns=("length", "mass", "age"))
+    assert decided.config.data.standardize == "per_column"
+    assert [finding.kind for finding in decided.findings] == ["differing_units"]
+    ((asked, config),) = list(decided.as_before())[:1]
+    assert asked == ["data.standardize=global"]
+    assert config.fingerprint(decided.sample.digest) == Run(before, rows).fingerprint
+
+
 @pytest.mark.parametrize(
     ("asked", "goes_on_with"),
     [
