@@ -60,6 +60,7 @@ def import_images(source: str, out: str, array: str | None, channels: Literal["f
 def show_data(path: str, out: str | None, array: str | None, channels: Literal["first", "last"], as_json: bool) -> None:
     """Show what would be read from PATH: rows, shape, type, range, labels, checksums."""
     from lwgan_dist.data.importing import damaged_files, labelled
+    from lwgan_dist.data.settle import look_at
     from lwgan_dist.data.tables import read_table
     from lwgan_dist.storage import Folder
 
@@ -68,7 +69,10 @@ def show_data(path: str, out: str | None, array: str | None, channels: Literal["
     table = read_table(path, array=array, channels=channels)
     images = labelled(table.rows, path) if table.rows.ndim > 2 else None
     damaged = damaged_files(Path(path))
-    facts = _facts(path, table.rows, images, damaged) | {"columns": list(table.columns) if images is None else None}
+    facts = _facts(path, table.rows, images, damaged) | {
+        "columns": list(table.columns) if images is None else None,
+        "findings": [finding.model_dump() for finding in look_at(table, "auto")],
+    }
     click.echo(json.dumps(facts) if as_json else _described(facts))
     if out is not None:
         if images is None:
@@ -110,6 +114,7 @@ def _described(facts: dict[str, Any]) -> str:
         shown = facts["columns"][:20]
         more = f" and {len(facts['columns']) - 20} more" if len(facts["columns"]) > 20 else ""
         lines.insert(1, f"columns: {', '.join(shown)}{more}")
+    lines += [f"{found['level']}: {found['message']}" for found in facts["findings"]]
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lwgan_dist import logs
 from lwgan_dist.cli.common import (
     address_option,
     at_address,
@@ -168,7 +169,7 @@ def _execute(
             execution,
             on_progress=line.update,
             notify=lambda message: line.say(f"{name}  {message}"),
-            on_findings=lambda: None,  # said already
+            on_findings=None if logs.is_json() else lambda: None,  # said already
             metrics=metrics,
             verbose=verbose,
         )

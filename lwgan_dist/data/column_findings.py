@@ -162,10 +162,10 @@ def missing_codes(seen: Overview) -> Iterator[Finding]:
             holders.setdefault(code, []).append((int(position), count))
     for code, places in holders.items():
         columns = seen.names([position for position, _ in places])
-        most = max(count for _, count in places)
+        counts = {count for _, count in places}
         yield warning(
             "missing_codes",
-            f"{code:g} stands in {'' if len(places) == 1 else 'up to '}{most} of {len(seen.rows)} rows of "
+            f"{code:g} stands in {'' if len(counts) == 1 else 'up to '}{max(counts)} of {len(seen.rows)} rows of "
             f"{'column' if len(places) == 1 else f'{len(places)} columns,'} {named(columns)}, far away from all other "
             "values: it may be a code for a missing value",
             "taken as a number; if it is one, remove these rows, or leave the cells empty",

@@ -77,7 +77,8 @@ class Overview:
     Attributes:
         rows: shape (n, *shape), checked by `lwgan_dist.data.checks`.
         columns: names of the p numbers of a row.
-        low, high, mean, deviation: of each column, shape (p,).
+        low, high, mean, deviation: of each column, shape (p,); of images, whose pixels are no columns, the last two are
+            the middle and the range.
         some: evenly spaced rows as vectors, in float64.
     """
 
@@ -91,11 +92,14 @@ class Overview:
 
     @classmethod
     def of(cls, rows: Array, columns: tuple[str, ...]) -> Self:
-        """From three passes over the rows, some at a time."""
+        """From three passes over a table, one over images, some rows at a time."""
         low, high = extremes(rows)
         with np.errstate(over="ignore", invalid="ignore"):
-            mean, variance = moments(rows)
-            deviation = np.sqrt(variance)
+            if rows.ndim > 2:
+                mean, deviation = (low / 2 + high / 2).astype(np.float64), (high / 2 - low / 2).astype(np.float64)
+            else:
+                mean, variance = moments(rows)
+                deviation = np.sqrt(variance)
         deviation[(low == high) | (deviation <= _ROUNDING * np.abs(mean))] = 0.0
         count = max(_LEAST_LOOKED_AT, min(_ROWS_LOOKED_AT, _NUMBERS_LOOKED_AT // len(columns)))
         picks = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))

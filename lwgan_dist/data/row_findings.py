@@ -130,6 +130,8 @@ def outweighing_rows(seen: Overview, *, by_column: bool) -> Iterator[Finding]:
         by_column: whether each column is divided by its own standard deviation.
     """
     n = len(seen.rows)
+    if not seen.is_table:
+        return
     scale = np.where(seen.varying, seen.deviation, 1.0) if by_column else np.ones(len(seen.columns))
     square = np.empty(n)
     for start, block in blocks(seen.rows):

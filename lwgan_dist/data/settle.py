@@ -5,8 +5,10 @@ where the configuration leaves that open (``standardize: auto``), and what a per
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lwgan_dist.config import ArrayData, StandardizationChoice, TableConfig
+from lwgan_dist.data.blocks import Array, Filling, blocks
 from lwgan_dist.data.column_findings import (
     constant_columns,
     counters,
@@ -19,7 +21,7 @@ from lwgan_dist.data.column_findings import (
     one_hot_columns,
     times,
 )
-from lwgan_dist.data.findings import Finding, Overview
+from lwgan_dist.data.findings import Finding, Overview, have_meanings
 from lwgan_dist.data.row_findings import few_rows, outweighing_rows, repeated_rows
 from lwgan_dist.data.tables import Table
 
@@ -45,22 +47,30 @@ def settle(config: TableConfig | ArrayData, table: Table) -> Settled:
     """
     if config.standardize != "auto":
         return Settled(table, {}, [])
+    if table.rows.ndim > 2 or not have_meanings(table.columns):
+        return Settled(table, {"standardize": "global"}, [])
     changes: dict[str, object] = {}
     findings: list[Finding] = []
     with np.errstate(all="ignore"):
         seen = Overview.of(table.rows, table.columns)
-        if isinstance(config, TableConfig) and config.columns is None:
-            out = [counter for counter in counters(seen) if counter.is_certain]
-            rest = [i for i in range(len(table.columns)) if i not in {counter.position for counter in out}]
-            if out and seen.varying[rest].any():
-                names = seen.names([counter.position for counter in out])
-                findings.append(left_out_counters(names, [counter.what for counter in out]))
-                table = Table(np.ascontiguousarray(table.rows[:, rest]), seen.names(rest))
-                changes["columns"] = list(table.columns)
-                seen = Overview.of(table.rows, table.columns)
+        out = [counter for counter in counters(seen) if counter.is_certain]
+        rest = np.delete(np.arange(len(table.columns)), [counter.position for counter in out])
+        if isinstance(config, TableConfig) and config.columns is None and out and seen.varying[rest].any():
+            names = seen.names([counter.position for counter in out])
+            findings.append(left_out_counters(names, [counter.what for counter in out]))
+            table = Table(_with_columns(table.rows, rest), seen.names(list(rest)))
+            changes["columns"] = list(table.columns)
+            seen = Overview.of(table.rows, table.columns)
         units = differing_units(seen)
     findings += [units] if units else []
     return Settled(table, {**changes, "standardize": "per_column" if units else "global"}, findings)
+
+
+def _with_columns(rows: Array, positions: NDArray[np.int64]) -> Array:
+    copy = Filling(len(rows), (len(positions),), rows.dtype)
+    for _, block in blocks(rows):
+        copy.put(block[:, positions])
+    return copy.rows()
 
 
 def look_at(table: Table, standardize: StandardizationChoice) -> list[Finding]:

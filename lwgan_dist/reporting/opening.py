@@ -8,7 +8,7 @@ from rich.text import Text
 
 from lwgan_dist import logs
 from lwgan_dist.config import FastSchedule, NetworksConfig, RunConfig, StandardizationChoice, TableData
-from lwgan_dist.data.findings import Finding, log_findings
+from lwgan_dist.data.findings import Finding
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.models.configs import LwganModel
 
@@ -25,8 +25,7 @@ def say_opening(config: RunConfig, sample: Sample, label: str) -> None:
     name = config.data.path if isinstance(config.data, TableData) else label
     if logs.is_json():
         logs.event("data read", data=name, rows=sample.rows, shape=list(sample.shape))
-        log_findings(sample.findings, name)
-        return
+        return  # the run, which has a name then, records the findings
     say(f"{name}: {_size(sample)}; standardised: {standardization(sample.config.standardize)}")
     say_findings(sample.findings)
     if length := expected_length(config, sample):
@@ -44,8 +43,8 @@ def _size(sample: Sample) -> str:
 
 
 def say_findings(findings: Iterable[Finding]) -> None:
-    """Findings, a paragraph each."""
-    for finding in findings:
+    """Findings, a paragraph each; for programs, the run records them."""
+    for finding in () if logs.is_json() else findings:
         say(f"{finding.level}: {finding}", "yellow" if finding.level == "warning" else "")
 
 

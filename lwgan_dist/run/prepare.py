@@ -101,7 +101,8 @@ class Prepared:
 
     def report_findings(self) -> None:
         """Record the findings, as a run that nobody watches does."""
-        log_findings(self.findings, "X" if self.array is not None else self._source.removesuffix(": "))
+        with logs.of_run(self.fingerprint):
+            log_findings(self.findings, "X" if self.array is not None else self._source.removesuffix(": "))
 
     @property
     def metrics(self) -> list[str]:
