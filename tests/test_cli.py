@@ -191,7 +191,7 @@ from lwgan_dist.config import RunConfig
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.reporting.opening import say_opening
 config = RunConfig.model_validate({"data": {"source": "table", "path": "t.npy"}})
-say_opening(config, load_sample(config.data), "t")
+say_opening(config, load_sample(config.data))
 print(sorted({"torch", "ray", "matplotlib", "sklearn", "scipy"} & set(sys.modules)))
 """
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -242,9 +242,10 @@ def test_changed_data_in_the_same_folder_are_refused(folder):
     succeeded(*arguments)
     rows[0] += 1.0
     np.save("t.npy", rows)
-    assert (
-        rejected(*arguments)
-        == f"error: {folder}/r: holds another run: the data has changed since; choose another folder"
+    result = call(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1] == (
+        f"error: {folder}/r: holds another run: the data has changed since; choose another folder"
     )
 
 

@@ -144,7 +144,7 @@ def _execute(
 
     sample = load_sample(config.data)
     if not dry_run:
-        say_opening(config, sample, name)  # the rest waits for torch
+        say_opening(config, sample)  # the rest waits for torch
     from lwgan_dist.configfile import to_yaml
     from lwgan_dist.reporting.terminal import ProgressLine
     from lwgan_dist.run.run import Run
@@ -159,7 +159,7 @@ def _execute(
     if dry_run:
         iterations = sum(stage.iterations for stage in run.stages)
         click.echo(f"run folder: {folder.location}\niterations: {iterations}\n", err=True)
-        say_opening(config, sample, name)
+        say_opening(config, sample)
         say_findings(further)
         click.echo(run.config.model_dump_json() if as_json else to_yaml(run.config), nl=as_json)
         return

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -20,9 +21,11 @@ _STANDARDIZED = {
 }
 
 
-def say_opening(config: RunConfig, sample: Sample, label: str) -> None:
-    """What was read, how it will be standardised, and what was found, on standard error."""
-    name = config.data.path if isinstance(config.data, TableData) else label
+def say_opening(config: RunConfig, sample: Sample) -> None:
+    """What was read, how it will be standardised, and what was found, on standard error; of generated data nothing."""
+    if not isinstance(config.data, TableData):
+        return
+    name = Path(config.data.path).name
     if logs.is_json():
         logs.event("data read", data=name, rows=sample.rows, shape=list(sample.shape))
         return  # the run, which has a name then, records the findings
