@@ -9,7 +9,7 @@ from lwgan_dist.cli.common import INTERRUPTED
 from lwgan_dist.cli.comparisons import compare
 from lwgan_dist.cli.data import data
 from lwgan_dist.cli.doctor import doctor
-from lwgan_dist.cli.inspection import metrics, show, validate
+from lwgan_dist.cli.inspection import metrics, report, show, validate
 from lwgan_dist.cli.jobs import job, submit
 from lwgan_dist.cli.runs import estimate, generate, train
 from lwgan_dist.cli.searches import tune
@@ -42,6 +42,7 @@ def main() -> None:
     lwgan-dist compare CONFIG.yaml             how good are several models on the same data?
     lwgan-dist generate RUN_DIR --num 1000 --out new.parquet
     lwgan-dist show RUN_DIR                    configuration and result of a run
+    lwgan-dist report DIR --open               one page for a run, study, search or comparison
     lwgan-dist metrics RUN_DIR                 how good its model is
     lwgan-dist validate CONFIG.yaml            check a configuration
     lwgan-dist data import fashion-mnist --out DIR
@@ -57,5 +58,20 @@ def main() -> None:
     """  # noqa: D301  (click wants the character)
 
 
-for command in (estimate, train, study, tune, compare, generate, show, metrics, validate, data, doctor, submit, job):
+for command in (
+    estimate,
+    train,
+    study,
+    tune,
+    compare,
+    generate,
+    show,
+    report,
+    metrics,
+    validate,
+    data,
+    doctor,
+    submit,
+    job,
+):
     main.add_command(command)

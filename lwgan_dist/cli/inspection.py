@@ -89,6 +89,36 @@ def metrics(run_dir: str, names: str | None, as_json: bool) -> None:
     show_result(run.measure(folder, metric_names(names) or run.metrics), folder.location, as_json)
 
 
+@click.command(short_help="One page for a run, study, search or comparison.")
+@click.argument("folder")
+@click.option("--open", "shown", is_flag=True, help="Open the page in the browser.")
+@click.option("--compare", "beside", metavar="RUN_DIR", help="Another finished run, to be set beside this one.")
+@guarded
+def report(folder: str, shown: bool, beside: str | None) -> None:
+    """Write the page of a finished run, report.html in its folder, and say where it is: the answer, the evidence for
+    it, the rows and columns that the model explains worst, what it generates. A study, a search and a comparison have
+    their page already; of these, it says where it is. A page is one file, with nothing from elsewhere.
+    """
+    from lwgan_dist.reporting.files import PAGE
+    from lwgan_dist.run.folder import RESULT_FILE
+    from lwgan_dist.storage import Folder
+
+    place = Folder.at(folder)
+    if place.has(PAGE) and not place.has(RESULT_FILE):
+        if beside:
+            raise ConfigError(f"--compare: {place.location} holds no run; runs are set beside each other")
+        location = f"{place.location}/{PAGE}"
+    else:
+        from lwgan_dist.run.report import write_report
+
+        location = write_report(place, Folder.at(beside) if beside else None)
+    click.echo(location)
+    if shown and place.local is None:
+        raise ConfigError(f"--open: {location} is not on this machine")
+    if shown:
+        click.launch(location)
+
+
 def _show_study(folder: "Folder", as_json: bool) -> None:
     import io
 

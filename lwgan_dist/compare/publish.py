@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from lwgan_dist.compare.comparison import Comparison, Outcome
 from lwgan_dist.compare.design import PlannedRun
 from lwgan_dist.compare.figures import generalisation_figure, metrics_figure
-from lwgan_dist.compare.pictures import Shown, pictures
 from lwgan_dist.compare.report import compare_page
 from lwgan_dist.compare.tables import RATES, CompareTables
 from lwgan_dist.compare.tensorboard import write_comparison
@@ -19,6 +18,7 @@ from lwgan_dist.compare.work import MODELS, kept
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.metrics.heldout import MOST_ROWS
 from lwgan_dist.reporting import files
+from lwgan_dist.reporting.pictures import Shown, pictures
 from lwgan_dist.storage import Folder
 
 MOST_PICTURED = 6

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 
-from lwgan_dist.compare.pictures import TITLES
 from lwgan_dist.compare.tables import CompareTables, doc_of
 from lwgan_dist.reporting.page import Grid, Page
+from lwgan_dist.reporting.pictures import TITLES
 from lwgan_dist.reporting.values import Row, counted, distinct, finite, number_text, one_line, value_text
 
 MOST_FAILURES = 50

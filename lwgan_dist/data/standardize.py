@@ -81,17 +81,17 @@ class Picked:
     """
 
     def __init__(self, array: Array, picks: NDArray[np.int64], standardizer: Standardizer | None = None) -> None:
-        self._array, self._picks, self._standardizer = array, picks, standardizer
+        self._array, self.picks, self._standardizer = array, picks, standardizer
         self.shape = (len(picks), *array.shape[1:])
         self.dtype = precision_of(array.dtype) if standardizer else array.dtype
 
     def __len__(self) -> int:
         """The number of rows, m."""
-        return len(self._picks)
+        return len(self.picks)
 
     def __getitem__(self, key: Any) -> Array:
         """The rows of a slice, of positions or of a mask."""
-        rows = take(self._array, self._picks[key])
+        rows = take(self._array, self.picks[key])
         return self._standardizer.apply(rows) if self._standardizer else rows
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from lwgan_dist.reporting import look
 from lwgan_dist.reporting.components import component_words
-from lwgan_dist.results import RunResult
+from lwgan_dist.results import RunResult, ScoreTables
 
 Array = NDArray[Any]
 _DATA, _MODEL, _CHOSEN = "#4c6a92", "#d1603d", "#2a9d5c"
@@ -63,6 +64,8 @@ def _draw_staircase(axes: Axes, result: RunResult) -> None:
     resolution = result.resolution or 0.0
     axes.plot([resolution], [result.dimension or np.nan], "o", color=_CHOSEN, label=f"resolution {resolution:g}")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")  # matplotlib's own is mathematics
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(0.5, result.max_dimension + 0.5)
     axes.set_yticks(look.thinned(range(1, result.max_dimension + 1)))
     axes.set_xlabel("resolution, share of the data's scale")
@@ -137,3 +140,91 @@ def _mosaic(grid: Array) -> Array:
     lines, columns, channels, h, w = grid.shape
     whole = grid.transpose(0, 3, 1, 4, 2).reshape(lines * h, columns * w, channels)[:-1, :-1]
     return whole if channels == 3 else whole[:, :, 0]
+
+
+def splits_figure(result: RunResult, tables: ScoreTables, name: str) -> Figure | None:
+    """A component of the score by rank on training and on hold-out rows, mean and two standard errors over the
+    evaluations; None without hold-out rows.
+
+    Args:
+        result: of the run.
+        tables: its components, see `lwgan_dist.results.ScoreTables`.
+        name: of the component.
+    """
+    if len(tables) < 2:
+        return None
+    place = list(result.rank_scores[0].components).index(name)
+    ranks = np.array([row.rank for row in result.rank_scores])
+    figure = look.figure(5.5, 3.2)
+    axes = figure.subplots()
+    for split, colour in (("train", _DATA), ("holdout", _MODEL)):
+        values = tables[split][:, :, place]
+        error = 2 * values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.zeros(len(ranks))
+        label = "training rows" if split == "train" else "hold-out rows"
+        axes.errorbar(ranks, values.mean(axis=0), error, fmt="o-", markersize=3, capsize=2, color=colour, label=label)
+    if result.dimension is not None:
+        axes.axvline(result.dimension, color=_CHOSEN, linewidth=8, alpha=0.2)
+    axes.set_xlabel("rank")
+    axes.set_ylabel(component_words(result)[name].label)
+    axes.set_xticks(look.thinned(ranks))
+    axes.set_ylim(bottom=0.0)
+    axes.legend(frameon=False, fontsize=8)
+    look.plain(axes)
+    return look.settled(figure)
+
+
+def row_errors_figure(errors: Mapping[str, Array], rank: int) -> Figure:
+    """Which share of the rows has at most which reconstruction error.
+
+    Args:
+        errors: by what the rows are, shape (rows,).
+        rank: at which they were reconstructed.
+    """
+    figure = look.figure(5.5, 3.2)
+    axes = figure.subplots()
+    for (name, values), colour in zip(errors.items(), (_DATA, _MODEL), strict=False):
+        axes.plot(np.sort(values), np.arange(1, len(values) + 1) / len(values), color=colour, label=name)
+    axes.set_xlabel(f"reconstruction error of a row at rank {rank}")
+    axes.set_ylabel("share of the rows")
+    axes.set_xlim(left=0.0)
+    look.share_axis(axes)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    look.plain(axes)
+    return look.settled(figure)
+
+
+def columns_figure(data: Array, generated: Array, columns: Sequence[str]) -> Figure:
+    """Quantiles of generated columns against those of the data, a panel each, in the units of the data.
+
+    Args:
+        data, generated: shape (n, columns).
+        columns: their names.
+    """
+    shares = np.linspace(0.005, 0.995, 100)
+    figure, panels = look.panels([look.folded(name, 24) for name in columns], width=2.2, height=2.0)
+    for place, axes in enumerate(panels):
+        real, made = np.quantile(data[:, place], shares), np.quantile(generated[:, place], shares)
+        ends = [min(real[0], made[0]), max(real[-1], made[-1])]
+        axes.plot(ends, ends, color="0.7", linewidth=0.8)
+        axes.plot(real, made, color=_MODEL)
+        axes.locator_params(nbins=4)
+    look.label_below(panels, "quantile of the data")
+    look.label_left(panels, "generated")
+    return look.settled(figure)
+
+
+def beside_figure(results: Mapping[str, RunResult]) -> Figure:
+    """The scores of runs by rank, as far as each goes, with the dimension that each chose."""
+    figure = look.figure(5.5, 3.2)
+    axes = figure.subplots()
+    for place, (name, result) in enumerate(results.items()):
+        drawn = look.style(place)
+        ranks = [row.rank for row in result.rank_scores]
+        axes.plot(ranks, [row.score for row in result.rank_scores], label=look.folded(name), **drawn)
+        if result.dimension is not None:
+            axes.axvline(result.dimension, color=drawn["color"], linewidth=5, alpha=0.2)
+    axes.set_xlabel("rank")
+    axes.set_ylabel("rank score")
+    axes.legend(frameon=False, fontsize=8)
+    look.plain(axes)
+    return look.settled(figure)

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
@@ -24,6 +26,8 @@ GREY = "#8a8a8a"
 MOST_COLUMNS = 5
 """Panels in a row."""
 _DPI = 130  # of the layout and of the file: the width of letters depends on it
+_MOST_DRAWN = 300
+"""Points of a cloud that are drawn one by one in an SVG file."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)))
 
@@ -83,6 +87,23 @@ def png(made: Figure) -> bytes:
     sink = io.BytesIO()
     made.savefig(sink, format="png", dpi=_DPI)
     return sink.getvalue()
+
+
+def svg(made: Figure) -> bytes:
+    """The figure as an SVG file: the same bytes for the same figure. Clouds of points are drawn in it as pixels, for
+    thousands of them would take longer to open than to look at.
+    """
+    for cloud in made.findobj(PathCollection):
+        cloud.set_rasterized(len(np.asarray(cloud.get_offsets())) > _MOST_DRAWN)
+    sink = io.BytesIO()
+    with rc_context({"svg.hashsalt": "lwgan-dist", "svg.fonttype": "path"}):
+        made.savefig(sink, format="svg", dpi=_DPI, metadata={"Date": None, "Creator": None})
+    return sink.getvalue()
+
+
+def holds_pictures(made: Figure) -> bool:
+    """Whether a panel shows an image."""
+    return any(axes.images for axes in made.axes)
 
 
 def legend(made: Figure) -> None:

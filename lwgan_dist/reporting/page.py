@@ -1,8 +1,9 @@
-"""One template gives a page as Markdown and as one HTML file, without scripts and without anything from elsewhere.
+"""One template gives a page as Markdown and as one HTML file, without anything from elsewhere. Its one script, which is
+in the template, sorts tables and filters long ones; without it the page shows the same.
 
 The template of a page is included by ``templates/html.jinja`` or ``templates/markdown.jinja``, which define the macros
-``section``, ``p``, ``table``, ``picture`` and ``file_table`` for their format. Whatever it interpolates is plain text,
-escaped by Jinja2 or, of Markdown, by these macros.
+``section``, ``p``, ``lead``, ``table``, ``picture``, ``source`` and ``file_table`` for their format. Whatever it
+interpolates is plain text, escaped by Jinja2 or, of Markdown, by these macros.
 """
 
 import base64
@@ -16,7 +17,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from lwgan_dist.reporting import values
-from lwgan_dist.reporting.look import png
+from lwgan_dist.reporting.look import holds_pictures, png, svg
+
+_LARGEST_DRAWING = 1 << 19
+"""Bytes of an SVG file beyond which a figure is put into a page as a PNG file: it opens more quickly."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,15 @@ def escaped(text: str) -> str:
 
 
 def _image(figure: Figure) -> dict[str, Any]:
+    """A drawing as SVG, which stays sharp and may be turned dark; with pictures in it as PNG, as they are."""
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    return {"data": base64.b64encode(png(figure)).decode(), "width": width, "height": height}
+    kind = "picture" if holds_pictures(figure) else "drawing"
+    name, content = "png", b""
+    if kind == "drawing":
+        name, content = "svg+xml", svg(figure)
+    if kind == "picture" or len(content) > _LARGEST_DRAWING:
+        name, content = "png", png(figure)
+    return {"data": base64.b64encode(content).decode(), "width": width, "height": height, "format": name, "kind": kind}
 
 
 def _environment(*, html: bool) -> Environment:

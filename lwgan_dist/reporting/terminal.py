@@ -234,7 +234,7 @@ def print_result(result: RunResult, files: Mapping[str, str]) -> None:
     for finding in result.findings:
         if finding.level == "warning":
             say(Text.assemble(("warning: ", "yellow"), str(finding)))
-    say(Text(describe_answer(result), "bold"))
+    say(Text(answer_sentence(result), "bold"))
     for remark in result.notes:
         say(Text.assemble(("note: ", "yellow"), remark))
     for evidence in describe_evidence(result):
@@ -248,10 +248,13 @@ def print_result(result: RunResult, files: Mapping[str, str]) -> None:
     print_files(console, files)
 
 
-def describe_answer(result: RunResult) -> str:
+def answer_sentence(result: RunResult) -> str:
     """The answer in a sentence: The data look 5-dimensional (90 %: 4 to 6), and so do the rows held out."""
     if result.dimension is None:
-        return f"{result.model} of latent size {result.max_dimension}, which estimates no dimension"
+        return (
+            f"{result.model} of latent size {result.max_dimension}, which estimates no dimension, in "
+            f"{result.ambient_dim} columns."
+        )
     answer = f"The data look {result.dimension}-dimensional"
     if result.rank_set and result.confidence:
         first, last = result.rank_set[0], result.rank_set[-1]

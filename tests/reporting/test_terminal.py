@@ -2,7 +2,7 @@
 
 import pytest
 
-from lwgan_dist.reporting.terminal import describe_answer, describe_evidence
+from lwgan_dist.reporting.terminal import answer_sentence, describe_evidence
 from lwgan_dist.results import RunResult, TearSummary
 
 
@@ -35,7 +35,7 @@ def answer(**told):
         "dimension": 5, "rank_set": [4, 5, 6], "confidence": 0.9, "other_dimension": 5, "score_on": "train",
         "intrinsic_dim": None, **told,
     }  # fmt: skip
-    return describe_answer(RunResult.model_construct(**told))
+    return answer_sentence(RunResult.model_construct(**told))
 
 
 @pytest.mark.parametrize(

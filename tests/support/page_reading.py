@@ -1,7 +1,9 @@
 """What a page says, read back from its HTML or Markdown."""
 
+import base64
 import re
 from html.parser import HTMLParser
+from importlib import resources
 
 
 class Reader(HTMLParser):
@@ -36,6 +38,23 @@ class Reader(HTMLParser):
     def handle_data(self, data):
         if self._inside:
             self.tables[-1][-1][-1] += data
+
+
+def without_its_script(page: str) -> str:
+    """An HTML page without the script of the template, which is the same in every page."""
+    template = resources.files("lwgan_dist").joinpath("reporting", "templates", "html.jinja").read_text()
+    script = template[template.index("<script>") : template.index("</script>") + len("</script>")]
+    assert page.count(script) == 1
+    assert not re.search(r"{[{%]", script)  # nothing from data
+    return page.replace(script, "")
+
+
+def source_of(address: str) -> bytes:
+    """The file in the address of an image, which is a drawing or a picture."""
+    kind, content = re.fullmatch(r"data:image/(png|svg\+xml);base64,([\w+/=]+)", address).groups()
+    image = base64.b64decode(content)
+    assert image.startswith(b"\x89PNG" if kind == "png" else b"<?xml")
+    return image
 
 
 def markdown_tables(text: str) -> list[list[list[str]]]:

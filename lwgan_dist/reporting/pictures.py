@@ -1,6 +1,7 @@
 """What fitted models make of one sample, as figures: generated rows beside real ones, reconstructions, ways through the
 latent space, codes, losses. Rows are points, in the plane of the first two principal components of the data where they
-have more than two columns; rows of another shape are images.
+have more than two columns, columns of other units in the scale in which they were fitted; rows of another shape are
+images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,12 +55,15 @@ class View:
 
     Args:
         rows: of the data, shape (n, *shape).
+        scale: of each number, shape of a row: where they differ, points are drawn in units of these. 1 by default.
     """
 
-    def __init__(self, rows: Array) -> None:
+    def __init__(self, rows: Array, scale: Array | None = None) -> None:
         self.is_image = rows.ndim > 2
-        points = flat(rows).astype(float)
-        self._low, self._high = points.min(), points.max()
+        differs = scale is not None and float(np.ptp(scale)) > 0
+        self._scale = scale.reshape(-1) if scale is not None and differs else np.ones(1)
+        points = flat(rows) / self._scale
+        self._low, self._high = rows.min(), rows.max()
         self._centre = points.mean(axis=0)
         self._axes = np.eye(points.shape[1])
         if points.shape[1] > 2 and not self.is_image:
@@ -96,7 +100,7 @@ class View:
 
     def points(self, rows: Array) -> Array:
         """Coordinates in the plane of the figures, shape (n, 2); (n, 1) of one column."""
-        return np.asarray((flat(rows) - self._centre) @ self._axes.T)
+        return np.asarray((flat(rows) / self._scale - self._centre) @ self._axes.T)
 
 
 def pictures(sample: Sample, models: Sequence[Shown]) -> dict[str, Figure]:
@@ -107,7 +111,7 @@ def pictures(sample: Sample, models: Sequence[Shown]) -> dict[str, Figure]:
         models: the fitted ones, at least one.
     """
     rows = _real(sample, "train")
-    view = View(rows)
+    view = View(rows, sample.standardizer.scale)
     figures = {
         "samples": _panels(
             [("data", rows[: view.count])]
@@ -135,6 +139,8 @@ TITLES = {
 
 def _real(sample: Sample, split: str) -> Array:
     """Rows of the data in their own units, in a random order."""
+    if sample.stream is not None:
+        return np.asarray(sample.standardizer.undo(sample.stream(generator(0, "pictures"), POINTS)))
     rows = getattr(sample, split)
     order = generator(0, "pictures").permutation(len(rows))[:POINTS]
     return np.asarray(sample.standardizer.undo(rows[order])) if len(order) else np.empty((0, *sample.shape))
