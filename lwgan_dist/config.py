@@ -50,6 +50,7 @@ ManifoldName = Literal[
     "Mp2_Paraboloid", "Mp3_Paraboloid",
 ]  # fmt: skip
 Standardization = Literal["global", "per_column", "none", "pixels"]
+StandardizationChoice = Literal["auto", "global", "per_column", "none", "pixels"]
 Split = Literal["train", "holdout"]
 Precision = Literal["float32", "float64", "bfloat16"]
 
@@ -57,12 +58,15 @@ Precision = Literal["float32", "float64", "bfloat16"]
 class SampleConfig(Frozen):
     """What is done with the rows of any sample."""
 
-    standardize: Standardization = "global"
-    """``global``: centre, then divide everything by one scale, the standard deviation along a direction picked in
-    proportion to its variance, sqrt(tr(S^2) / tr(S)) for the covariance S (unchanged by rotation and by constant
-    columns). ``per_column``: each column to mean 0 and standard deviation 1. ``none``: the numbers as they are.
-    ``pixels``: 0.001 + 0.998 x / 255, of numbers 0 to 255 (in files of 8 bits alone), for a generator that ends in a
-    sigmoid. Undone in generated data."""
+    standardize: StandardizationChoice = "global"
+    """``auto``, the default of tables and arrays: ``per_column`` where the columns have names of their own (not ``x1``,
+    ``x2``, .. or x, y, z) and one has less than 8 % of the standard deviation of another, so that it would count as
+    noise beside it; else ``global``, as for images, embeddings and manifolds. It also leaves out columns that certainly
+    number the rows. ``global``: centre, then divide everything by one scale, the standard deviation along a direction
+    picked in proportion to its variance, sqrt(tr(S^2) / tr(S)) for the covariance S (unchanged by rotation and by
+    constant columns). ``per_column``: each column to mean 0 and standard deviation 1. ``none``: the numbers as they
+    are. ``pixels``: 0.001 + 0.998 x / 255, of numbers 0 to 255 (in files of 8 bits alone), for a generator that ends in
+    a sigmoid. Undone in generated data."""
     holdout_fraction: Annotated[float, Field(ge=0, le=0.5), NUMBER] = 0.1
     """Part of the rows that is never trained on; the score is computed on both parts. A stream has no such part."""
 
@@ -160,6 +164,8 @@ class TableConfig(SampleConfig):
     """
 
     source: Literal["table"] = "table"
+    standardize: StandardizationChoice = "auto"
+    """As of any sample; by default the rows decide."""
     path: str
     """File or folder."""
     columns: list[Name] | None = None
@@ -205,6 +211,8 @@ class ArrayData(SampleConfig, _Seeded):
     """An array in memory, handed to the Python class; the configuration records what identifies it."""
 
     source: Literal["array"] = "array"
+    standardize: StandardizationChoice = "auto"
+    """As of any sample; by default the rows decide."""
 
 
 DataConfig = Annotated[ManifoldData | PopulationData | TableData | ArrayData, Field(discriminator="source")]
@@ -568,6 +576,8 @@ class RunConfig(Settings, _OnData):
             _name_networks(identity["networks"], "name", paper=self.schedule.name == "paper")
         else:
             _name_networks(identity["model"], "networks")
+        if identity.get("data", {}).get("standardize") == "auto":  # what once was the default, until rows choose
+            identity["data"]["standardize"] = "global"
         for (section, name), value in _UNNAMED.items():
             settings = identity.get(section, {})
             if name in settings and settings[name] == value:

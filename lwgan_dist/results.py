@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from lwgan_dist.config import ObjectiveConfig, ScoreConfig, Split
+from lwgan_dist.config import ObjectiveConfig, ScoreConfig, Split, StandardizationChoice
+from lwgan_dist.data.findings import Finding
 from lwgan_dist.method.rank_selection import RankChoice, ResolvedRanks, choose_rank, rank_scores
 
 COMPONENTS = ("critic", "reconstruction", "gradient_penalty", "mmd")
@@ -158,6 +159,8 @@ class RunResult(BaseModel):
         fingerprint: identity of configuration and data.
         run_dir: where the run lies.
         notes: what a reader of the estimate should know.
+        standardize: how the data were standardised; None in results of older versions.
+        findings: about the data, before the training; none in results of older versions.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -191,6 +194,8 @@ class RunResult(BaseModel):
     fingerprint: str
     run_dir: str
     notes: list[str]
+    standardize: StandardizationChoice | None = None
+    findings: list[Finding] = []
 
     @property
     def is_penalised(self) -> bool:

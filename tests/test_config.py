@@ -308,7 +308,18 @@ def test_resolved_changes_nothing_that_is_given():
 
 @pytest.mark.parametrize(("told", "path"), [field for field in FIELDS if field.values[1] not in OF_THE_FILE])
 def test_the_fingerprint_depends_on_every_field(told, path):
+    if path == "data.standardize":  # by default of tables the rows decide, see below
+        told = override(told, {path: "none"})
     assert changed(told, path).fingerprint("digest") != RunConfig.model_validate(told).fingerprint("digest")
+
+
+@pytest.mark.parametrize("told", [TABLE, ARRAY])
+def test_until_the_rows_have_decided_a_table_has_the_name_that_it_had_under_the_default_of_before(told):
+    names = {
+        how: run_config(told, data__standardize=how).fingerprint("a") for how in get_args(module.StandardizationChoice)
+    }
+    assert RunConfig.model_validate(told).fingerprint("a") == names["auto"] == names["global"]
+    assert len(set(names.values())) == len(names) - 1
 
 
 def test_the_fingerprint_depends_on_the_data():

@@ -186,8 +186,9 @@ def test_what_is_said_of_the_data_before_the_run_is_known_is_of_the_run(written,
     np.save(tmp_path / "rows.npy", rows)
     told = tiny_study.config().run.model_dump(exclude={"data"})
     run = Run(RunConfig.model_validate({**told, "data": {"source": "table", "path": str(tmp_path / "rows.npy")}}))
+    run.report_findings()
     told = objects(lines)
-    assert ["columns are constant" in record["message"] for record in told] == [True]
+    assert ["columns is constant" in record["message"] for record in told] == [True]
     assert told[0]["run"] == told[0]["fingerprint"] == run.fingerprint
 
 

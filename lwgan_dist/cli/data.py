@@ -70,6 +70,7 @@ def show_data(
     from lwgan_dist.config import TableData, TrainConfig
     from lwgan_dist.configfile import build_config, parse_overrides
     from lwgan_dist.data.importing import Images, damaged_files, labelled
+    from lwgan_dist.data.settle import look_at
     from lwgan_dist.data.tables import read_configured
     from lwgan_dist.storage import Folder
 
@@ -88,6 +89,7 @@ def show_data(
     facts = _facts(path, table.rows, images, damaged) | {
         "columns": list(table.columns) if images is None else None,
         "reading": asdict(table.reading),
+        "findings": [finding.model_dump() for finding in look_at(table, "auto")],
     }
     click.echo(json.dumps(facts) if as_json else _described(facts))
     if out is not None:
@@ -130,6 +132,7 @@ def _described(facts: dict[str, Any]) -> str:
         shown = facts["columns"][:20]
         more = f" and {len(facts['columns']) - 20} more" if len(facts["columns"]) > 20 else ""
         lines.insert(1, f"columns: {', '.join(shown)}{more}")
+    lines += [f"{found['level']}: {found['message']}" for found in facts["findings"]]
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lwgan_dist import logs
 from lwgan_dist.cli.common import (
     address_option,
     at_address,
@@ -139,17 +140,28 @@ def _execute(
     """Train a run in its folder and show the result."""
     check_manifold(config)
     check_device(execution)
+    from lwgan_dist.data.sample import load_sample
+    from lwgan_dist.reporting.opening import say_findings, say_opening
+
+    sample = load_sample(config.data)
+    if not dry_run:
+        say_opening(config, sample)  # the rest waits for torch
     from lwgan_dist.configfile import to_yaml
     from lwgan_dist.reporting.terminal import ProgressLine
     from lwgan_dist.run.run import Run
     from lwgan_dist.storage import Folder, inside
 
-    run = Run(config)
+    run = Run(config, sample=sample)
+    further = [finding for finding in run.findings if finding not in sample.findings]
+    if not dry_run:
+        say_findings(further)
     run.refuse_metrics(metrics)
     folder = Folder.at(out or inside(storage, f"{re.sub('[^A-Za-z0-9._-]+', '-', name)[:40]}-{run.fingerprint}"))
     if dry_run:
         iterations = sum(stage.iterations for stage in run.stages)
         tell(f"run folder: {folder.location}\niterations: {iterations}\n")
+        say_opening(config, sample)
+        say_findings(further)
         click.echo(run.config.model_dump_json() if as_json else to_yaml(run.config), nl=as_json)
         return
     with ProgressLine(name) as line:
@@ -158,6 +170,7 @@ def _execute(
             execution,
             on_progress=line.update,
             notify=lambda message: line.say(f"{name}  {message}"),
+            on_findings=None if logs.is_json() else lambda: None,  # said already
             metrics=metrics,
             verbose=verbose,
         )

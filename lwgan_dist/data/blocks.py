@@ -156,6 +156,16 @@ def blocks(rows: Rows, elements: int | None = None) -> Iterator[tuple[int, Array
             release(rows)
 
 
+def extremes(rows: Array) -> tuple[Array, Array]:
+    """Minimum and maximum of each column, shapes (p,); NaN where the column holds one."""
+    low, high = rows[0].flatten(), rows[0].flatten()
+    with np.errstate(invalid="ignore"):
+        for _, block in blocks(rows):
+            np.minimum(low, flat(block).min(axis=0), out=low)
+            np.maximum(high, flat(block).max(axis=0), out=high)
+    return low, high
+
+
 def take(rows: Array, picks: NDArray[np.int64]) -> Array:
     """The rows at these positions, of a mapped file too without bringing more than them into memory.
 

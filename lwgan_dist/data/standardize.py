@@ -33,14 +33,15 @@ class Standardizer:
     scale: NDArray[np.float64]
 
     @classmethod
-    def fit(cls, rows: Rows, how: config.Standardization) -> Self:
+    def fit(cls, rows: Rows, how: config.StandardizationChoice) -> Self:
         """Shift and scale of a sample.
 
         ``global``: the mean, and one scale sqrt(tr(S^2) / tr(S)) with S the covariance: the root of the mean variance
         of a direction picked in proportion to its variance. It is 1 for N(0, I) on any subspace, so neither constant
         columns nor a rotation change it. ``per_column``: mean and standard deviation of each column (1 for a constant
         column). ``none``: 0 and 1. ``pixels``: those that make 0.001 + 0.998 x / 255 of x, so that 0..255 lie in reach
-        of a sigmoid; the scale of the data is then not 1.
+        of a sigmoid; the scale of the data is then not 1. ``auto`` is ``global`` here: what else it may be was decided
+        before, from the names of the columns (`lwgan_dist.data.settle`).
 
         Args:
             rows: shape (n, *shape), n >= 2, finite; every number of a row is a column.

@@ -34,8 +34,6 @@ from lwgan_dist.data.loading import (
     Reading,
     ReadOptions,
     absence_rejected,
-    drop_hint,
-    listed,
     numbered_columns,
 )
 from lwgan_dist.data.missing import without_missing
@@ -78,9 +76,6 @@ _ELSEWHERE = {
     ".rds": "in R: arrow::write_parquet(readRDS(path), 'table.parquet')",
 }
 """Suffixes of files of numbers that are not read, and how to write one that is."""
-
-_NANOSECONDS = 6e17, 4.2e18
-"""Since 1970 in 1989 and in 2103."""
 
 PICTURES = "a folder of pictures"
 """What counts as the suffix of one."""
@@ -155,26 +150,8 @@ def read_table(
     loaded = without_missing(loaded, missing, path, columns_chosen=columns is not None)
     if loaded.reading.line:
         _log.warning("%s: %s", path, loaded.reading.line)
-    _warn_of_times(loaded, path)
     check_rows(loaded.rows, loaded.columns, path, place=loaded.place)
     return Table(loaded.rows, loaded.columns, loaded.reading)
-
-
-def _warn_of_times(loaded: Loaded, path: str) -> None:
-    """Whole numbers of this size in all of a column are times, as libraries store them."""
-    rows = loaded.rows
-    if rows.ndim != 2 or rows.dtype.itemsize < 8 or not len(rows):
-        return
-    least, most = _NANOSECONDS
-    likely = np.flatnonzero((rows[0] > least) & (rows[0] < most))
-    names = [loaded.columns[i] for i in likely if least < rows[:, i].min() and rows[:, i].max() < most]
-    if names:
-        _log.warning(
-            "%s: %s look like times in nanoseconds since 1970; leave them out: %s",
-            path,
-            listed(names, 5),
-            drop_hint(*names),
-        )
 
 
 def read_labels(path: str, options: ReadOptions = DEFAULTS) -> tuple[Labels | None, ReadOptions]:

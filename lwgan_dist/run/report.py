@@ -165,7 +165,7 @@ def _page(
     environment = folder.read_json(ENVIRONMENT_FILE) if folder.has(ENVIRONMENT_FILE) else {}
     content = {
         "answer": answer_sentence(result),
-        "warnings": [*result.notes, *unread],
+        "warnings": [*(str(finding) for finding in result.findings), *result.notes, *unread],
         "scores": _scores(result),
         "beside": _beside(results) if results else None,
         "evidence": describe_evidence(result),

@@ -65,6 +65,7 @@ class Run(Prepared):
         *,
         on_progress: OnProgress = lambda _progress: None,
         notify: Callable[[str], None] = lambda _sentence: None,
+        on_findings: Callable[[], None] | None = None,
         metrics: Collection[str] = (),
         verbose: bool = False,
     ) -> RunResult:
@@ -75,6 +76,7 @@ class Run(Prepared):
             execution: where and how.
             on_progress: gets progress records.
             notify: gets a sentence if the folder already holds a part or the whole of the run.
+            on_findings: called in place of logging the findings.
             metrics: names of those that the result has beside the default ones; of a finished run they are added.
             verbose: show Ray's messages.
 
@@ -88,6 +90,7 @@ class Run(Prepared):
         refuse_foreign(folder, self)
         with logs.of_run(self.fingerprint), exclusive(folder):
             claim(folder, self, execution)
+            (on_findings or self.report_findings)()
             if folder.has(RESULT_FILE):
                 notify(f"is finished already, in {folder.location}")
                 with torch_threads(execution.threads_per_worker):

@@ -20,8 +20,8 @@ from lwgan_dist.config import (
     ObjectiveConfig,
     PaperSchedule,
     RunConfig,
-    SampleConfig,
     ScoreConfig,
+    Standardization,
     override,
 )
 from lwgan_dist.configbase import WIDTH, Frozen
@@ -58,7 +58,7 @@ _DATA_FIELD = "data.standardize"
 """The only field of the data that is searched: it changes what is trained on, not what is judged."""
 _OF_ANY_MODEL: dict[str, Any] = {
     "precision": RunConfig.model_fields["precision"].annotation,
-    _DATA_FIELD: SampleConfig.model_fields["standardize"].annotation,
+    _DATA_FIELD: Standardization,
 }
 """Type of each field outside of the sections that can be searched, by path."""
 

@@ -159,7 +159,9 @@ class Design:
         return PlannedRun(group, replicate, initialisation, data_seed, run_seed, key)
 
     def _groups_of(self, item: SampledData, precision: str) -> Iterator[Group]:
-        table_rows, digest, shape = identity_of(item) if isinstance(item, SampledTable) else (None, None, None)
+        item, table_rows, digest, shape = (
+            identity_of(item) if isinstance(item, SampledTable) else (item, None, None, None)
+        )
         run = {"data": data_section(item), **self.config.run.model_dump()}
         if run["precision"] == "auto":
             run["precision"] = precision

@@ -509,19 +509,6 @@ def test_images_with_missing_values_are_refused_unless_asked_otherwise(tmp_path:
 
 
 @pytest.mark.parametrize("dtype", ["i8", "f8"])
-def test_times_in_nanoseconds_are_noticed_by_their_scale(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, dtype: str
-) -> None:
-    times = np.array(DAYS, "M8[ns]").astype(dtype)
-    path = written(tmp_path, "t.parquet", parquet(ARROW.append_column("ts", pa.array(times))))
-    read_table(path)
-    assert f"{path}: 'ts' look like times in nanoseconds since 1970; leave them out: data.drop=[ts]" in caplog.messages
-    caplog.clear()
-    times[3] = 7
-    read_table(written(tmp_path, "t.parquet", parquet(ARROW.append_column("ts", pa.array(times)))))
-    assert not any("since 1970" in message for message in caplog.messages)
-
-
 def test_many_columns_are_read_in_few_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.random.default_rng(1).normal(size=(500, 3_000))
     path = written(tmp_path, "t.parquet", parquet(pa.table({f"c{i}": rows[:, i] for i in range(3_000)}), 500))

@@ -5,7 +5,6 @@ import errno
 import gzip
 import io
 import json
-import logging
 import mmap
 import os
 import random
@@ -714,68 +713,3 @@ def test_the_first_of_several_bad_numbers_is_named_across_blocks() -> None:
 def test_equal_names_of_columns_in_memory_are_rejected() -> None:
     with pytest.raises(DataError, match="X: the column name 'a' occurs more than once"):
         check_rows(ROWS, ("a", "b", "a"), "X")
-
-
-# ---------------------------------------------------------------------------------------------------------- warnings
-
-
-def warnings_of(caplog: pytest.LogCaptureFixture, rows: np.ndarray, names: tuple[str, ...] | None = None) -> list[str]:
-    caplog.clear()
-    with caplog.at_level(logging.WARNING, "lwgan_dist"):
-        check_rows(rows, names or tuple(f"x{i + 1}" for i in range(rows.shape[1])), "X")
-    return [record.getMessage() for record in caplog.records]
-
-
-def test_good_rows_give_no_warning(caplog: pytest.LogCaptureFixture) -> None:
-    assert warnings_of(caplog, ROWS) == []
-
-
-@pytest.mark.parametrize("dtype", ["f4", "f8", "i8"])
-def test_constant_columns_are_warned_of_and_five_are_named(caplog: pytest.LogCaptureFixture, dtype: str) -> None:
-    rows = np.hstack([1000 * ROWS, np.full((40, 7), 3.0)]).astype(dtype)
-    assert warnings_of(caplog, rows) == ["X: 7 of 10 columns are constant: 'x4', 'x5', 'x6', 'x7', 'x8' and 2 more"]
-
-
-def test_neighbours_beyond_float64_are_not_constant(caplog: pytest.LogCaptureFixture) -> None:
-    rows = np.array([[2**53, 0], [2**53 + 1, 1]], dtype=np.int64)
-    assert not any("constant" in message for message in warnings_of(caplog, rows))
-
-
-@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i4", "?"])
-def test_repeated_rows_are_counted_exactly(caplog: pytest.LogCaptureFixture, dtype: str) -> None:
-    rows = np.random.default_rng(1).integers(0, 2 if dtype == "?" else 9, size=(500, 3)).astype(dtype)
-    repeated = 500 - len(np.unique(rows, axis=0))
-    assert f"X: {repeated} of 500 rows repeat an earlier row exactly" in warnings_of(caplog, rows)
-
-
-def test_repeated_rows_are_found_across_blocks_and_layouts(caplog: pytest.LogCaptureFixture) -> None:
-    rows = np.random.default_rng(1).normal(size=(600_000, 2))
-    rows[-1] = rows[0]
-    law = ["X: 1 of 600000 rows repeat an earlier row exactly"]
-    assert warnings_of(caplog, rows) == law
-    assert warnings_of(caplog, np.asfortranarray(rows)) == law
-
-
-def test_the_two_zeros_are_equal(caplog: pytest.LogCaptureFixture) -> None:
-    rows = np.array([[0.0, 1.0], [-0.0, 1.0], [2.0, 3.0]])
-    assert warnings_of(caplog, rows) == ["X: 1 of 3 rows repeat an earlier row exactly"]
-
-
-@pytest.mark.parametrize("value", [2e15, -2e15])
-def test_large_values_are_warned_of(caplog: pytest.LogCaptureFixture, value: float) -> None:
-    (message,) = warnings_of(caplog, spoiled(3, 1, value))
-    assert message.startswith("X: values above 1e+15")
-    assert "1 of 3 columns: 'x2' (largest 2e+15)" in message
-
-
-def test_values_up_to_the_limit_are_not_large(caplog: pytest.LogCaptureFixture) -> None:
-    assert warnings_of(caplog, spoiled(3, 1, 1e15)) == []
-
-
-def test_warnings_of_a_file_name_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = written(tmp_path, "t.csv", b"a,b\n1,2\n1,3\n1,3\n")
-    read_table(path)
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{path}: 1 of 2 columns are constant: 'a'",
-        f"{path}: 1 of 3 rows repeat an earlier row exactly",
-    ]

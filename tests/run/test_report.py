@@ -54,7 +54,7 @@ def table(tmp_path_factory):
 def test_the_answer_is_the_results_and_comes_first(table):
     page, result = page_of(table), read_result(table)
     lead = re.search(r'<p class="lead">(.*?)</p>', page).group(1)
-    assert lead.startswith(f"Estimated intrinsic dimension: {result.dimension} (")
+    assert lead.startswith(f"The data look {result.dimension}-dimensional (")
     assert page.index('class="lead"') < page.index("<table>")
     scores = table_of(Reader(page).tables, ["rank", "score"])[1:]
     assert [line[0].split()[0] for line in scores] == [str(row.rank) for row in result.rank_scores]

@@ -187,6 +187,19 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
+def test_a_run_from_before_the_rows_decided_says_how_it_goes_on_and_one_without_names_is_the_same(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(200, 3)) * [1.0, 1000.0, 1.0]
+    before = RunConfig.model_validate(override(FAST, {"data": {"source": "array", "standardize": "global"}}))
+    now = RunConfig.model_validate(override(FAST, {"data": {"source": "array"}}))
+    assert Run(now, rows).fingerprint == Run(before, rows).fingerprint
+    decided = Run(now, rows, columns=("length", "mass", "age"))
+    assert decided.config.data.standardize == "per_column"
+    assert [finding.kind for finding in decided.findings] == ["differing_units"]
+    ((asked, config),) = list(decided.as_before())[:1]
+    assert asked == ["data.standardize=global"]
+    assert config.fingerprint(decided.sample.digest) == Run(before, rows).fingerprint
+
+
 @pytest.mark.parametrize(
     ("asked", "goes_on_with"),
     [
@@ -297,15 +310,6 @@ def test_an_estimate_that_reduces_nothing_is_noted():
         "the estimate is not below the number of columns (3): no reduction"
     ]
     assert judged({"train": [0.3, 0.01, 0.01]}, **at_columns).notes == []
-
-
-def test_a_column_that_outweighs_the_others_is_noted():
-    rows = np.random.default_rng(0).normal(size=(100, 3)) * [1.0, 100.0, 1.0]
-    told = override(FAST, {"data": {"source": "array"}})
-    (note,) = artifacts.notes_on(Run(RunConfig.model_validate(told), rows))
-    assert note.startswith("column 'x2' has 100.0% of the variance")
-    per_column = RunConfig.model_validate(override(told, {"data.standardize": "per_column"}))
-    assert artifacts.notes_on(Run(per_column, rows)) == []
 
 
 def test_holdout_rows_that_disagree_are_noted():
