@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from lwgan_dist import logs
-from lwgan_dist.config import FastSchedule, NetworksConfig, RunConfig, StandardizationChoice, TableData
+from lwgan_dist.config import FastSchedule, RunConfig, StandardizationChoice, TableData
+from lwgan_dist.configbase import WIDTH
 from lwgan_dist.data.findings import Finding
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.models.configs import LwganModel
@@ -70,7 +71,7 @@ def expected_length(config: RunConfig, sample: Sample) -> str | None:
     updates, usually = (
         of.embedding_rounds * of.embedding_iterations + of.matching_iterations for of in (schedule, usual)
     )
-    width = max(1.0, config.networks.width / NetworksConfig().width)
+    width = max(1.0, (config.networks.width or WIDTH) / WIDTH)
     most = _SECONDS_WIDE if sample.ambient_dim >= _WIDE else _SECONDS_WIDE / 2
     first, last = (5 * math.ceil(seconds * updates / usually * width**2 / 5) for seconds in (_SECONDS, most))
     return f"about {first} to {last} s of a core of its own" if first > 5 else f"less than {last + 5} s"

@@ -41,13 +41,17 @@ class Identity(BaseModel):
 
 
 class Environment(BaseModel):
-    """What is read of ``env.json``: whose the folder is, and of a run the number of its threads."""
+    """What is read of ``env.json``: whose the folder is, and of a run the number of its threads and how it came about."""
 
     run: Identity | None = None
     study: dict[str, Any] | None = None
     search: dict[str, Any] | None = None
     comparison: dict[str, Any] | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    command: list[str] = []
+    git: str | None = None
+    versions: dict[str, str] = {}
+    machine: dict[str, Any] = {}
 
 
 def claim(folder: Folder, run: Prepared, execution: ExecutionConfig) -> None:

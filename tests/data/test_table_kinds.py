@@ -508,7 +508,6 @@ def test_images_with_missing_values_are_refused_unless_asked_otherwise(tmp_path:
     assert np.array_equal(read_table(path, missing="drop").rows, np.delete(images, 2, axis=0))
 
 
-@pytest.mark.parametrize("dtype", ["i8", "f8"])
 def test_many_columns_are_read_in_few_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.random.default_rng(1).normal(size=(500, 3_000))
     path = written(tmp_path, "t.parquet", parquet(pa.table({f"c{i}": rows[:, i] for i in range(3_000)}), 500))
