@@ -41,7 +41,7 @@ class Identity(BaseModel):
 
 
 class Environment(BaseModel):
-    """What is read of ``env.json``: whose the folder is, and of a run the number of its threads and how it came to be."""
+    """What is read of ``env.json``: whose the folder is, and of a run its threads and how it came to be."""
 
     run: Identity | None = None
     study: dict[str, Any] | None = None
