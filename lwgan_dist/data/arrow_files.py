@@ -343,7 +343,8 @@ def _open_ipc(file: Any, fields: list[int] | None) -> Any:
 def _choose(schema: pa.Schema, columns: list[str] | None, source: str) -> list[str]:
     if columns is None:
         with damage_rejected(source, "pandas metadata"):
-            index = (schema.pandas_metadata or {}).get("index_columns", [])
+            metadata = schema.pandas_metadata
+            index = metadata.get("index_columns", []) if isinstance(metadata, dict) else []
             columns = _values(schema, [name for name in schema.names if name not in index]) or None
     return [schema.names[i] for i in choose_columns(schema.names, columns, source)]
 

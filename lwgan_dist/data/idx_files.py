@@ -9,6 +9,7 @@ from typing import IO
 import numpy as np
 
 from lwgan_dist.data.blocks import Array, Filling, flat
+from lwgan_dist.data.bounds import require_width
 from lwgan_dist.data.loading import (
     MAPPED_BYTES,
     Labels,
@@ -46,6 +47,7 @@ def read_idx(path: str, columns: list[str] | None) -> Loaded:
     """
     array = _read_array(path)
     rows = array if array.ndim > 1 else array[:, None]
+    require_width(math.prod(rows.shape[1:]), path)
     names = numbered_columns(math.prod(rows.shape[1:]))
     if columns is not None:
         rows = np.ascontiguousarray(flat(rows)[:, choose_columns(names, columns, path)])

@@ -29,6 +29,7 @@ CHOOSE_HINT = "choose the numeric columns with data.columns"
 
 _DAMAGE = (
     pa.ArrowException, OSError, EOFError, ValueError, TypeError, SyntaxError, MemoryError, RuntimeError,
+    AttributeError, LookupError,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What pyarrow, numpy, gzip and zipfile raise at files that are not of the format of their suffix (from fuzzing)."""

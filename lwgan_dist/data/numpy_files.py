@@ -10,6 +10,7 @@ from typing import IO, Literal
 import numpy as np
 
 from lwgan_dist.data.blocks import Array, flat
+from lwgan_dist.data.bounds import require_width
 from lwgan_dist.data.loading import (
     MAPPED_BYTES,
     Loaded,
@@ -129,6 +130,7 @@ def _loaded(array: Array, columns: list[str] | None, source: str) -> Loaded:
     if array.ndim == 0:
         raise DataError(f"{source}: a single number, rows are expected")
     rows = array if array.ndim > 1 else array[:, None]
+    require_width(math.prod(rows.shape[1:]), source)
     names = numbered_columns(math.prod(rows.shape[1:]))
     if columns is not None:
         rows = flat(rows)[:, choose_columns(names, columns, source)]

@@ -21,6 +21,7 @@ from lwgan_dist.data.arrow_files import (
     read_parquet,
 )
 from lwgan_dist.data.blocks import Array, Filling, Rows, blocks, chosen, digest
+from lwgan_dist.data.bounds import refuse_bombs
 from lwgan_dist.data.checks import check_rows
 from lwgan_dist.data.csv_files import read_csv
 from lwgan_dist.data.idx_files import IDX_SUFFIXES, idx_labels, read_idx
@@ -124,6 +125,7 @@ def read_labels(path: str, columns: list[str] | None = None) -> tuple[Labels | N
 
 def _loaded(path: str, columns: list[str] | None, array: str | None, wanted: Sequence[str | int] | None) -> Loaded:
     """What a reader gives, or of that the rows of the wanted classes."""
+    refuse_bombs(path)
     read = _reader(path, array)
     if wanted is None:
         return read(path, columns)
