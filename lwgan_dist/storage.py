@@ -121,24 +121,28 @@ class Folder:
         """Whether there is a file of that name."""
         return bool(self._type(name) == fs.FileType.File)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         """A file's content.
+
+        Args:
+            name: of the file.
+            most: bytes that it may have.
 
         Raises:
             FileNotFoundError: it does not exist.
-            ConfigError: it is a pipe or a device.
+            ConfigError: it is a pipe or a device, or has more bytes.
         """
+        if self.local is not None and _is_endless(self.local / name):
+            raise ConfigError(f"{inside(self.location, name)}: is not a regular file")
 
         def attempt() -> bytes:
-            if self.local is not None and stat.S_IFMT(os.stat(self.local / name).st_mode) not in (
-                stat.S_IFREG,
-                stat.S_IFDIR,
-            ):
-                raise ConfigError(f"{inside(self.location, name)}: is not a regular file")
             with self.filesystem.open_input_stream(f"{self.path}/{name}") as stream:
-                return bytes(stream.read())
+                return bytes(stream.read(None if most is None else most + 1))
 
-        return retried(f"reading {inside(self.location, name)}", attempt)
+        content = retried(f"reading {inside(self.location, name)}", attempt)
+        if most is not None and len(content) > most:
+            raise ConfigError(f"{inside(self.location, name)}: has more than {most >> 20} MiB")
+        return content
 
     def read_json(self, name: str, kind: type[Content]) -> Content:
         """The value in a JSON file, of a type that pydantic knows; fields of a model that are not given have defaults.
@@ -147,9 +151,7 @@ class Folder:
             FileNotFoundError: it does not exist.
             ConfigError: it is damaged, of another version, or larger than any that is written.
         """
-        if (self.filesystem.get_file_info(f"{self.path}/{name}").size or 0) > MOST_JSON:
-            raise ConfigError(f"{inside(self.location, name)}: has more than {MOST_JSON >> 20} MiB")
-        content = self.read(name)
+        content = self.read(name, MOST_JSON)
         with damage_named(inside(self.location, name)):
             return TypeAdapter(kind).validate_json(content)
 
@@ -435,6 +437,13 @@ def _move_away(path: Path, temporary: Path) -> None:
     """Give a folder, if it exists, a name under which it is not valid."""
     with suppress(FileNotFoundError):
         os.rename(path, temporary)
+
+
+def _is_endless(path: Path) -> bool:
+    """Whether it is a pipe, a socket or a device, to read which may take for ever."""
+    with suppress(OSError):
+        return stat.S_IFMT(os.stat(path).st_mode) not in (stat.S_IFREG, stat.S_IFDIR)
+    return False
 
 
 def _content_of(path: Path) -> bytes | None:

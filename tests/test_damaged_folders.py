@@ -20,7 +20,7 @@ from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.cli import main
 from lwgan_dist.config import TrainConfig
 from lwgan_dist.configfile import to_yaml
-from lwgan_dist.errors import ConfigError
+from lwgan_dist.errors import ClusterError, ConfigError
 from lwgan_dist.storage import Folder, exclusive, remove_tree
 from lwgan_dist.study.record import RunRecord
 
@@ -345,3 +345,33 @@ def test_pipes_and_devices_are_not_read(tmp_path):
     os.mkfifo(tmp_path / "result.json")
     with pytest.raises(ConfigError, match="is not a regular file"):
         Folder.at(str(tmp_path)).read("result.json")
+
+
+# nothing is left ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["train", "study"])
+def test_a_command_without_a_cluster_leaves_nothing(storage, tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    config = storage / f"{'run' if kind == 'train' else kind}.yaml"
+    arguments = [kind, str(config), "execution.workers=1", "--address", "127.0.0.1:1", "--storage", "a/b"]
+    result = call(*arguments, "--name", "c")
+    assert result.exit_code == 5
+    assert not Path("a").exists()
+    Path("a/b").mkdir(parents=True)
+    assert call(*arguments, "--name", "c").exit_code == 5
+    assert list(Path("a/b").iterdir()) == []
+
+
+def test_what_was_begun_stays_without_a_cluster(tmp_path):
+    folder = Folder.at(str(tmp_path / "run"))
+
+    def begin() -> None:
+        with exclusive(folder):
+            folder.sub("checkpoints").write("a", b"")
+            raise ClusterError("gone")
+
+    for _ in range(2):
+        with pytest.raises(ClusterError):
+            begin()
+    assert folder.sub("checkpoints").has("a")

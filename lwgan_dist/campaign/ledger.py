@@ -101,9 +101,10 @@ class Ledger(Generic[R]):
             for batch in table.to_batches(max_chunksize=BATCH) if table else []:
                 mask = [key in wanted for key in batch["key"].to_pylist()]
                 for row in batch.filter(pa.array(mask)).to_pylist():
-                    if kept_record := self._of_part(name, row):
-                        wanted.discard(kept_record.key)
-                        yield kept_record
+                    entered = self._of_part(name, row)
+                    if entered is not None:
+                        wanted.discard(entered.key)
+                        yield entered
 
     def remove_temporary(self) -> None:
         """Remove what a command that was killed left behind."""

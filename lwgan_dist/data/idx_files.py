@@ -9,6 +9,7 @@ from typing import IO
 import numpy as np
 
 from lwgan_dist.data.blocks import Array, Filling, flat, mapped
+from lwgan_dist.data.bounds import require_width
 from lwgan_dist.data.loading import (
     MAPPED_BYTES,
     Labels,
@@ -47,6 +48,7 @@ def read_idx(path: str, options: ReadOptions) -> Loaded:
     """
     array = _read_array(path)
     rows = array if array.ndim > 1 else array[:, None]
+    require_width(math.prod(rows.shape[1:]), path)
     names = numbered_columns(math.prod(rows.shape[1:]))
     if options.columns is None and options.drop is None:
         return Loaded(rows, names)

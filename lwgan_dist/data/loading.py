@@ -33,6 +33,7 @@ ROW_NAMES = ("", "Unnamed: 0", "__index_level_0__")
 
 _DAMAGE = (
     pa.ArrowException, OSError, EOFError, ValueError, TypeError, SyntaxError, MemoryError, RuntimeError,
+    AttributeError, LookupError,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What pyarrow, numpy, gzip and zipfile raise at files that are not of the format of their suffix (from fuzzing)."""

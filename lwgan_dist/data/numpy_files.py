@@ -12,6 +12,7 @@ from typing import IO, Literal
 import numpy as np
 
 from lwgan_dist.data.blocks import BLOCK_ELEMENTS, Array, Filling, blocks, flat, mapped
+from lwgan_dist.data.bounds import require_width
 from lwgan_dist.data.loading import (
     MAPPED_BYTES,
     Loaded,
@@ -193,6 +194,7 @@ def _loaded(array: Array, options: ReadOptions, source: str, how: tuple[str, ...
     if array.dtype.names:
         return _of_fields(array, options, source)
     rows = array if array.ndim > 1 else array[:, None]
+    require_width(math.prod(rows.shape[1:]), source)
     names = numbered_columns(math.prod(rows.shape[1:]))
     if options.columns is not None or options.drop is not None:
         chosen = used_columns(names, options, source)

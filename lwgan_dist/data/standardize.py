@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from lwgan_dist import config
 from lwgan_dist.data.blocks import Array, Rows, blocks, flat, precision_of, take
+from lwgan_dist.errors import DataError
 
 _DARKEST, _CONTRAST = 0.001, 0.998
 """Under ``pixels``, what 0 becomes, and what lies between that and what 255 becomes (arXiv:2409.18374)."""
@@ -45,7 +46,18 @@ class Standardizer:
 
         Args:
             rows: shape (n, *shape), n >= 2, finite; every number of a row is a column.
+
+        Raises:
+            DataError: numbers so large that their mean or their scale has none.
         """
+        with np.errstate(over="ignore", invalid="ignore"):
+            fitted = cls._fit(rows, how)
+        if not (np.isfinite(fitted.shift).all() and np.isfinite(fitted.scale).all()):
+            raise DataError(f"data.standardize: {how!r} is beyond float64 for numbers as large as these; rescale them")
+        return fitted
+
+    @classmethod
+    def _fit(cls, rows: Rows, how: config.Standardization) -> Self:
         shape = rows.shape[1:]
         if how == "pixels":
             return cls(np.full(shape, -_DARKEST * 255 / _CONTRAST), np.full(shape, 255 / _CONTRAST))

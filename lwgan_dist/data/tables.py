@@ -23,6 +23,7 @@ from lwgan_dist.data.arrow_files import (
     read_parquet,
 )
 from lwgan_dist.data.blocks import Array, Filling, Rows, blocks, chosen, digest
+from lwgan_dist.data.bounds import refuse_bombs
 from lwgan_dist.data.checks import check_rows
 from lwgan_dist.data.csv_files import read_csv
 from lwgan_dist.data.excel_files import read_excel
@@ -170,6 +171,7 @@ def read_labels(path: str, options: ReadOptions = DEFAULTS) -> tuple[Labels | No
 
 def _loaded(path: str, options: ReadOptions, wanted: Sequence[str | int] | None) -> Loaded:
     """What a reader gives, or of that the rows of the wanted classes."""
+    refuse_bombs(path)
     read = _reader(path, options)
     if wanted is None:
         return read(path, options)

@@ -36,7 +36,7 @@ class Identity(BaseModel):
     """The identity of a run, see `lwgan_dist.run.prepare.Prepared.identity`."""
 
     fingerprint: str
-    data_sha256: str
+    data_sha256: str | None = None
     precision: Precision | None = None
 
 
@@ -93,7 +93,7 @@ def refuse_foreign(folder: Folder, run: Prepared) -> None:
 
 
 def _difference(run: Prepared, before: dict[str, Any]) -> str:
-    if before["data_sha256"] != run.sample.digest:
+    if before.get("data_sha256") != run.sample.digest:
         return "holds another run: the data has changed since;"
     for given, config in run.as_before():
         if config.fingerprint(run.sample.digest) == before["fingerprint"]:

@@ -222,7 +222,7 @@ def test_a_run_from_before_there_was_a_setting_says_how_it_goes_on(tmp_path, ask
 def test_a_model_from_before_there_were_rounds_and_linear_paths_had_none(tmp_path):
     folder = Folder.at(str(tmp_path / "run"))
     Run(RunConfig.model_validate(override(FAST, {"networks.linear_path": False}))).train(folder, HERE)
-    description = folder.sub("model").read_json("model.json")
+    description = folder.sub("model").read_json("model.json", dict)
     del description["config"]["schedule"]["embedding_rounds"], description["config"]["networks"]["linear_path"]
     folder.sub("model").write("model.json", json.dumps(description).encode())
     config = FittedModel.load(folder.sub("model")).config
