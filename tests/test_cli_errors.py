@@ -400,10 +400,11 @@ def other(path: str, _rows: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("path", "write", "rows", "said"),
     [
-        ("t.csv", save, with_value(np.nan), ["column 'b', row 17 (line 18)", "not a finite number (got nan)"]),
+        ("t.csv", save, with_value(np.inf), ["column 'b', row 17 (line 18)", "not a finite number (got inf)"]),
         ("t.parquet", save, with_value(np.inf), ["column 'b', row 17", "not a finite number (got inf)"]),
         ("t.npy", save, with_value(-np.inf), ["column 'x2', row 17", "not a finite number (got -inf)"]),
-        ("t.csv.gz", save, with_value(np.nan), ["column 'b', row 17", "not a finite number"]),
+        ("t.csv.gz", save, with_value(np.inf), ["column 'b', row 17", "not a finite number"]),
+        ("t.npy", save, with_value(np.nan)[15:18], ["column 'x2', row 2: missing value", "data.missing=impute"]),
         ("t.csv", lambda path, _rows: Path(path).touch(), ROWS, ["an empty file (0 bytes)"]),
         ("t.parquet", save, ROWS[:0], ["no rows"]),
         ("t.csv", save, ROWS[:0], ["no rows"]),
@@ -412,7 +413,8 @@ def other(path: str, _rows: np.ndarray) -> None:
         ("t.npy", save, np.ones((100, 3)), ["every column is constant"]),
         ("t.csv", text_column, ROWS, ["column 'b', row 2 (line 3)", "text, not a number (got 'red')"]),
         ("t.csv", ragged, ROWS, ["row 2 (line 3): 3 fields, 2 are expected"]),
-        ("t.xlsx", other, ROWS, ["unknown suffix", ".parquet", ".csv"]),
+        ("t.xlsx", other, ROWS, ["not a readable Excel file"]),
+        ("t.doc", other, ROWS, ["unknown suffix", ".parquet", ".csv"]),
         ("t", other, ROWS, ["unknown suffix"]),
         ("t.parquet", other, ROWS, ["not a readable Parquet file"]),
         ("t.npy", other, ROWS, ["not a readable NPY file"]),
