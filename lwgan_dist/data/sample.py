@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -127,7 +127,7 @@ def _some_rows(table: Table, path: str, n: int, seed: int) -> Table:
     if n > len(table.rows):
         raise DataError(f"{path}: data.n = {n} rows were asked for, but there are {len(table.rows)}")
     picks = generator(seed, "subsample").choice(len(table.rows), n, replace=False)
-    table = Table(chosen(table.rows, np.sort(picks)), table.columns)
+    table = replace(table, rows=chosen(table.rows, np.sort(picks)))
     check_rows(table.rows, table.columns, f"{path}, {n} rows of it")
     return table
 

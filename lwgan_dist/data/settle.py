@@ -2,6 +2,7 @@
 where the configuration leaves that open (``standardize: auto``), and what a person should know of them.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -58,7 +59,7 @@ def settle(config: TableConfig | ArrayData, table: Table) -> Settled:
         if isinstance(config, TableConfig) and config.columns is None and out and seen.varying[rest].any():
             names = seen.names([counter.position for counter in out])
             findings.append(left_out_counters(names, [counter.what for counter in out]))
-            table = Table(_with_columns(table.rows, rest), seen.names(list(rest)))
+            table = replace(table, rows=_with_columns(table.rows, rest), columns=seen.names(list(rest)))
             changes["columns"] = list(table.columns)
             seen = Overview.of(table.rows, table.columns)
         units = differing_units(seen)
