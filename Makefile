@@ -25,7 +25,8 @@ run: setup  ## the main job: a small consistency study, table and figure of P(co
 # The others share out their files among processes of about 1 GiB each.
 test: setup  ## the tests; some 10 minutes on 2 cores, by the processor; PROCESSES=4 for more
 	@log=$$(mktemp); \
-	$(BIN)/python -m pytest -m 'ray and not faults and not cluster' >"$$log" 2>&1 & \
+	$(BIN)/python -m pytest -m 'ray and not faults and not cluster' \
+		$$(grep -rl --include='test_*.py' 'pytest\.mark\.ray' tests) >"$$log" 2>&1 & \
 	ray=$$!; trap 'kill -TERM $$ray; rm -f "$$log"; exit 130' INT TERM; \
 	others=0; $(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadfile -m 'not ray and not faults and not cluster' || others=$$?; \
 	echo 'waiting for the tests that start a local Ray'; \

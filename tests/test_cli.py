@@ -21,6 +21,8 @@ from lwgan_dist.results import scores_from_parquet
 from lwgan_dist.run import run as run_module
 from lwgan_dist.storage import Folder, exclusive
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 TINY = ["data.n=200", "schedule.embedding_iterations=5", "schedule.embedding_rounds=1",
         "schedule.matching_iterations=3", "schedule.critic_iterations=20", "schedule.scoring_interval=1",
         "score.evaluations=2", "networks.width=4", "--max-dimension", "3"]  # fmt: skip
