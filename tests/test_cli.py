@@ -44,6 +44,7 @@ KEYS = {
         "shape",
         "standardize",
         "findings",
+        "reading",
     ),
 }
 RANK_KEYS = {"rank", "score", "se", "refused", "critic", "reconstruction", "gradient_penalty", "mmd"}
@@ -167,11 +168,11 @@ def test_the_score_components_are_kept_by_split_evaluation_and_rank(finished):
 def test_what_was_found_is_said_before_the_training_and_above_the_answer(folder):
     rows = np.random.default_rng(0).normal(size=(60, 3)) * [1.0, 1000.0, 1.0]
     table = np.column_stack([np.arange(60), rows])
-    np.savetxt(folder / "t.csv", table, delimiter=",", header="Unnamed: 0,length,mass,age", comments="")
+    np.savetxt(folder / "t.csv", table, delimiter=",", header="index,length,mass,age", comments="")
     result = succeeded("estimate", "t.csv", *TINY[1:], "--out", "r")
     opening = result.stderr.splitlines()
     assert opening[0].startswith("t.csv: 60 rows of 3 columns; standardised: each column divided by its own")
-    assert opening[1].startswith("warning: column 'Unnamed: 0' only numbers the rows")
+    assert opening[1].startswith("warning: column 'index' only numbers the rows")
     assert opening[2].startswith("note: the columns differ in scale by a factor of ")
     shown = result.stdout.splitlines()
     assert shown[0] == opening[1]

@@ -57,7 +57,7 @@ class Standardizer:
         return fitted
 
     @classmethod
-    def _fit(cls, rows: Rows, how: config.Standardization) -> Self:
+    def _fit(cls, rows: Rows, how: config.StandardizationChoice) -> Self:
         shape = rows.shape[1:]
         if how == "pixels":
             return cls(np.full(shape, -_DARKEST * 255 / _CONTRAST), np.full(shape, 255 / _CONTRAST))

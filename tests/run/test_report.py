@@ -95,7 +95,7 @@ def test_columns_are_compared_and_their_names_stay_names(table):
 def test_the_page_says_how_to_reproduce_the_run(table):
     page = page_of(table)
     facts = {line[0]: line[1] for line in table_of(Reader(page).tables, ["fact", "value"])[1:]}
-    result, environment = read_result(table), table.read_json("env.json")
+    result, environment = read_result(table), json.loads(table.read("env.json"))
     assert facts["fingerprint"] == result.fingerprint
     assert facts["data, SHA-256"] == environment["run"]["data_sha256"]
     assert f"torch {environment['versions']['torch']}" in facts["versions"]
