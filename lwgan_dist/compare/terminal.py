@@ -49,7 +49,7 @@ def print_plan(lines: Sequence[PlanLine]) -> None:
         [line.data, str(line.n), line.model, str(line.runs), str(line.missing), f"{line.cpu_seconds:.3g}"]
         for line in lines
     ]
-    print_grid(Console(highlight=False), Grid(header, rows, left=3))
+    print_grid(Screen(highlight=False), Grid(header, rows, left=3))
 
 
 def print_grid(console: Console, grid: Grid) -> None:

@@ -32,7 +32,7 @@ def refuse_bombs(path: str) -> None:
     Raises:
         DataError: it would.
     """
-    with suppress(OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError):
+    with suppress(OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError):
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             return
