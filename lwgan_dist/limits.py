@@ -25,6 +25,24 @@ def refuse_bytes(key: str, what: str, size: float, *, share: float = 1.0) -> Non
         )
 
 
+MOST_BYTES = 2**44
+"""16 TiB: what no machine holds in memory, wherever a run will be."""
+
+
+def refuse_endless(rows: int, numbers: int) -> None:
+    """Refuse a sample that no machine could hold, also where another one than this will draw it.
+
+    Raises:
+        ConfigError: it takes more than `MOST_BYTES`.
+    """
+    size = 8.0 * rows * numbers
+    if size > MOST_BYTES:
+        raise ConfigError(
+            f"data.n: {rows:,} rows of {numbers:,} numbers would take {_gibibytes(size)}, and at most "
+            f"{_gibibytes(MOST_BYTES)} are possible"
+        )
+
+
 def refuse_sample(rows: int, numbers: int) -> None:
     """Refuse a sample that is drawn into memory, with float64 numbers, of which several copies exist at times.
 

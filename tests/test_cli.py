@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -500,3 +501,12 @@ def test_help_names_every_command_and_exit_code():
     assert all(f"{code} " in shown for code in (0, 2, 3, 4, 5, 130))
     for name in main.commands:
         assert succeeded(name, "-h").stdout.startswith(f"Usage: main {name} ")
+
+
+def test_a_terminal_that_cannot_show_a_character_shows_another(finished):
+    """``±`` in ASCII: the folder is not called damaged for it."""
+    code = f"from lwgan_dist.cli import main; main(['show', {str(finished[0])!r}])"
+    environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    child = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (child.returncode, child.stderr) == (0, "")
+    assert "? SE" in child.stdout

@@ -11,7 +11,9 @@ from lwgan_dist.cli.common import guarded, json_option, overrides, tell
 from lwgan_dist.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from lwgan_dist.config import TableData
     from lwgan_dist.data.importing import Images
+    from lwgan_dist.data.tables import Table
 
 array_option = click.option("--array", metavar="NAME", help="Which array of an NPZ file that holds several.")
 channels_option = click.option(
@@ -70,7 +72,6 @@ def show_data(
     from lwgan_dist.config import TableData, TrainConfig
     from lwgan_dist.configfile import build_config, parse_overrides
     from lwgan_dist.data.importing import Images, damaged_files, labelled
-    from lwgan_dist.data.settle import look_at
     from lwgan_dist.data.tables import read_configured
     from lwgan_dist.storage import Folder
 
@@ -89,7 +90,7 @@ def show_data(
     facts = _facts(path, table.rows, images, damaged) | {
         "columns": list(table.columns) if images is None else None,
         "reading": asdict(table.reading),
-        "findings": [finding.model_dump() for finding in look_at(table, "auto")],
+        "findings": _findings(config, table),
     }
     click.echo(json.dumps(facts) if as_json else _described(facts))
     if out is not None:
@@ -118,6 +119,15 @@ def _facts(path: str, rows: Any, images: "Images | None", damaged: list[str] | N
     }
 
 
+def _findings(config: "TableData", table: "Table") -> list[dict[str, Any]]:
+    """What a run would find, standardised as it would be."""
+    from lwgan_dist.data.settle import look_at, settle
+
+    settled, changes, decided = settle(config, table)
+    standardize = config.model_copy(update=changes).standardize
+    return [finding.model_dump() for finding in [*decided, *look_at(settled, standardize)]]
+
+
 def _described(facts: dict[str, Any]) -> str:
     where = "in memory" if facts["in_memory"] else "mapped from a file"
     lines = [
@@ -132,7 +142,7 @@ def _described(facts: dict[str, Any]) -> str:
         shown = facts["columns"][:20]
         more = f" and {len(facts['columns']) - 20} more" if len(facts["columns"]) > 20 else ""
         lines.insert(1, f"columns: {', '.join(shown)}{more}")
-    lines += [f"{found['level']}: {found['message']}" for found in facts["findings"]]
+    lines += [f"{found['level']}: {found['message']}; {found['action']}" for found in facts["findings"]]
     return "\n".join(lines)
 
 

@@ -55,6 +55,8 @@ def show(run_dir: str, as_json: bool) -> None:
     if environment.search is not None:
         ended = len(Ledger(folder.sub(LEDGER), TrialRecord).keys())
         raise ConfigError(f"{folder.location}: a search under way or interrupted, of which {ended} trials have ended")
+    if environment.study is not None:
+        raise ConfigError(f"{folder.location}: a study under way or interrupted; the same command goes on with it")
     finished = folder.has(RESULT_FILE) or not folder.has(PROGRESS_FILE)
     progress = None if finished else folder.read_json(PROGRESS_FILE, ProgressRecord)
     result = read_result(folder) if progress is None else None

@@ -16,7 +16,6 @@ from pyarrow import csv as arrow_csv
 from lwgan_dist.data.arrow_files import to_rows
 from lwgan_dist.data.csv_layout import (
     BLANKS,
-    GROUPED,
     MISSING,
     Kind,
     Layout,
@@ -36,6 +35,7 @@ from lwgan_dist.data.loading import (
     require_numbers,
     used_columns,
 )
+from lwgan_dist.data.written_numbers import GROUPED
 from lwgan_dist.errors import DataError
 
 _MIN_BLOCK, _MAX_BLOCK = 1 << 22, 1 << 30
@@ -192,6 +192,8 @@ def _looked_through(layout: Layout, chosen: list[int], error: pa.ArrowInvalid) -
         pyarrow.ArrowInvalid: the one that is given, if all is as it was thought to be.
     """
     counts: list[Counter[Kind | None]] = [Counter() for _ in layout.names]
+    other = replace(layout.dialect, decimal="." if layout.dialect.decimal == "," else ",")
+    otherwise: list[Counter[Kind | None]] = [Counter() for _ in layout.names]
     for row, (line, fields) in enumerate(layout.records(), start=1):
         expected = len(layout.names) - layout.has_end
         if len(fields) != len(layout.names) or (layout.has_end and fields[-1].strip()):
@@ -201,8 +203,13 @@ def _looked_through(layout: Layout, chosen: list[int], error: pa.ArrowInvalid) -
             )
         for i in chosen:
             counts[i][layout.dialect.kind(fields[i])] += 1
+            otherwise[i][other.kind(fields[i])] += 1
     kinds = [kind_of(counts[i]) if i in set(chosen) else kind for i, kind in enumerate(layout.kinds)]
     for i in chosen:
+        if otherwise[i]["text"] + otherwise[i]["times"] == 0 < counts[i]["text"]:
+            word = "comma" if other.decimal == "," else "point"
+            mend = f"with data.decimal={word} all of its fields are numbers"
+            raise _text_fault(layout, i, mend)
         allowed = ("boolean",) if kinds[i] == "boolean" else ("number", "loose number")
         if kinds[i] not in ("text", "times") and any(kind not in allowed for kind in counts[i] if kind):
             raise _text_fault(layout, i, f"mend it, or leave the column out: {drop_hint(layout.names[i])}", allowed)

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import IO, Literal
 
 from lwgan_dist.data.loading import ROW_NAMES, ReadOptions, numbered_columns, quoted
+from lwgan_dist.data.written_numbers import GROUPED_NUMBER, NUMBER, Sign, Written, decimal_sign
 from lwgan_dist.errors import DataError
 
 MISSING = (
@@ -37,21 +38,6 @@ _SEPARATORS = (";", "\t", "|", ",", BLANKS)
 _WORDS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "blanks": BLANKS, "point": "."}
 _PHRASES = {"\t": "tabs", BLANKS: "blanks"}
 
-_NUMBERS = {
-    sign: rf"[ \t]*[+-]?(([0-9]+{re.escape(sign)}?[0-9]*|{re.escape(sign)}[0-9]+)([eE][+-]?[0-9]+)?|[iI][nN][fF]([iI]"
-    r"[nN][iI][tT][yY])?)[ \t]*"
-    for sign in ".,"
-}
-_MARKS = ("'", "\u2019", "[ \u00a0\u202f]")
-
-GROUPED = {
-    sign: rf"[ \t]*[+-]?({'|'.join(rf'[0-9]{{1,3}}({mark}[0-9]{{3}})+' for mark in marks)})"
-    rf"({re.escape(sign)}[0-9]*)?[ \t]*"
-    for sign, marks in {".": (",", *_MARKS), ",": (r"\.", *_MARKS)}.items()
-}
-"""Pattern of a number with marks between its thousands, by decimal sign; for pyarrow too."""
-
-_NUMBER, _GROUPED = ({sign: re.compile(text) for sign, text in of.items()} for of in (_NUMBERS, GROUPED))
 _TIME = re.compile(
     r"\s*([0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.]([0-9]{4}|[0-9]{2})|[0-9]{1,2}:[0-9]{2})"
     r"([T ]?[0-9:.,]*(Z|[+-][0-9:]+)?\s*([AaPp][Mm])?)?\s*"
@@ -98,7 +84,7 @@ class Dialect:
     """How fields are written."""
 
     separator: str
-    decimal: str = "."
+    decimal: Sign = "."
     encoding: str = "utf-8-sig"
 
     def records(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
@@ -121,11 +107,11 @@ class Dialect:
         """What a field holds; None of a missing value."""
         if text in MISSING:
             return None
-        if _NUMBER[self.decimal].fullmatch(text):
+        if NUMBER[self.decimal].fullmatch(text):
             return "number"
         if text in BOOLEANS:
             return "boolean"
-        if text.strip() in MISSING or _GROUPED[self.decimal].fullmatch(text):
+        if text.strip() in MISSING or GROUPED_NUMBER[self.decimal].fullmatch(text):
             return "loose number"
         return "times" if _TIME.fullmatch(text) else "text"
 
@@ -133,7 +119,7 @@ class Dialect:
 def _is_split(text: str, kind: Kind | None) -> bool:
     """Whether a field holds a number between further separators."""
     pieces = re.split(r"[;\t|, ]", text) if kind == "text" else []
-    return len(pieces) > 1 and any(map(_NUMBER["."].fullmatch, pieces))
+    return len(pieces) > 1 and any(map(NUMBER["."].fullmatch, pieces))
 
 
 def collapsed(line: str) -> str:
@@ -155,6 +141,7 @@ class Layout:
         has_end: whether there is a separator at the end of each line, with nothing behind it: the last column.
         header: where the names of the columns are from: the first row, a line with ``#``, or nowhere.
         first: fields of the first row; empty if there are no rows.
+        doubtful: position of a column that leaves the decimal sign in doubt; None of none.
         fit: share of the rows of the sample that have as many fields as there are columns.
         whole: share of their fields that no further separator would split.
     """
@@ -168,6 +155,7 @@ class Layout:
     has_end: bool
     header: Literal["first row", "#", "none"]
     first: list[str]
+    doubtful: int | None
     fit: float
     whole: float
 
@@ -203,7 +191,7 @@ class Layout:
             yield "decimal comma"
         if encoding != "utf-8-sig":
             yield "Latin-1 (cp1252)" if encoding == "cp1252" else encoding.upper()
-        if any(_GROUPED[self.dialect.decimal].fullmatch(text) for text in self.first):
+        if any(GROUPED_NUMBER[self.dialect.decimal].fullmatch(text) for text in self.first):
             yield "marks between thousands"
         if self.header != "first row":
             yield "no header" if self.header == "none" else "names from the line with #"
@@ -221,16 +209,21 @@ def find_layout(source: TextSource, options: ReadOptions) -> Layout:
     lines, is_all = _sample(source.lines(encoding))
     if not any(line.strip() for line in lines):
         raise DataError(f"{path}: no rows, nothing but empty lines")
-    separator, decimal = _character(options.separator), _character(options.decimal)
+    separator = _character(options.separator)
+    decimal: Sign | None = None if options.decimal is None else "," if _character(options.decimal) == "," else "."
     find = partial(_best, source, lines, is_all, encoding)
     free = find(None, None)
     layout = free if separator is None and decimal is None else find(separator, decimal)
     if separator and (layout.fit < 1 == free.fit or len(layout.names) == 1 < len(free.names)):
         mend = f"{_phrase(free.dialect.separator)} does: leave data.separator out"
         raise DataError(f"{path}: data.separator: {_phrase(layout.dialect.separator)} makes no even columns; {mend}")
-    if decimal and layout.numbers < free.numbers:
+    if decimal and layout.numbers == 0 < free.numbers:
         mend = f"{free.numbers} do with {quoted(free.dialect.decimal)}: leave data.decimal out"
-        raise DataError(f"{path}: data.decimal: {layout.numbers} columns hold numbers with {quoted(decimal)}; {mend}")
+        raise DataError(f"{path}: data.decimal: no column holds numbers with {quoted(decimal)}; {mend}")
+    if layout.doubtful is not None:
+        name = quoted(layout.names[layout.doubtful])
+        mend = "say which with data.decimal=point or data.decimal=comma"
+        raise DataError(f"{path}: column {name} leaves in doubt whether the decimal sign is a point or a comma; {mend}")
     if any("\udc80" <= character <= "\udcff" for name in layout.names for character in name):
         raise DataError(f"{path}: line {layout.start}: not UTF-8 text; say which it is with data.encoding")
     return layout
@@ -284,7 +277,7 @@ def _sample(lines: Iterator[str]) -> tuple[list[str], bool]:
 
 
 def _best(
-    source: TextSource, lines: list[str], is_all: bool, encoding: str, separator: str | None, decimal: str | None
+    source: TextSource, lines: list[str], is_all: bool, encoding: str, separator: str | None, decimal: Sign | None
 ) -> Layout:
     """The layout with the separator that makes even columns of fields that no other one splits."""
     own = separator or source.separator or ","
@@ -307,7 +300,7 @@ def _best(
     return layouts.get(own) or next(iter(layouts.values()))
 
 
-def _framed(source: TextSource, lines: list[str], is_all: bool, dialect: Dialect, decimal: str | None) -> Layout:
+def _framed(source: TextSource, lines: list[str], is_all: bool, dialect: Dialect, decimal: Sign | None) -> Layout:
     """The layout with a separator."""
     count = _comments(lines)
     records = list(dialect.records(lines[count:]))
@@ -316,7 +309,8 @@ def _framed(source: TextSource, lines: list[str], is_all: bool, dialect: Dialect
     if not records:
         raise DataError(f"{source.path}: no rows, nothing but comments")
     rows = [fields for _, fields in records]
-    dialect = replace(dialect, decimal=decimal or _decimal(dialect, rows))
+    written = _decimal(dialect, rows)
+    dialect = replace(dialect, decimal=decimal or written.sign)
     has_end = len(rows[-1]) > 1 and all(fields[-1] == "" for fields in rows[1:] or rows)
     has_end = has_end and (rows[0][-1] == "" or len(rows[0]) < len(rows[-1]))
     names, header = _names(dialect, rows, lines[:count], has_end)
@@ -333,6 +327,7 @@ def _framed(source: TextSource, lines: list[str], is_all: bool, dialect: Dialect
         has_end=has_end,
         header=header,
         first=body[0] if body else [],
+        doubtful=None if decimal else written.doubtful,
         fit=sum(len(fields) == len(names) for fields in body) / max(1, len(body)),
         whole=1 - sum(_is_split(text, kind) for text, kind in fields) / max(1, len(fields)),
     )  # fmt: skip
@@ -359,16 +354,11 @@ def _comments(lines: list[str]) -> int:
     return count
 
 
-def _decimal(dialect: Dialect, rows: list[list[str]]) -> str:
-    """The decimal sign with which more fields are numbers; where either does, a comma that separates nothing."""
-    fields = [text for row in rows for text in row if "," in text or "." in text]
-    numbers = {
-        sign: sum("number" in (replace(dialect, decimal=sign).kind(text) or "") for text in fields) for sign in ".,"
-    }
-    if numbers["."] == numbers[","]:
-        has_comma = any("," in text and "." not in text for text in fields)
-        return "," if dialect.separator != "," and has_comma else "."
-    return max(numbers, key=lambda sign: numbers[sign])
+def _decimal(dialect: Dialect, rows: list[list[str]]) -> Written:
+    """The decimal sign of rows, the first of which may hold names."""
+    body = rows[1:] or rows
+    columns = [[fields[i] for fields in body if i < len(fields)] for i in range(max(map(len, body)))]
+    return decimal_sign([[text for text in of if text.strip() not in MISSING] for of in columns], dialect.separator)
 
 
 def _names(
@@ -399,8 +389,11 @@ def _recurs(text: str, column: int, rows: list[list[str]]) -> bool:
 
 
 def _counts_columns(first: list[str], rows: list[list[str]]) -> bool:
-    """Whether a row is 0, 1, 2, ..., of at least three columns, with fractions below."""
-    is_count = len(first) > 2 and first == [str(i) for i in range(len(first))]
+    """Whether a row is 0, 1, 2, ... or other whole numbers that follow each other, such as years, of at least three
+    columns, with fractions below.
+    """
+    start = int(first[0]) if first[0].isdigit() else -1
+    is_count = len(first) > 2 and start >= 0 and first == [str(start + i) for i in range(len(first))]
     return is_count and any(text and not text.strip().lstrip("+-").isdigit() for fields in rows for text in fields)
 
 
@@ -410,4 +403,4 @@ def _name_rows(rows: list[list[str]]) -> bool:
     if len(set(names)) < len(names):
         return False
     counts = [[str(i + start) for i in range(len(names))] for start in (0, 1)]
-    return names in counts or not any(_NUMBER["."].fullmatch(name) for name in names)
+    return names in counts or not any(NUMBER["."].fullmatch(name) for name in names)

@@ -16,7 +16,7 @@ from lwgan_dist.config import ManifoldData
 from lwgan_dist.data.benchmark import DIMENSIONS, benchmark_rows
 from lwgan_dist.data.decoded_images import MOST_DIMENSIONS, SIDE, decoded_images
 from lwgan_dist.errors import ConfigError
-from lwgan_dist.limits import refuse_bytes, refuse_sample
+from lwgan_dist.limits import refuse_bytes, refuse_endless
 from lwgan_dist.seeding import generator
 
 Array = NDArray[np.float64]
@@ -230,7 +230,7 @@ class ManifoldSampler:
             raise ConfigError(
                 f"data.ambient_dim: {config.name} needs at least {least} columns (got {self.ambient_dim})"
             )
-        refuse_sample(config.n, self.ambient_dim)
+        refuse_endless(config.n, self.ambient_dim)
         columns = f"{self.ambient_dim:,} columns"
         self._waves: tuple[Array, Array] | None = None
         if self._manifold.frequency:

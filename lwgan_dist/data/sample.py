@@ -18,6 +18,7 @@ from lwgan_dist.data.settle import look_at, settle
 from lwgan_dist.data.standardize import Picked, Standardizer
 from lwgan_dist.data.tables import Table, read_configured
 from lwgan_dist.errors import DataError
+from lwgan_dist.limits import refuse_sample
 from lwgan_dist.seeding import generator
 
 
@@ -155,6 +156,7 @@ def _of_known_dimension(config: ManifoldData | PopulationData) -> Sample:
     if config.standardize == "auto":
         config = config.model_copy(update={"standardize": "global"})
     sampler = sampler_of(config)
+    refuse_sample(config.n, sampler.ambient_dim)
     member = [config.population] if isinstance(config, PopulationData) else []  # members are independent draws
     rows = sampler.draw(generator(config.seed, "sample", *member), config.n)
     table = Table(rows, numbered_columns(sampler.ambient_dim))

@@ -24,7 +24,7 @@ from lwgan_dist.data.column_findings import (
 )
 from lwgan_dist.data.findings import Finding, Overview, have_meanings
 from lwgan_dist.data.row_findings import few_rows, outweighing_rows, repeated_rows
-from lwgan_dist.data.tables import Table
+from lwgan_dist.data.tables import Table, read_configured
 
 
 class Settled(NamedTuple):
@@ -61,6 +61,11 @@ def settle(config: TableConfig | ArrayData, table: Table) -> Settled:
             findings.append(left_out_counters(names, [counter.what for counter in out]))
             table = replace(table, rows=_with_columns(table.rows, rest), columns=seen.names(list(rest)))
             changes |= {"columns": list(table.columns), "drop": None}
+            if table.reading.dropped_rows:  # maybe for the want of a number that is left out now
+                reread = read_configured(config.model_copy(update=changes))
+                table = replace(
+                    reread, reading=replace(reread.reading, how=table.reading.how, left_out=table.reading.left_out)
+                )
             seen = Overview.of(table.rows, table.columns)
         units = differing_units(seen)
     findings += [units] if units else []

@@ -74,4 +74,8 @@ def expected_length(config: RunConfig, sample: Sample) -> str | None:
     width = max(1.0, (config.networks.width or WIDTH) / WIDTH)
     most = _SECONDS_WIDE if sample.ambient_dim >= _WIDE else _SECONDS_WIDE / 2
     first, last = (5 * math.ceil(seconds * updates / usually * width**2 / 5) for seconds in (_SECONDS, most))
-    return f"about {first} to {last} s of a core of its own" if first > 5 else f"less than {last + 5} s"
+    return (
+        f"about {first} to {last} s of a core of its own"
+        if first > 5
+        else f"less than {last + 5} s of a core of its own"
+    )

@@ -94,6 +94,9 @@ def refuse_foreign(folder: Folder, run: Prepared) -> None:
 
 def _difference(run: Prepared, before: dict[str, Any]) -> str:
     if before.get("data_sha256") != run.sample.digest:
+        if any(finding.kind == "row_numbers" for finding in run.sample.decided):
+            mend = "go on with data.standardize=global, or"
+            return f"its run was begun before row numbers were left out, or the data has changed since: {mend}"
         return "holds another run: the data has changed since;"
     for given, config in run.as_before():
         if config.fingerprint(run.sample.digest) == before["fingerprint"]:

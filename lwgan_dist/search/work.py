@@ -94,7 +94,8 @@ def _trial(task: TrialTask, search: Folder) -> Generator[Report, None, TrialReco
     recorded = ledger.row(trial.key)
     if recorded:  # by a process that was lost after its work was done
         return replace(recorded, fits=[])
-    check_table(trial.config, trial.table_digest)
+    with quiet():
+        check_table(trial.config, trial.table_digest)
     started = time.perf_counter()
     under_way = _UnderWay(task, search.sub(SCRATCH).sub(trial.folder), ledger)
     failure: str | None = None

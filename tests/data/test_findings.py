@@ -303,3 +303,14 @@ def test_few_rows_and_more_columns_than_rows_are_told(n):
 def test_warnings_come_first():
     rows = np.column_stack([np.ones(30), np.random.default_rng(0).normal(size=(30, 3))])
     assert [finding.level for finding in look_at(Table(rows, numbered_columns(4)), "global")] == ["warning", "note"]
+
+
+def test_a_row_that_lacks_only_its_number_is_read_with_the_columns_that_are_left(tmp_path):
+    """Whoever reads the table again, with the columns written out, reads the same rows."""
+    rows = np.random.default_rng(0).normal(size=(60, 2)) * [1.0, 50.0]
+    lines = ["id,height,weight", *(f"{i},{a!r},{b!r}" for i, (a, b) in enumerate(rows.tolist())), ",1.5,70.25"]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    first = load_sample(TableData(path=str(tmp_path / "t.csv")))
+    again = load_sample(first.config)
+    assert first.config.columns == ["height", "weight"]
+    assert (first.rows, first.digest) == (61, again.digest)

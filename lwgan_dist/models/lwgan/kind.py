@@ -104,7 +104,8 @@ class LwganKind:
                 raise
             raise DataError(
                 f"{source}{train_rows} training rows are too few for {latent_dim} ranks, of which "
-                "a batch holds at least 2 rows each: give more rows or a smaller networks.latent_dim (--max-dimension)"
+                f"a batch holds at least 2 rows each: give more rows, or at most {train_rows // 2} ranks "
+                "(--max-dimension, networks.latent_dim)"
             ) from None
 
     def stages(self, config: RunConfig) -> list[LwganStage]:
