@@ -15,7 +15,7 @@ setup: .venv/.ready  ## make .venv with lwgan-dist in it
 .venv/.ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,classical,images]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,classical,excel,images]'
 	touch $@
 
 run: setup  ## the main job: a small consistency study, table and figure of P(correct) against n; some minutes on 2 cores
@@ -25,7 +25,8 @@ run: setup  ## the main job: a small consistency study, table and figure of P(co
 # The others share out their files among processes of about 1 GiB each.
 test: setup  ## the tests; some 10 minutes on 2 cores, by the processor; PROCESSES=4 for more
 	@log=$$(mktemp); \
-	$(BIN)/python -m pytest -m 'ray and not faults and not cluster' >"$$log" 2>&1 & \
+	$(BIN)/python -m pytest -m 'ray and not faults and not cluster' \
+		$$(grep -rl --include='test_*.py' 'pytest\.mark\.ray' tests) >"$$log" 2>&1 & \
 	ray=$$!; trap 'kill -TERM $$ray; rm -f "$$log"; exit 130' INT TERM; \
 	others=0; $(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadfile -m 'not ray and not faults and not cluster' || others=$$?; \
 	echo 'waiting for the tests that start a local Ray'; \

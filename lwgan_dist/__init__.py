@@ -7,13 +7,24 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lwgan_dist.estimator import ARDVAE, GAN, LWGAN, VAE, WAE, WGANGP, CycleGAN, NestedDropoutAE
+    from lwgan_dist.estimator import ARDVAE, GAN, LWGAN, VAE, WAE, WGANGP, CycleGAN, DataWarning, NestedDropoutAE
 
 try:
     __version__ = version("lwgan-dist")
 except PackageNotFoundError:  # sources sent to a node that has only what they need
     __version__ = "0+sources"
-__all__ = ["ARDVAE", "GAN", "LWGAN", "VAE", "WAE", "WGANGP", "CycleGAN", "NestedDropoutAE", "__version__"]
+__all__ = [
+    "ARDVAE",
+    "GAN",
+    "LWGAN",
+    "VAE",
+    "WAE",
+    "WGANGP",
+    "CycleGAN",
+    "DataWarning",
+    "NestedDropoutAE",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,19 +10,27 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from lwgan_dist.configbase import (
+    MOST,
+    NUMBER,
+    WHOLE,
     Beta,
+    Dimension,
     Fraction,
     Frozen,
     NetworksName,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SeveralInt,
+    WholeNumber,
     clash,
     linear_path_for,
     networks_for,
+    width_for,
 )
 from lwgan_dist.models.configs import LwganModel, ModelConfig
 
@@ -42,6 +50,7 @@ ManifoldName = Literal[
     "Mp2_Paraboloid", "Mp3_Paraboloid",
 ]  # fmt: skip
 Standardization = Literal["global", "per_column", "none", "pixels"]
+StandardizationChoice = Literal["auto", "global", "per_column", "none", "pixels"]
 Split = Literal["train", "holdout"]
 Precision = Literal["float32", "float64", "bfloat16"]
 
@@ -49,18 +58,21 @@ Precision = Literal["float32", "float64", "bfloat16"]
 class SampleConfig(Frozen):
     """What is done with the rows of any sample."""
 
-    standardize: Standardization = "global"
-    """``global``: centre, then divide everything by one scale, the standard deviation along a direction picked in
-    proportion to its variance, sqrt(tr(S^2) / tr(S)) for the covariance S (unchanged by rotation and by constant
-    columns). ``per_column``: each column to mean 0 and standard deviation 1. ``none``: the numbers as they are.
-    ``pixels``: 0.001 + 0.998 x / 255, of numbers 0 to 255 (in files of 8 bits alone), for a generator that ends in a
-    sigmoid. Undone in generated data."""
-    holdout_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    standardize: StandardizationChoice = "global"
+    """``auto``, the default of tables and arrays: ``per_column`` where the columns have names of their own (not ``x1``,
+    ``x2``, .. or x, y, z) and one has less than 8 % of the standard deviation of another, so that it would count as
+    noise beside it; else ``global``, as for images, embeddings and manifolds. It also leaves out columns that certainly
+    number the rows. ``global``: centre, then divide everything by one scale, the standard deviation along a direction
+    picked in proportion to its variance, sqrt(tr(S^2) / tr(S)) for the covariance S (unchanged by rotation and by
+    constant columns). ``per_column``: each column to mean 0 and standard deviation 1. ``none``: the numbers as they
+    are. ``pixels``: 0.001 + 0.998 x / 255, of numbers 0 to 255 (in files of 8 bits alone), for a generator that ends in
+    a sigmoid. Undone in generated data."""
+    holdout_fraction: Annotated[float, Field(ge=0, le=0.5), NUMBER] = 0.1
     """Part of the rows that is never trained on; the score is computed on both parts. A stream has no such part."""
 
 
 class _Seeded(Frozen):
-    seed: int = 0
+    seed: WholeNumber = 0
     """Seed of the sample: of a manifold's rows, of the choice of ``n`` rows, of the split."""
 
 
@@ -71,10 +83,10 @@ class ManifoldConfig(SampleConfig):
     name: ManifoldName
     """Which manifold; `lwgan_dist.data.manifolds` describes each, those that begin with M are the benchmark of
     scikit-dimension (`lwgan_dist.data.benchmark`; extra ``classical``)."""
-    dim: PositiveInt | None = None
+    dim: Dimension | None = None
     """Intrinsic dimension, for the manifolds that have one to choose (sphere, ball, flat_torus, affine, nonlinear,
     waves, decoded_images)."""
-    ambient_dim: PositiveInt | None = None
+    ambient_dim: Dimension | None = None
     """Columns: a manifold of fewer columns is padded with zeros (and turned, if ``rotate``); waves fill them all."""
     rotate: bool = False
     """Apply a random rotation of the ambient space, drawn from ``seed``."""
@@ -88,7 +100,7 @@ class ManifoldData(ManifoldConfig, _Seeded):
     rows: Literal["fixed", "stream"] = "fixed"
     """``fixed``: one sample of n rows is the data set. ``stream``: fresh draws at every step, as in the authors' toys;
     there is no n."""
-    n: Annotated[int, Field(ge=2)] = 5000
+    n: SeveralInt = 5000
     """Rows of the sample; under ``stream``, rows of the sample from which the standardisation is computed."""
 
 
@@ -96,15 +108,15 @@ class PopulationConfig(SampleConfig):
     """A random manifold of known dimension: what is not given here is drawn from ``population``."""
 
     source: Literal["population"] = "population"
-    population: Annotated[int, Field(ge=0)]
+    population: Annotated[int, Field(ge=0), WHOLE]
     """Which member; `lwgan_dist.data.population` says how it is drawn. Below 1,000: for development; from 1,000,000 on:
     for published tables."""
-    dim: Annotated[int, Field(ge=1, le=10)] | None = None
+    dim: Annotated[int, Field(ge=1, le=10), WHOLE] | None = None
     """Intrinsic dimension; by default one of 1 to 10."""
     topology: Literal["chart", "closed"] | None = None
     """``chart``: one coordinate system covers the manifold. ``closed``: at least one factor (a circle, knot, sphere,
     torus, Klein bottle, Moebius strip) has none."""
-    ambient_dim: Annotated[int, Field(ge=2, le=200)] | None = None
+    ambient_dim: Annotated[int, Field(ge=2, le=200), WHOLE] | None = None
     """Columns, more than the dimension; by default up to 200, every order of magnitude alike."""
     bending: Literal["linear", "turned", "bent"] | None = None
     """How the product of the factors lies in the columns."""
@@ -122,7 +134,7 @@ class PopulationData(PopulationConfig, _Seeded):
 
     rows: Literal["fixed", "stream"] = "fixed"
     """As for a manifold."""
-    n: Annotated[int, Field(ge=2)] = 5000
+    n: SeveralInt = 5000
     """As for a manifold."""
 
 
@@ -130,19 +142,50 @@ Known = ManifoldData | PopulationData
 """Data of known dimension."""
 
 
+def _encoding(name: str) -> str:
+    try:
+        "a".encode(name)
+    except (LookupError, ValueError):
+        raise ValueError("is an encoding of text such as utf-8, utf-16 or latin-1") from None
+    return name
+
+
+Name = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+"""Of a column; YAML takes some for whole numbers."""
+
+Separator = Annotated[str, Field(pattern=r"^(comma|semicolon|tab|pipe|blanks|[^\w\r\n\"])$")]
+Decimal = Literal["point", "comma", ".", ","]
+Missing = Literal["drop", "refuse", "impute"]
+
+
 class TableConfig(SampleConfig):
-    """A table of the user's, or images: Parquet (file or folder), Arrow/Feather, NPY, NPZ, CSV, IDX, or a folder of
-    pictures.
+    """A table of the user's, or images: Parquet (file or folder), Arrow/Feather, NPY, NPZ, CSV and other text, Excel,
+    IDX, or a folder of pictures.
     """
 
     source: Literal["table"] = "table"
+    standardize: StandardizationChoice = "auto"
+    """As of any sample; by default the rows decide."""
     path: str
     """File or folder."""
-    columns: list[str] | None = None
-    """Columns to use; all by default."""
+    columns: list[Name] | None = None
+    """Columns to use; by default all that hold numbers."""
+    drop: list[Name] | None = None
+    """Columns to leave out, of all."""
+    separator: Separator | None = None
+    """What stands between the columns of a text file: one character, or ``comma``, ``semicolon``, ``tab``, ``pipe``,
+    ``blanks`` (any number of blanks and tabs); by default it is found out."""
+    decimal: Decimal | None = None
+    """The decimal sign of a text file; by default it is found out."""
+    encoding: Annotated[str, AfterValidator(_encoding)] | None = None
+    """The encoding of a text file, as Python names it; by default it is found out."""
+    missing: Missing | None = None
+    """Rows with a missing value: ``drop`` leaves them out, ``refuse`` refuses the table, ``impute`` fills in the median
+    of the column. By default those of a table are dropped, and refused where they are more than a fifth of all; images
+    are refused."""
     array: str | None = None
-    """Name of the array inside an NPZ file that holds several."""
-    labels: Annotated[list[int | str], Field(min_length=1)] | None = None
+    """Name of the array inside an NPZ file, or of the sheet of an Excel file, that holds several."""
+    labels: Annotated[list[WholeNumber | str], Field(min_length=1)] | None = None
     """Use the rows of these classes, each by its name, or by its code where the file holds codes; all by default. The
     class of a row is in the column ``label`` of a Parquet or Arrow file, in the file of labels beside an IDX file, or
     the folder that a picture lies in."""
@@ -150,11 +193,17 @@ class TableConfig(SampleConfig):
     """Where an array of images, or a column of tensors, keeps the colours: rows (c, h, w), as networks take them, or
     (h, w, c), which are moved to that. Of pictures in files it is known."""
 
+    @model_validator(mode="after")
+    def _chosen_once(self) -> Self:
+        if self.columns is not None and self.drop is not None:
+            raise clash("drop", "leaves out some of all columns, and data.columns names those to use: give one of them")
+        return self
+
 
 class TableData(TableConfig, _Seeded):
     """A table, or some of its rows."""
 
-    n: Annotated[int, Field(ge=2)] | None = None
+    n: SeveralInt | None = None
     """Use a random choice of this many rows; all by default."""
 
 
@@ -162,6 +211,8 @@ class ArrayData(SampleConfig, _Seeded):
     """An array in memory, handed to the Python class; the configuration records what identifies it."""
 
     source: Literal["array"] = "array"
+    standardize: StandardizationChoice = "auto"
+    """As of any sample; by default the rows decide."""
 
 
 DataConfig = Annotated[ManifoldData | PopulationData | TableData | ArrayData, Field(discriminator="source")]
@@ -174,17 +225,24 @@ class NetworksConfig(Frozen):
     """``mlp``: perceptrons, which see a row of any shape as a vector. ``conv``: convolutions, for images, rows of shape
     (height, width) or (channels, height, width). ``auto``: ``conv`` for images with sides of at least 8, else
     ``mlp``."""
-    latent_dim: PositiveInt | None = None
+    latent_dim: Dimension | None = None
     """q, the largest rank considered (``max_dimension``). By default the number of columns, at most 10."""
-    width: PositiveInt = 64
+    width: Dimension | None = None
     """s, the unit of the hidden widths: of ``mlp``, encoder 8s, 4s, 2s, s; generator s, 2s, 4s, 8s; critic 4s, 2s, s.
-    Of ``conv``, channels s, 2s, 4s and, for sides above 32, 8s."""
+    Of ``conv``, channels s, 2s, 4s and, for sides above 32, 8s. By default 64; of ``conv`` under ``fast`` 16, which a
+    CPU trains in minutes."""
     encoder_activation: Literal["relu", "silu"] | None = None
     """By default, of ``mlp`` the one of the schedule: ``relu`` for ``paper``, ``silu`` for ``fast``; of ``conv`` a
     leaky ReLU, for sides above 32 ``relu``."""
     linear_path: bool | None = None
     """Whether a linear map runs beside the layers of encoder and generator, so that linear directions are not learned
     by heart. By default of ``mlp`` under ``fast``; the authors' networks, for ``paper``, and ``conv`` have none."""
+
+    @property
+    def unit(self) -> int:
+        """The unit s of a resolved configuration."""
+        assert self.width is not None
+        return self.width
 
 
 class ObjectiveConfig(Frozen):
@@ -205,7 +263,7 @@ class PaperSchedule(Frozen):
     name: Literal["paper"] = "paper"
     iterations: PositiveInt = 10_000
     """Iterations before the score is evaluated."""
-    batch_size: Annotated[int, Field(ge=2)] = 512
+    batch_size: SeveralInt = 512
     """Rows of one batch over all workers."""
     critic_updates: PositiveInt = 20
     """K, critic updates an iteration."""
@@ -213,7 +271,7 @@ class PaperSchedule(Frozen):
     """m, encoder-generator updates an iteration."""
     burst_updates: PositiveInt = 100
     """K in the first ``burst_first`` iterations and in every ``burst_every``-th."""
-    burst_first: Annotated[int, Field(ge=0)] = 100
+    burst_first: NonNegativeInt = 100
     """Iterations of the opening burst."""
     burst_every: PositiveInt = 100
     """Distance of the later bursts, in iterations."""
@@ -225,7 +283,7 @@ class PaperSchedule(Frozen):
     """Adam's decay of the first moment."""
     beta2: Beta = 0.999
     """Adam's decay of the second moment."""
-    decay_factor: Annotated[float, Field(gt=0, le=1)] = 0.9
+    decay_factor: Annotated[float, Field(gt=0, le=1), NUMBER] = 0.9
     """Factor of the learning rate at each milestone."""
     decay_at: list[Fraction] = [0.8, 0.85, 0.9, 0.95]
     """Milestones, as fractions of the iterations."""
@@ -249,26 +307,26 @@ class FastSchedule(Frozen):
     """
 
     name: Literal["fast"] = "fast"
-    batch_size: Annotated[int, Field(ge=2)] | None = None
+    batch_size: SeveralInt | None = None
     """Rows of one batch over all workers; by default 128, or four a rank up to 512, or all training
     rows where there are fewer."""
     rank_share_exponent: NonNegativeFloat = 0.25
     """Rows of rank r in a batch are in proportion to r^-exponent: low ranks are the hardest to fit."""
-    rank_focus: Annotated[float, Field(gt=0, le=1)] = 0.15
+    rank_focus: Annotated[float, Field(gt=0, le=1), NUMBER] = 0.15
     """What a rank counts in a batch that lies more than two ranks from the one at which the geodesic coordinates decode
     the rows; 1 for no difference."""
-    embedding_rows: Annotated[int, Field(ge=2, le=5_000)] = 1_500
+    embedding_rows: Annotated[int, Field(ge=2, le=5_000), WHOLE] = 1_500
     """Training rows, at most, whose geodesic coordinates are computed; the time grows with their cube."""
-    embedding_neighbors: Annotated[int, Field(ge=1)] = 10
+    embedding_neighbors: PositiveInt = 10
     """Neighbours of a row in the graph of geodesic distances; more, up to four times as many, if the graph falls
     apart."""
-    interpolation_neighbors: Annotated[int, Field(ge=0)] = 10
+    interpolation_neighbors: NonNegativeInt = 10
     """In stages 1 and 2 encoder and generator learn points between a row and one of this many nearest ones, so that
     they do not learn a small sample by heart; 0 for the rows as they are, which samples of more than 1,000 training
     rows and streams always are."""
     tear: bool = True
     """Tear closed manifolds open where that makes their rows decodable at a smaller rank."""
-    embedding_iterations: Annotated[int, Field(ge=0)] = 1_500
+    embedding_iterations: NonNegativeInt = 1_500
     """Most updates of a round of stage 1; 0 starts the codes at random."""
     embedding_rounds: PositiveInt = 2
     """Most rounds of stage 1: another one begins, from the learning rate of the first, while networks reconstruct the
@@ -286,7 +344,7 @@ class FastSchedule(Frozen):
     """Critic updates of stage 3, rounded up to a multiple of 20."""
     critic_learning_rate: PositiveFloat = 1e-3
     """Adam's for the critic; a cosine takes it to a half over stage 3, another from there to a tenth over stage 5."""
-    joint_iterations: Annotated[int, Field(ge=0)] = 0
+    joint_iterations: NonNegativeInt = 0
     """Iterations of stage 4."""
     joint_critic_updates: PositiveInt = 10
     """Critic updates before every encoder-generator update of stage 4."""
@@ -302,10 +360,10 @@ ScheduleConfig = Annotated[PaperSchedule | FastSchedule, Field(discriminator="na
 class ScoreConfig(Frozen):
     """How the score is evaluated and the rank chosen."""
 
-    evaluations: Annotated[int, Field(ge=2)] | None = None
+    evaluations: SeveralInt | None = None
     """Evaluations of the score; their standard error enters the penalty. By default 50 for ``paper``, 20 for
     ``fast``."""
-    batch_size: Annotated[int, Field(ge=2)] | None = None
+    batch_size: SeveralInt | None = None
     """Rows of one evaluation, drawn at random; at most half of a fixed sample: an evaluation uses two batches that
     share no row. By default the batch size of the schedule for ``paper`` and for streams; for ``fast``, the evaluations
     are disjoint parts of the whole sample, so that their standard error is that of the mean over n rows."""
@@ -315,13 +373,13 @@ class ScoreConfig(Frozen):
     """How the rank is chosen, see `lwgan_dist.method.rank_selection`: ``resolution`` counts a dimension that explains
     more than lambda = SE^0.8 and more than noise below the resolution could; ``reference`` is the authors' rule, with
     lambda = SE^0.8 alone; ``rate`` has n^-0.4 with n all rows, ``fixed`` a number."""
-    resolution: Annotated[float, Field(ge=0, lt=1)] = 0.08
+    resolution: Annotated[float, Field(ge=0, lt=1), NUMBER] = 0.08
     """Standard deviation, in units of the standardised data, below which variation along a direction counts as noise,
     for the rule ``resolution``: with ``standardize: global`` a share of the data's scale."""
     critic: bool = True
     """Whether the critic difference and the gradient penalty enter the score; without them it is that of a Wasserstein
     auto-encoder, a control."""
-    penalty_exponent: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    penalty_exponent: Annotated[float, Field(gt=0, lt=1), NUMBER] = 0.8
     """Exponent of the standard error in ``resolution`` and ``reference``."""
     penalty_constant: NonNegativeFloat = 1.0
     """Factor of the rule; for ``fixed`` lambda itself."""
@@ -334,17 +392,23 @@ AS_BEFORE = {("schedule", "embedding_rounds"): 1, ("networks", "linear_path"): F
 def read_before(stored: dict[str, Any]) -> dict[str, Any]:
     """A stored configuration of a run with the settings of `AS_BEFORE` that it was written without."""
     filled = {name: dict(value) if isinstance(value, dict) else value for name, value in stored.items()}
-    if filled.get("schedule", {}).get("name", "fast") == "fast":
+    sections = {name: value for name, value in filled.items() if isinstance(value, dict)}
+    if sections.get("schedule", {}).get("name", "fast") == "fast":
         for (section, name), value in AS_BEFORE.items():
-            if section in filled:
-                filled[section].setdefault(name, value)
-    if filled.get("model", {}).get("name", "lwgan") != "lwgan":
-        filled["model"] = {"networks": "mlp", "linear_path": False, **filled["model"]}
+            if section in sections:
+                sections[section].setdefault(name, value)
+    if sections.get("model", {}).get("name", "lwgan") != "lwgan":
+        filled["model"] = {"networks": "mlp", "linear_path": False, **sections["model"]}
     return filled
 
 
+_READING = ("separator", "decimal", "encoding", "missing")
+"""How a table is read, which does not count where the rows do."""
+
 _UNNAMED: dict[tuple[str, str], Any] = {
     ("data", "labels"): None,
+    ("data", "drop"): None,
+    **{("data", name): None for name in _READING},
     ("data", "channels"): "first",
     ("model", "networks"): "mlp",
     ("model", "linear_path"): False,
@@ -426,7 +490,7 @@ class RunConfig(Settings, _OnData):
     number.
     """
 
-    seed: int = 0
+    seed: WholeNumber = 0
     """Seed of initial values, ranks, batches and noise; the sample has its own."""
 
     @model_validator(mode="after")
@@ -483,7 +547,8 @@ class RunConfig(Settings, _OnData):
         if given.name != "conv":
             activation = activation or ("silu" if fast else "relu")
         path = linear_path_for(given.linear_path, given.name, "networks.linear_path", default=fast)
-        networks = {"latent_dim": latent_dim, "encoder_activation": activation, "linear_path": path}
+        width = width_for(given.width, given.name, paper=not fast)
+        networks = {"latent_dim": latent_dim, "width": width, "encoder_activation": activation, "linear_path": path}
         largest = min(512, max(128, 4 * latent_dim)) if fast else 512  # of mixed ranks, it holds some rows of each
         batch_size = self.schedule.batch_size or min(largest, train_rows or largest)
         score = {
@@ -511,6 +576,8 @@ class RunConfig(Settings, _OnData):
             _name_networks(identity["networks"], "name", paper=self.schedule.name == "paper")
         else:
             _name_networks(identity["model"], "networks")
+        if identity.get("data", {}).get("standardize") == "auto":  # what once was the default, until rows choose
+            identity["data"]["standardize"] = "global"
         for (section, name), value in _UNNAMED.items():
             settings = identity.get(section, {})
             if name in settings and settings[name] == value:
@@ -525,7 +592,8 @@ class RunConfig(Settings, _OnData):
         """
         identity = self.identity()
         if identity["data"]["source"] == "table":
-            del identity["data"]["path"]  # the rows count, not where they lie
+            for name in ("path", *_READING):  # the rows count, not where they lie, nor how they are written
+                identity["data"].pop(name, None)
         text = json.dumps([SCHEMA_VERSION, identity, data_digest], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -536,6 +604,11 @@ def _name_networks(settings: dict[str, Any], family: str, *, paper: bool = False
         settings[family] = "mlp"
     if settings["linear_path"] is None and (paper or settings[family] == "conv"):
         settings["linear_path"] = False
+    settings["width"] = width_for(settings["width"], settings[family], paper=paper)
+
+
+Resource = Annotated[float, Field(gt=0, le=1_000_000), NUMBER]
+"""An amount of a resource of Ray."""
 
 
 class WorkerRange(Frozen):
@@ -556,31 +629,31 @@ class WorkerRange(Frozen):
 class ExecutionConfig(Frozen):
     """Where and how a run executes. Nothing here changes its result."""
 
-    workers: Annotated[int, Field(ge=0)] | WorkerRange = 1
+    workers: NonNegativeInt | WorkerRange = 1
     """Processes of the data-parallel training: 0 runs in this process without Ray, 1 or more under Ray Train; ``{min:
     2, max: 8}`` is elastic."""
-    cpus_per_worker: PositiveFloat = 1.0
+    cpus_per_worker: Resource = 1.0
     """CPUs that Ray reserves for a worker; also its number of threads, rounded down, at least 1."""
     use_gpu: bool = False
     """Reserve GPUs and train on them, with nccl between workers."""
-    gpus_per_worker: PositiveFloat = 1.0
+    gpus_per_worker: Resource = 1.0
     """GPUs that Ray reserves for a worker, with ``use_gpu``."""
-    resources_per_worker: dict[str, PositiveFloat] = {}
+    resources_per_worker: dict[str, Resource] = {}
     """Further Ray resources that a worker needs, by name."""
     address: str | None = None
     """Ray cluster to join: ``auto`` (the one that this machine is a node of) or HOST:PORT of its GCS; by default that
     in RAY_ADDRESS, or else a local one that ends with the command. Not ``ray://``: see ``lwgan-dist submit``."""
-    max_failures: Annotated[int, Field(ge=-1)] = 3
+    max_failures: Annotated[int, Field(ge=-1, le=MOST), WHOLE] = 3
     """Restarts after a worker or node was lost, or failed, by a full disk too (-1: no limit). A node that announced its
     loss does not count; a non-finite loss is not retried."""
-    checkpoint_seconds: NonNegativeFloat = 30.0
+    checkpoint_seconds: Annotated[float, Field(ge=0, le=MOST), NUMBER] = 30.0
     """Time between checkpoints. One more is written at once when a node announces that it will be taken away."""
-    checkpoints_kept: Annotated[int, Field(ge=2)] = 2
+    checkpoints_kept: SeveralInt = 2
     """Checkpoints kept; at least 2, so that a damaged newest one has one before it."""
-    start_timeout_seconds: PositiveFloat = 120.0
+    start_timeout_seconds: Annotated[float, Field(gt=0, le=MOST), NUMBER] = 120.0
     """How long a cluster without an autoscaler may take until its nodes hold the workers, and how long a group of fixed
     size waits for its places before it asks for them anew."""
-    collective_timeout_seconds: PositiveFloat = 300.0
+    collective_timeout_seconds: Annotated[float, Field(gt=0, le=MOST), NUMBER] = 300.0
     """How long a worker waits for the others before it counts them as lost."""
 
     @model_validator(mode="after")
@@ -596,6 +669,12 @@ class ExecutionConfig(Frozen):
         return max(1, int(self.cpus_per_worker))
 
 
+def refuse_idle_address(execution: ExecutionConfig) -> None:
+    """Refuse, as an error about the section ``execution`` of a configuration, a cluster that would not be used."""
+    if execution.workers == 0 and execution.address:
+        raise clash("execution.address", "is of no use with execution.workers = 0, which needs no Ray")
+
+
 class TrainConfig(RunConfig):
     """The content of a file for ``lwgan-dist train``: a run and how to execute it."""
 
@@ -603,9 +682,10 @@ class TrainConfig(RunConfig):
     """Where and how it executes; changes no number."""
 
     @model_validator(mode="after")
-    def _data_can_be_named(self) -> Self:
+    def _can_be_executed(self) -> Self:
         if isinstance(self.data, ArrayData):
             raise clash("data.source", "'array' is for the Python class LWGAN; a file names a manifold or a table")
+        refuse_idle_address(self.execution)
         return self
 
     def run(self) -> RunConfig:

@@ -1,19 +1,53 @@
 """The common parts of all configurations: an immutable base without unknown keys, ranges of numbers, an error."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from lwgan_dist.errors import ConfigError
 
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-NonNegativeFloat = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
+MOST = 10**9
+"""The largest count that a configuration can ask for; what several of them take together is refused where it does not
+fit into memory.
+"""
+
+
+def _whole(value: Any) -> Any:
+    """What may be a whole number, also 1e4; not true, and not text with digits."""
+    if isinstance(value, bool | str):
+        raise PydanticKnownError("int_type")
+    return value
+
+
+def _number(value: Any) -> Any:
+    """What may be a number; not true, and not text with digits."""
+    if isinstance(value, bool | str):
+        raise PydanticKnownError("float_type")
+    return value
+
+
+WHOLE, NUMBER = BeforeValidator(_whole), BeforeValidator(_number)
+"""The last part of the annotation of every number of a configuration: pydantic alone takes true for 1."""
+WholeNumber = Annotated[int, WHOLE]
+NonNegativeInt = Annotated[int, Field(ge=0, le=MOST), WHOLE]
+PositiveInt = Annotated[int, Field(ge=1, le=MOST), WHOLE]
+SeveralInt = Annotated[int, Field(ge=2, le=MOST), WHOLE]
+Dimension = Annotated[int, Field(ge=1, le=1_000_000), WHOLE]
+"""A number of columns, coordinates or units of a network."""
+Number = Annotated[float, NUMBER]
+PositiveFloat = Annotated[float, Field(gt=0), NUMBER]
+NonNegativeFloat = Annotated[float, Field(ge=0), NUMBER]
+Fraction = Annotated[float, Field(ge=0, le=1), NUMBER]
+Beta = Annotated[float, Field(ge=0, lt=1), NUMBER]
 NetworksName = Literal["auto", "mlp", "conv"]
 """A family of networks; ``auto``: ``conv`` for images, ``mlp`` for other rows."""
+
+WIDTH = 64
+"""s, the unit of the hidden widths: the authors'."""
+
+CPU_WIDTH = 16
+"""s of convolutions by default, but for the authors' schedule: what a CPU trains in minutes."""
 
 LEAST_SIDE = 8
 """Sides from which on rows of shape (height, width) or (channels, height, width) count as images."""
@@ -63,6 +97,11 @@ def networks_for(name: NetworksName, shape: tuple[int, ...], key: str) -> Networ
     if name != "auto":
         return name
     return "conv" if has_sides and min(shape[-2:]) >= LEAST_SIDE else "mlp"
+
+
+def width_for(given: int | None, name: NetworksName, *, paper: bool = False) -> int:
+    """The unit of the hidden widths of networks of a family, under the authors' schedule or another one."""
+    return given or (CPU_WIDTH if name == "conv" and not paper else WIDTH)
 
 
 def linear_path_for(given: bool | None, name: NetworksName, key: str, *, default: bool) -> bool:

@@ -68,11 +68,15 @@ def _position(value: Any, path: Path) -> str | None:
     return f"{line + 1}:{column + 1}"
 
 
+MOST_ERRORS = 100
+"""Errors that are told of a configuration, at most."""
+
+
 # messages -------------------------------------------------------------------------------------------------------------
 
 
 def explain(model: type[BaseModel], error: ValidationError, merged: Any, places: Places) -> list[str]:
-    """A line for each error of a validation.
+    """A line for each error of a validation; of more than `MOST_ERRORS` the last says how many there are.
 
     Args:
         model: what was to be built.
@@ -81,8 +85,10 @@ def explain(model: type[BaseModel], error: ValidationError, merged: Any, places:
         places: where its keys were given.
     """
     schema = model.model_json_schema()
-    lines = []
+    lines = list[str]()
     for item in error.errors(include_url=False):
+        if len(lines) == MOST_ERRORS:
+            return [*lines, f"{places.of(())}and further ones: {error.error_count()} errors in all"]
         loc = item["loc"][:-1] if item["loc"][-1:] == ("[key]",) else item["loc"]  # the key itself, not its value
         where = _resolve(schema, loc, merged)
         if where is None or item["type"] == "default_factory_not_called":  # for another error's sake

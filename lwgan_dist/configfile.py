@@ -3,11 +3,13 @@ writing back; the JSON Schema for editors.
 """
 
 import json
+import math
+import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -22,6 +24,13 @@ from lwgan_dist.configerrors import Places, explain, follow, one_line, shortened
 from lwgan_dist.errors import ConfigError
 
 Config = TypeVar("Config", bound=Frozen)
+
+MOST_BYTES = 1 << 18
+"""Size of a configuration file, at most."""
+MOST_VALUES = 100_000
+"""Values of a configuration, at most, each alias counted as what it stands for."""
+MOST_BRACKETS = 100
+"""Brackets that are open at once in a configuration, at most: YAML's scanner takes the square of their number."""
 
 
 def read_config(
@@ -59,6 +68,19 @@ def build_config(
         raise ConfigError("\n".join(explain(model, error, merged, places))) from None
 
 
+def errors_of(model: type[Config], values: dict[str, Any], changes: dict[str, Any]) -> list[str]:
+    """What is wrong with nested dictionaries with values set at dotted paths, a line each, that begins with the key."""
+    try:
+        merged = override(values, changes)
+    except ValueError as error:
+        return [str(error)]
+    try:
+        model.model_validate(merged)
+    except ValidationError as error:
+        return explain(model, error, merged, Places("", None, {}))
+    return []
+
+
 @contextmanager
 def located(file: str | None, changes: Sequence[str], model: type[BaseModel] = TrainConfig) -> Iterator[None]:
     """Gives errors about a key that show only later (``data.dim: ...``, with the data), each in a line, the place where
@@ -86,10 +108,10 @@ def read_yaml(file: str) -> Any:
     """The mapping in a YAML 1.2 file, with positions. Duplicate keys are errors, and ``1e-4`` is a number.
 
     Raises:
-        ConfigError: no such file, not YAML, or not a mapping.
+        ConfigError: no such file, no regular one, too large, not YAML, or not a mapping.
     """
     try:
-        content = Path(file).read_bytes()
+        content = _content_of(file)
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such file") from None
     except (OSError, ValueError) as error:
@@ -107,9 +129,15 @@ def read_yaml(file: str) -> Any:
         raise ConfigError(f"{file}:{place}: {_yaml_problem(error)}") from None
     except RecursionError:
         raise ConfigError(f"{file}:1:1: not valid YAML: nested too deeply, or a section that holds itself") from None
+    except _TooMuchError as error:
+        raise ConfigError(f"{file}:1:1: {error}") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{file}:1:1: a configuration is a mapping of keys to values, not {_kind(document)}")
     return document
+
+
+_PUNCTUATION = (",", ";", ":", "|")
+"""What stands between the columns of a table; to YAML these are no values."""
 
 
 def parse_overrides(changes: Sequence[str]) -> dict[str, Any]:
@@ -126,7 +154,9 @@ def parse_overrides(changes: Sequence[str]) -> dict[str, Any]:
         if key in parsed:
             raise ConfigError(f"{one_line(change)}: {key}: is given twice")
         try:
-            parsed[key] = _plain(_load(value))
+            parsed[key] = value if value in _PUNCTUATION else _plain(_load(value))
+        except _TooMuchError as error:
+            raise ConfigError(f"{one_line(change)}: {key}: {error}") from None
         except (YAMLError, RecursionError):
             raise ConfigError(f"{one_line(change)}: {key}: {shortened(repr(value))} is not a YAML value") from None
     return parsed
@@ -170,12 +200,54 @@ class _Constructor(RoundTripConstructor):
             raise ConstructorError(None, None, f"not a value ({error})", node.start_mark) from None
 
 
+class _TooMuchError(Exception):
+    """YAML beyond the limits."""
+
+
+def _content_of(file: str) -> bytes:
+    """The content of a regular file of at most `MOST_BYTES`; a pipe or a device might never end."""
+    if not (stat.S_ISREG(mode := os.stat(file).st_mode) or stat.S_ISDIR(mode)):  # of a folder, open says what it is
+        raise ConfigError(f"{file}: is not a regular file, as a configuration has to be")
+    with open(file, "rb") as stream:
+        content = stream.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ConfigError(f"{file}: has more than {MOST_BYTES >> 10} KiB, the most that a configuration may have")
+    return content
+
+
 def _load(text: str) -> Any:
+    depth = 0
+    for bracket in re.findall(r"[\[\]{}]", text):
+        depth = max(0, depth + (1 if bracket in "[{" else -1))
+        if depth > MOST_BRACKETS:
+            raise RecursionError
     yaml = YAML()
     yaml.Constructor = _Constructor
     document = yaml.load(text)
-    _plain(document)  # a section that holds itself would be endless
+    if _values_in(document, {}) > MOST_VALUES:
+        raise _TooMuchError(f"has more than {MOST_VALUES:,} values, each alias counted as what it stands for")
     return document
+
+
+def _values_in(value: Any, known: dict[int, float]) -> float:
+    """The number of values in a document, in time proportional to what is written, however often aliases repeat it.
+
+    Args:
+        value: a part of the document.
+        known: the numbers of parts that were counted, by identity.
+
+    Raises:
+        RecursionError: a section that holds itself.
+    """
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = math.nan  # while its parts are counted
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_values_in(part, known) for part in parts)
+    if math.isnan(known[id(value)]):
+        raise RecursionError
+    return known[id(value)]
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,9 @@
 """The scikit-learn face of a run: ``LWGAN(...).fit(X).dimension_``, and the other models in the same way."""
 
 import json
+import re
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,18 +16,29 @@ from sklearn.utils.validation import check_is_fitted, check_random_state, valida
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.configfile import build_config
 from lwgan_dist.data.blocks import Array, flat
+from lwgan_dist.data.findings import Finding
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.fitted import FittedModel
 from lwgan_dist.models.one_size.config import OneSizeModel
 from lwgan_dist.results import RunResult
 from lwgan_dist.run.folder import RESULT_FILE, read_result
 from lwgan_dist.run.run import Run
-from lwgan_dist.storage import Folder
+from lwgan_dist.storage import Folder, damage_named, inside
 
 _DTYPES = [np.float64, np.float32, np.bool_, *map(np.dtype, "bhilqBHILQ")]
 """Types of numbers in which X is taken as it is; any other becomes the first."""
 
 _PARAMETERS_FILE = "estimator.json"
+
+
+class DataWarning(UserWarning):
+    """Something about the data that a reader of an estimate should know, see `lwgan_dist.data.findings.Finding`."""
+
+
+def _in_python(finding: Finding) -> str:
+    """The finding with what to do about it in Python."""
+    text = re.sub(r":? \(?data\.drop=\[[^\]]*\]\)?", "", str(finding))
+    return re.sub(r"data\.standardize=(\w+)", r'standardize="\1"', text)
 
 
 class ModelEstimator(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg,misc]
@@ -59,20 +72,31 @@ class ModelEstimator(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
 
         A NumPy array of integers, float32 or float64 is not copied, and must not be changed meanwhile.
 
+        What is found in X before the training, such as columns in different units, few or repeated rows, codes for
+        missing values, is a `DataWarning` each.
+
         Raises:
             ValueError: data that scikit-learn would not accept either.
             ConfigError, DataError, NonFiniteLossError: see `lwgan_dist.errors`.
         """
-        run = Run(self._config(), self._validated(X, ensure_min_samples=4))
+        rows = self._validated(X, ensure_min_samples=4)
+        run = Run(self._config(), rows, columns=self._column_names())
+        for finding in run.findings:
+            warnings.warn(_in_python(finding), DataWarning, stacklevel=2)
         execution = ExecutionConfig(workers=self.workers)
         if self.run_dir is not None:
             folder = Folder.at(self.run_dir)
-            run.train(folder, execution)
+            run.train(folder, execution, on_findings=lambda: None)
             return self._adopt(folder)
         with tempfile.TemporaryDirectory(prefix="lwgan-") as temporary:
             folder = Folder.at(temporary)
-            run.train(folder, execution)
+            run.train(folder, execution, on_findings=lambda: None)
             return self._adopt(folder, run_dir="")  # it is temporary
+
+    def _column_names(self) -> tuple[str, ...] | None:
+        """The names of the columns of X; None where it has none, or one twice."""
+        names = tuple(getattr(self, "feature_names_in_", ()))
+        return names if names and len(set(names)) == len(names) else None
 
     def _validated(self, X: Any, **how: Any) -> Array:
         """Rows as scikit-learn accepts them, each as a vector while it looks at them: to it, a row has one axis."""
@@ -119,6 +143,7 @@ class ModelEstimator(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         self.result_: RunResult = read_result(folder).model_copy(update=changes)
         self.model_ = FittedModel.load(folder.sub("model"))
         self.dimension_ = self.result_.dimension
+        self.findings_ = self.result_.findings
         return self
 
     @available_if(lambda self: self.has_encoder)  # type: ignore[untyped-decorator]
@@ -182,8 +207,10 @@ class ModelEstimator(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
             }
         }
         if source.has(_PARAMETERS_FILE):
-            saved = source.read_json(_PARAMETERS_FILE)
-        estimator = cls(**saved["parameters"])._adopt(source)
+            saved = source.read_json(_PARAMETERS_FILE, dict[str, Any])
+        with damage_named(inside(source.location, _PARAMETERS_FILE)):
+            estimator = cls(**saved["parameters"])
+        estimator._adopt(source)
         estimator.n_features_in_ = result.ambient_dim
         if "feature_names" in saved:
             estimator.feature_names_in_ = np.array(saved["feature_names"], dtype=object)
@@ -196,7 +223,7 @@ class LWGAN(ModelEstimator):
     Args:
         max_dimension: the largest rank considered; by default the number of columns, at most 10.
         schedule: ``fast`` or ``paper``.
-        standardize: ``global``, ``per_column`` or ``none``; see `lwgan_dist.config`.
+        standardize: ``auto``, ``global``, ``per_column`` or ``none``; see `lwgan_dist.config`.
         holdout_fraction: part of the rows that is not trained on.
         settings: further fields of `lwgan_dist.config.RunConfig` by dotted name, for example
             ``{"schedule.matching_iterations": 3000, "precision": "bfloat16"}``.
@@ -209,6 +236,7 @@ class LWGAN(ModelEstimator):
         rank_set_: the ranks that hold the truth with ``result_.confidence``; None for rank rules without one.
         score_path_: penalised score, mean + lambda r, of every rank r = 1, 2, ..; under the rules of the paper its
             first minimum is the estimate.
+        findings_: what was found in X before the training, each also a `DataWarning`.
         result_: the `lwgan_dist.results.RunResult` with every component.
         model_: the `lwgan_dist.fitted.FittedModel`.
         n_features_in_, feature_names_in_: as in scikit-learn; of rows of more axes the numbers in a row.
@@ -223,7 +251,7 @@ class LWGAN(ModelEstimator):
         max_dimension: int | None = None,
         *,
         schedule: str = "fast",
-        standardize: str = "global",
+        standardize: str = "auto",
         holdout_fraction: float = 0.1,
         settings: dict[str, Any] | None = None,
         workers: int = 0,
@@ -270,7 +298,7 @@ class OneSizeEstimator(ModelEstimator):
     Args:
         latent_dim: coordinates of a code; by default the number of columns, at most 10.
         iterations: of the training; by default those of the model.
-        standardize: ``global``, ``per_column`` or ``none``; see `lwgan_dist.config`.
+        standardize: ``auto``, ``global``, ``per_column`` or ``none``; see `lwgan_dist.config`.
         holdout_fraction: part of the rows that is not trained on.
         settings: further fields of `lwgan_dist.config.RunConfig` by dotted name, for example ``{"model.width": 32}``.
         workers: 0 trains in this process, 1 or more under Ray Train.
@@ -279,6 +307,7 @@ class OneSizeEstimator(ModelEstimator):
 
     Attributes:
         dimension_: the estimated intrinsic dimension; None of a model that estimates none.
+        findings_: what was found in X before the training, each also a `DataWarning`.
         result_: the `lwgan_dist.results.RunResult` with every component of the score.
         model_: the `lwgan_dist.fitted.FittedModel`.
         n_features_in_, feature_names_in_: as in scikit-learn; of rows of more axes the numbers in a row.
@@ -289,7 +318,7 @@ class OneSizeEstimator(ModelEstimator):
         latent_dim: int | None = None,
         *,
         iterations: int | None = None,
-        standardize: str = "global",
+        standardize: str = "auto",
         holdout_fraction: float = 0.1,
         settings: dict[str, Any] | None = None,
         workers: int = 0,
@@ -373,7 +402,14 @@ class CycleGAN(OneSizeEstimator):
 
 
 def _as_array(X: Any) -> Any:
-    """A torch tensor as a NumPy array, anything else as it is."""
+    """A torch tensor as a NumPy array, bfloat16 as float32, anything else as it is.
+
+    Raises:
+        ValueError: a masked array in which something is masked: what stands below the mask would be taken for data.
+    """
     if type(X).__module__.partition(".")[0] == "torch":
-        return X.detach().cpu().numpy()
+        X = X.detach().cpu()
+        return (X.float() if str(X.dtype) == "torch.bfloat16" else X).numpy()
+    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
+        raise ValueError("X is a masked array with missing values; leave their rows out: numpy.ma.compress_rows(X)")
     return X

@@ -3,10 +3,13 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, PositiveInt
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from scipy.spatial.distance import cdist
 from torch import Tensor
@@ -19,10 +22,35 @@ from lwgan_dist.models.base import FittedNetworks, load_parameters
 from lwgan_dist.models.registry import kind_of
 from lwgan_dist.networks.base import Shape
 from lwgan_dist.seeding import generator
-from lwgan_dist.storage import Folder
+from lwgan_dist.storage import Folder, damage_named
 
 _TENSORS, _DESCRIPTION, _SCHEMA = "model.safetensors", "model.json", 2
 _ROWS_AT_ONCE = 8192
+
+
+class _Description(BaseModel):
+    """The content of ``model.json``."""
+
+    version: int = Field(alias="schema")
+    dimension: PositiveInt
+    columns: list[str]
+    shift: list[Any]
+    scale: list[Any]
+    config: dict[str, Any]
+
+    def read(self) -> tuple[RunConfig, Standardizer]:
+        """The configuration and the units.
+
+        Raises:
+            ValueError: they do not fit together.
+        """
+        config = RunConfig.model_validate(read_before(self.config))
+        shift, scale = np.array(self.shift, dtype=np.float64), np.array(self.scale, dtype=np.float64)
+        if shift.shape != scale.shape or shift.size != len(self.columns) or not np.isfinite([shift, scale]).all():
+            raise ValueError("columns and units do not fit together")
+        if self.dimension > kind_of(config).latent_dim(config):
+            raise ValueError("the dimension is above the largest rank")
+        return config, Standardizer(shift, scale)
 
 
 @dataclass(frozen=True)
@@ -138,17 +166,20 @@ class FittedModel:
         """
         if not (folder.has(_DESCRIPTION) and folder.has(_TENSORS)):
             raise ConfigError(f"{folder.location}: holds no fitted model ({_DESCRIPTION} and {_TENSORS})")
-        description = folder.read_json(_DESCRIPTION)
-        if description["schema"] != _SCHEMA:
-            raise ConfigError(
-                f"{folder.location}: model of schema {description['schema']}, this program reads {_SCHEMA}"
-            )
-        config = RunConfig.model_validate(read_before(description["config"]))
-        tensors = load(folder.read(_TENSORS))
-        standardizer = Standardizer(np.array(description["shift"]), np.array(description["scale"]))
-        networks = networks_of(config, standardizer.shift.shape, tensors)
-        columns, dimension = tuple(description["columns"]), description["dimension"]
-        return cls(networks, config, standardizer, columns, dimension, tear_of(tensors))
+        description = folder.read_json(_DESCRIPTION, _Description)
+        if description.version != _SCHEMA:
+            raise ConfigError(f"{folder.location}: model of schema {description.version}, this program reads {_SCHEMA}")
+        content = folder.read(_TENSORS)
+        with damage_named(folder.location):
+            try:
+                tensors = load(content)
+            except SafetensorError as error:
+                raise ValueError(f"{_TENSORS}: {error}") from None
+            config, standardizer = description.read()
+            _refuse_others(config, standardizer.shift.shape, tensors)
+            networks = networks_of(config, standardizer.shift.shape, tensors)
+            columns, dimension = tuple(description.columns), description.dimension
+            return cls(networks, config, standardizer, columns, dimension, tear_of(tensors))
 
     def _rank(self, rank: int | None) -> int:
         rank = self.dimension if rank is None else rank
@@ -167,6 +198,24 @@ class FittedModel:
             for i in range(0, len(rows), _ROWS_AT_ONCE)
         ]
         return torch.cat(parts).double().numpy() if parts else np.empty((0, 0))
+
+
+def _refuse_others(config: RunConfig, shape: Shape, tensors: dict[str, Tensor]) -> None:
+    """Refuse tensors that are not those of the networks of a configuration, before networks of its size are made.
+
+    Raises:
+        ValueError: they are not.
+    """
+    with torch.device("meta"):
+        networks = kind_of(config).networks(config, shape).named()
+    meant = {
+        f"network/{name}/{key}": value.shape
+        for name, network in networks.items()
+        for key, value in network.state_dict().items()
+    }
+    given = {name: tensor.shape for name, tensor in tensors.items() if name.startswith("network/")}
+    if meant != given:
+        raise ValueError(f"{_TENSORS} does not hold the networks of its configuration")
 
 
 def tear_of(tensors: dict[str, Tensor]) -> tuple[Array, Array] | None:

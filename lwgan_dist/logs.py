@@ -170,8 +170,14 @@ def event(message: str, /, *, level: int = logging.INFO, **fields: Any) -> None:
 
 def printable(text: str) -> str:
     """A text on one line, in which nothing is hidden and no URI has credentials."""
-    text = _CREDENTIALS.sub("***@", text)
-    return "".join(_escaped(sign) if unicodedata.category(sign) in _UNSEEN else sign for sign in text)
+    return visible(_CREDENTIALS.sub("***@", text))
+
+
+def visible(text: str, kept: str = "") -> str:
+    """A text in which what is not seen, or would steer a terminal, is written as in Python, but for ``kept``."""
+    return "".join(
+        _escaped(sign) if unicodedata.category(sign) in _UNSEEN and sign not in kept else sign for sign in text
+    )
 
 
 def _escaped(sign: str) -> str:

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from lwgan_dist.config import ObjectiveConfig, ScoreConfig, Split
+from lwgan_dist.config import ObjectiveConfig, ScoreConfig, Split, StandardizationChoice
+from lwgan_dist.data.findings import Finding
 from lwgan_dist.method.rank_selection import RankChoice, ResolvedRanks, choose_rank, rank_scores
 
 COMPONENTS = ("critic", "reconstruction", "gradient_penalty", "mmd")
@@ -92,6 +93,24 @@ class Part(BaseModel):
     dimension: int | None
 
 
+class TableReading(BaseModel):
+    """How a table was read from its file, see `lwgan_dist.data.loading.Reading`.
+
+    Attributes:
+        how: what was found out about the file, in words.
+        left_out: why columns were left out that nobody asked to, by name.
+        dropped_rows: rows that were left out because they lack a value.
+        imputed: values that were filled in.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    how: list[str] = []
+    left_out: dict[str, str] = {}
+    dropped_rows: int = 0
+    imputed: int = 0
+
+
 class Step(BaseModel):
     """A stretch of resolutions at which the dimension is the same."""
 
@@ -128,6 +147,7 @@ class RunResult(BaseModel):
         ambient_dim: columns of the data, or numbers in a row of another shape.
         shape: of a row: (columns,) of a table; empty in results of versions that had tables alone.
         intrinsic_dim: the truth, where it is known.
+        reading: how a table was read; None of other data, and in results of older versions.
         seed: of the run.
         schedule: its name.
         workers: processes that finished the training.
@@ -139,6 +159,8 @@ class RunResult(BaseModel):
         fingerprint: identity of configuration and data.
         run_dir: where the run lies.
         notes: what a reader of the estimate should know.
+        standardize: how the data were standardised; None in results of older versions.
+        findings: about the data, before the training; none in results of older versions.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -161,6 +183,7 @@ class RunResult(BaseModel):
     ambient_dim: int
     shape: tuple[int, ...] = ()
     intrinsic_dim: int | None
+    reading: TableReading | None = None
     seed: int
     schedule: str
     workers: int
@@ -171,6 +194,8 @@ class RunResult(BaseModel):
     fingerprint: str
     run_dir: str
     notes: list[str]
+    standardize: StandardizationChoice | None = None
+    findings: list[Finding] = []
 
     @property
     def is_penalised(self) -> bool:

@@ -10,34 +10,56 @@ where the first attempt has succeeded and only its answer was lost. After that t
 """
 
 import errno
-import json
+import io
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pyarrow import fs
+from pydantic import TypeAdapter
 
-from lwgan_dist.errors import ConfigError, InUseError, interrupts_pass
+from lwgan_dist.errors import ClusterError, ConfigError, InUseError, interrupts_pass
 from lwgan_dist.logs import SECRET_IN_URI
 from lwgan_dist.retries import StorageError, retried
+
+Content = TypeVar("Content")
 
 TEMPORARY = ".tmp-"
 """Prefix of names that are not yet, or no longer, valid."""
 
+MOST_JSON = 1 << 28
+"""Size of a JSON file that is read, at most."""
+
+CLAIMS = {"env.json", "config.yaml"}
+"""What a command has written into a folder before it has begun; names with a dot are its own too."""
+
+DAMAGE = (
+    ValueError, TypeError, LookupError, AttributeError, AssertionError, RuntimeError, ArithmeticError, MemoryError,
+    pa.ArrowException,
+)  # fmt: skip
+"""What comes of content that is not what the program writes."""
+
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder on a file system. ``path`` is what the file system calls it, ``location`` what the user does."""
+    """A folder on a file system. ``path`` is what the file system calls it, ``location`` what the user does, ``root``
+    the folder that was named: it may be a link, but nothing is changed behind a link that lies in it, for other people
+    may have put it there.
+    """
 
     filesystem: fs.FileSystem
     path: str
     location: str
+    root: str = field(default="", compare=False)
 
     @classmethod
     def at(cls, location: str) -> "Folder":
@@ -48,7 +70,7 @@ class Folder:
         """
         if "://" not in location:
             path = str(Path(location).expanduser().absolute())
-            return cls(fs.LocalFileSystem(), path, path)
+            return cls(fs.LocalFileSystem(), path, path, path)
         if SECRET_IN_URI.search(location):
             raise ConfigError(
                 "a storage location is written into results and logs, so it takes no secret: give it as the client of "
@@ -60,7 +82,7 @@ class Folder:
             raise
         except (OSError, ValueError) as error:
             raise ConfigError(f"{location}: cannot be opened as a storage location ({error})") from error
-        return cls(filesystem, path, path if isinstance(filesystem, fs.LocalFileSystem) else location)
+        return cls(filesystem, path, path if isinstance(filesystem, fs.LocalFileSystem) else location, path)
 
     @property
     def local(self) -> Path | None:
@@ -74,7 +96,7 @@ class Folder:
 
     def sub(self, name: str) -> "Folder":
         """The folder of that name inside."""
-        return Folder(self.filesystem, f"{self.path}/{name}", inside(self.location, name))
+        return Folder(self.filesystem, f"{self.path}/{name}", inside(self.location, name), self.root)
 
     def names(self) -> list[str]:
         """Names of the files and folders inside, sorted; empty if the folder does not exist.
@@ -99,33 +121,62 @@ class Folder:
         """Whether there is a file of that name."""
         return bool(self._type(name) == fs.FileType.File)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int | None = None) -> bytes:
         """A file's content.
+
+        Args:
+            name: of the file.
+            most: bytes that it may have.
 
         Raises:
             FileNotFoundError: it does not exist.
+            ConfigError: it is a pipe or a device, or has more bytes.
         """
+        if self.local is not None and _is_endless(self.local / name):
+            raise ConfigError(f"{inside(self.location, name)}: is not a regular file")
 
         def attempt() -> bytes:
             with self.filesystem.open_input_stream(f"{self.path}/{name}") as stream:
-                return bytes(stream.read())
+                return bytes(stream.read(None if most is None else most + 1))
 
-        return retried(f"reading {inside(self.location, name)}", attempt)
+        content = retried(f"reading {inside(self.location, name)}", attempt)
+        if most is not None and len(content) > most:
+            raise ConfigError(f"{inside(self.location, name)}: has more than {most >> 20} MiB")
+        return content
 
-    def read_json(self, name: str) -> Any:
-        """The value in a JSON file.
+    def read_json(self, name: str, kind: type[Content]) -> Content:
+        """The value in a JSON file, of a type that pydantic knows; fields of a model that are not given have defaults.
 
         Raises:
             FileNotFoundError: it does not exist.
-            ConfigError: it is damaged.
+            ConfigError: it is damaged, of another version, or larger than any that is written.
         """
-        try:
-            return json.loads(self.read(name))
-        except ValueError:
-            raise ConfigError(f"{inside(self.location, name)}: is damaged (not JSON)") from None
+        content = self.read(name, MOST_JSON)
+        with damage_named(inside(self.location, name)):
+            return TypeAdapter(kind).validate_json(content)
+
+    def read_table(self, name: str, schema: pa.Schema) -> pa.Table:
+        """A Parquet file with at least these columns, of these types, in any order; further ones are kept.
+
+        Raises:
+            FileNotFoundError: it does not exist.
+            ConfigError: it is damaged, or of another version.
+        """
+        content = self.read(name)
+        with damage_named(inside(self.location, name)):
+            try:
+                table = pq.read_table(io.BytesIO(content), page_checksum_verification=True)
+            except OSError as error:  # of pyarrow, about the content
+                raise ValueError(error) from None
+            for column in schema:
+                table = table.set_column(
+                    table.schema.names.index(column.name), column.name, table[column.name].cast(column.type)
+                )
+            return table
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file, replacing the one before it; a reader sees the old content or the new, whole."""
+        self._refuse_ways_out(name)
         local = self.local
         if local is None:
             self._upload(name, content)
@@ -150,6 +201,7 @@ class Folder:
 
     def write_set(self, name: str, files: dict[str, bytes]) -> None:
         """Write a folder of files whose last entry makes it valid; it appears at once, replacing the one before it."""
+        self._refuse_ways_out(name)
         if self.local is None:
             folder = self.sub(name)
             folder.remove_file(list(files)[-1])
@@ -160,6 +212,7 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove the folder of that name, if it exists; a crash half-way leaves nothing that is taken for valid."""
+        self._refuse_ways_out(name)
         local = self.local
         if local is None:
             self._delete(name)
@@ -172,6 +225,7 @@ class Folder:
 
     def remove_file(self, name: str) -> None:
         """Remove the file of that name, if it exists."""
+        self._refuse_ways_out(name)
         with suppress(FileNotFoundError):
             retried(
                 f"removing {inside(self.location, name)}", lambda: self.filesystem.delete_file(f"{self.path}/{name}")
@@ -182,14 +236,29 @@ class Folder:
         local = self.local
         if local is None:
             return
+        self._refuse_ways_out(TEMPORARY)
 
         def attempt(path: Path) -> None:
             with suppress(FileNotFoundError):
-                remove_tree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                remove_tree(path) if path.is_dir() or path.is_symlink() else path.unlink(missing_ok=True)
 
         for name in self.names():
             if name.startswith(TEMPORARY):
                 retried(f"removing {inside(self.location, name)}", partial(attempt, local / name))
+
+    def _refuse_ways_out(self, name: str) -> None:
+        """Whatever is written or removed lies in the folder that was named.
+
+        Raises:
+            ConfigError: the name leads out of it, or a link in it does.
+        """
+        if "/" in name or name in ("", ".", ".."):
+            raise ConfigError(f"{self.location}: {name!r} is no name of a file in it")
+        local = self.local
+        while local is not None and self.root and str(local) != self.root and local != local.parent:
+            if local.is_symlink():
+                raise ConfigError(f"{local}: is a symbolic link; nothing is changed behind one in {self.root}")
+            local = local.parent
 
     def _write_local_set(self, local: Path, name: str, files: dict[str, bytes]) -> None:
         temporary, old = _temporary_in(local), _temporary_in(local)
@@ -263,18 +332,64 @@ def inside(location: str, name: str) -> str:
 
 
 def remove_tree(path: Path, *, ignore_errors: bool = False) -> None:
-    """Remove a local folder and what is in it, see `shutil.rmtree`; Ctrl-C on the way is always a KeyboardInterrupt."""
+    """Remove a local folder and what is in it, see `shutil.rmtree`; Ctrl-C on the way is always a KeyboardInterrupt. Of
+    a link, it is the link that is removed.
+    """
     with interrupts_pass():
-        shutil.rmtree(path, ignore_errors=ignore_errors)
+        if not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=ignore_errors)
+            return
+        with suppress(OSError) if ignore_errors else nullcontext():
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def damage_named(location: str) -> Iterator[None]:
+    """Turns what comes of content that is not what the program writes into an error that names the file or folder.
+
+    Raises:
+        ConfigError: such content.
+    """
+    try:
+        yield
+    except DAMAGE as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError(f"{location}: is damaged, or of another version ({first[:200]})") from error
 
 
 @contextmanager
 def exclusive(folder: Folder) -> Iterator[None]:
-    """Hold a local run folder for this process, so that no second command works in it at the same time.
+    """Hold a local run folder for this process, so that no second command works in it at the same time. Of a folder
+    that the block has made, and in which nothing was begun for want of a cluster, nothing stays.
 
     Raises:
         InUseError: another process holds it.
+        ConfigError: the lock is a link, a folder or a pipe.
     """
+    with _nothing_left(folder), _locked(folder):
+        yield
+
+
+@contextmanager
+def _nothing_left(folder: Folder) -> Iterator[None]:
+    """Removes a local folder that was not there before, with no more than `CLAIMS` in it, if the block has met no
+    cluster.
+    """
+    local = folder.local
+    missing = [] if local is None else [path for path in (local, *local.parents) if not path.exists()]
+    try:
+        yield
+    except ClusterError:
+        if missing and all(name in CLAIMS or name.startswith(".") for name in folder.names()):
+            remove_tree(missing[0], ignore_errors=True)
+            for path in missing[1:]:
+                with suppress(OSError):
+                    path.rmdir()
+        raise
+
+
+@contextmanager
+def _locked(folder: Folder) -> Iterator[None]:
     if folder.local is None or os.name != "posix":
         yield
         return
@@ -284,7 +399,13 @@ def exclusive(folder: Folder) -> Iterator[None]:
 
     def attempt() -> IO[str]:
         local.mkdir(parents=True, exist_ok=True)
-        lock = open(local / ".lock", "w")  # noqa: SIM115 - closed below
+        try:
+            descriptor = os.open(local / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        except OSError as error:
+            if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
+                raise ConfigError(f"{local / '.lock'}: is no regular file; remove it") from None
+            raise
+        lock = open(descriptor, "w")  # noqa: SIM115 - closed below
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -316,6 +437,13 @@ def _move_away(path: Path, temporary: Path) -> None:
     """Give a folder, if it exists, a name under which it is not valid."""
     with suppress(FileNotFoundError):
         os.rename(path, temporary)
+
+
+def _is_endless(path: Path) -> bool:
+    """Whether it is a pipe, a socket or a device, to read which may take for ever."""
+    with suppress(OSError):
+        return stat.S_IFMT(os.stat(path).st_mode) not in (stat.S_IFREG, stat.S_IFDIR)
+    return False
 
 
 def _content_of(path: Path) -> bytes | None:

@@ -8,13 +8,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from undrawn import undrawn
 
 
 @pytest.fixture(scope="module")
 def blank_figures():
-    """Figures are made but not drawn, which takes longer than a tiny run: for tests that look at none."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("matplotlib.figure.Figure.draw", lambda _figure, _renderer: None)
+    """For tests of tiny runs that look at none of their figures."""
+    with undrawn():
         yield
 
 

@@ -71,6 +71,16 @@ MUTANTS = [
         "data/test_importing.py -k differ",
     ),
     Mutant(
+        "text among the numbers of a column leaves the column out", "data/csv_layout.py",
+        "if 2 * texts > filled:", "if texts:",
+        "data/test_table_kinds.py -k text",
+    ),
+    Mutant(
+        "any number of rows may be dropped without a word", "data/missing.py",
+        "LARGEST_SHARE = 0.2", "LARGEST_SHARE = 1.0",
+        "data/test_table_kinds.py -k missing",
+    ),
+    Mutant(
         "the split does not depend on the seed", "data/sample.py",
         'generator(config.seed, "split").permutation(n)', "np.arange(n)",
         "data/test_sample.py",

@@ -2,7 +2,10 @@
 
 import errno
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,8 @@ from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.results import scores_from_parquet
 from lwgan_dist.run import run as run_module
 from lwgan_dist.storage import Folder, exclusive
+
+pytestmark = pytest.mark.usefixtures("blank_figures")
 
 TINY = ["data.n=200", "schedule.embedding_iterations=5", "schedule.embedding_rounds=1",
         "schedule.matching_iterations=3", "schedule.critic_iterations=20", "schedule.scoring_interval=1",
@@ -38,6 +43,9 @@ KEYS = {
         "metrics",
         "model",
         "shape",
+        "standardize",
+        "findings",
+        "reading",
     ),
 }
 RANK_KEYS = {"rank", "score", "se", "refused", "critic", "reconstruction", "gradient_penalty", "mmd"}
@@ -158,15 +166,55 @@ def test_the_score_components_are_kept_by_split_evaluation_and_rank(finished):
     assert tables["train"][:, 0].mean(axis=0).tolist() == means
 
 
+def test_what_was_found_is_said_before_the_training_and_above_the_answer(folder):
+    rows = np.random.default_rng(0).normal(size=(60, 3)) * [1.0, 1000.0, 1.0]
+    table = np.column_stack([np.arange(60), rows])
+    np.savetxt(folder / "t.csv", table, delimiter=",", header="index,length,mass,age", comments="")
+    result = succeeded("estimate", "t.csv", *TINY[1:], "--out", "r")
+    opening = result.stderr.splitlines()
+    assert opening[0].startswith("t.csv: 60 rows of 3 columns; standardised: each column divided by its own")
+    assert opening[1].startswith("warning: column 'index' only numbers the rows")
+    assert opening[2].startswith("note: the columns differ in scale by a factor of ")
+    shown = result.stdout.splitlines()
+    assert shown[0] == opening[1]
+    assert shown[1].startswith("The data look ")
+    said = json.loads((folder / "r" / "result.json").read_text())
+    assert (said["standardize"], [finding["kind"] for finding in said["findings"]]) == (
+        "per_column", ["row_numbers", "differing_units"],
+    )  # fmt: skip
+    assert read_config(RunConfig, str(folder / "r" / "config.yaml")).data.columns == ["length", "mass", "age"]
+    again = succeeded("estimate", "t.csv", *TINY[1:], "--out", "r")
+    assert "is finished already" in again.stderr
+
+
+def test_what_is_said_before_the_training_needs_neither_torch_nor_scikit_learn(folder):
+    np.save(folder / "t.npy", np.random.default_rng(0).normal(size=(60, 3)))
+    code = """
+import sys
+from lwgan_dist.config import RunConfig
+from lwgan_dist.data.sample import load_sample
+from lwgan_dist.reporting.opening import say_opening
+config = RunConfig.model_validate({"data": {"source": "table", "path": "t.npy"}})
+say_opening(config, load_sample(config.data))
+print(sorted({"torch", "ray", "matplotlib", "sklearn", "scipy"} & set(sys.modules)))
+"""
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert child.stdout == "[]\n"
+    assert child.stderr.splitlines()[0].startswith("t.npy: 60 rows of 3 columns")
+    assert child.stderr.splitlines()[1] == "training takes about 25 to 55 s of a core of its own"
+
+
 def test_without_json_the_table_the_estimate_and_the_files_are_printed(run_dir):
     result = succeeded(*ESTIMATE, "--out", str(run_dir))
     said = told(succeeded(*ESTIMATE, "--out", str(run_dir), "--json"))
-    (line,) = (line for line in result.stdout.splitlines() if line.startswith("estimated"))
+    (line,) = (line for line in result.stdout.splitlines() if line.startswith("The data look"))
     first, last = said["rank_set"][0], said["rank_set"][-1]
-    assert line.startswith(f"estimated intrinsic dimension: {said['dimension']} (90 %: {first}")
+    assert line.startswith(f"The data look {said['dimension']}-dimensional (90 %: {first}")
     assert (f" to {last}" in line) == (first < last)
-    assert (f"hold-out rows: {said['other_dimension']}" in line) == (said["other_dimension"] != said["dimension"])
-    assert line.endswith(" (true dimension: 2), of at most 3, in 3 columns")
+    differs = said["other_dimension"] != said["dimension"]
+    assert (f", but the rows held out say {said['other_dimension']};" in line) == differs
+    assert (", and so do the rows held out;" in line) == (not differs)
+    assert line.endswith("; they are 2-dimensional.")
     assert f"{said['rank_scores'][2]['score']:.4f}" in result.stdout
     refused = [row["refused"] for row in said["rank_scores"]]
     assert all(f"{by:.4f}" in result.stdout for by in refused if by is not None and by > 0)
@@ -198,9 +246,10 @@ def test_changed_data_in_the_same_folder_are_refused(folder):
     succeeded(*arguments)
     rows[0] += 1.0
     np.save("t.npy", rows)
-    assert (
-        rejected(*arguments)
-        == f"error: {folder}/r: holds another run: the data has changed since; choose another folder"
+    result = call(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1] == (
+        f"error: {folder}/r: holds another run: the data has changed since; choose another folder"
     )
 
 
@@ -328,7 +377,7 @@ def test_show_prints_configuration_and_result_of_a_finished_run(finished):
     run_dir, result = finished
     shown = succeeded("show", str(run_dir)).stdout
     assert (run_dir / "config.yaml").read_text() in shown
-    assert f"estimated intrinsic dimension: {told(result)['dimension']}" in shown
+    assert f"The data look {told(result)['dimension']}-dimensional" in shown
     assert told(succeeded("show", str(run_dir), "--json")) == told(result)
 
 
@@ -351,7 +400,7 @@ def test_show_refuses_a_run_that_has_not_begun_and_a_folder_without_a_run(run_di
 
 def test_show_reads_what_the_python_class_saves(run_dir):
     (run_dir / "config.yaml").unlink()
-    assert "estimated intrinsic dimension" in succeeded("show", str(run_dir)).stdout
+    assert "The data look" in succeeded("show", str(run_dir)).stdout
 
 
 # metrics --------------------------------------------------------------------------------------------------------------
@@ -452,3 +501,12 @@ def test_help_names_every_command_and_exit_code():
     assert all(f"{code} " in shown for code in (0, 2, 3, 4, 5, 130))
     for name in main.commands:
         assert succeeded(name, "-h").stdout.startswith(f"Usage: main {name} ")
+
+
+def test_a_terminal_that_cannot_show_a_character_shows_another(finished):
+    """``±`` in ASCII: the folder is not called damaged for it."""
+    code = f"from lwgan_dist.cli import main; main(['show', {str(finished[0])!r}])"
+    environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    child = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (child.returncode, child.stderr) == (0, "")
+    assert "? SE" in child.stdout

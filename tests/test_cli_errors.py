@@ -43,6 +43,16 @@ def errors_of(result: Result, code: int) -> list[str]:
     return [line.removeprefix("error: ") for line in lines]
 
 
+def last_error_of(result: Result, code: int) -> str:
+    """The last line of a command that ended as it should after it had said what it read."""
+    assert (result.exit_code, result.stdout) == (code, ""), result.output
+    assert isinstance(result.exception, SystemExit)
+    *said, line = result.stderr.splitlines()
+    assert not any(before.startswith("error: ") for before in said)
+    assert line.startswith("error: ")
+    return line.removeprefix("error: ")
+
+
 def contents(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
@@ -158,7 +168,7 @@ VALUES = {
     },
     "data.rotate": {"2": "must be true or false (got 2)", "perhaps": "must be true or false"},
     "data.standardize": {
-        "globl": "must be one of global, per_column, none, pixels (got 'globl'); did you mean global?"
+        "globl": "must be one of auto, global, per_column, none, pixels (got 'globl'); did you mean global?"
     },
     "data.holdout_fraction": {"0.6": "must be <= 0.5 (got 0.6)"},
     "data.dim": {"0": "must be >= 1 (got 0)"},
@@ -400,10 +410,11 @@ def other(path: str, _rows: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("path", "write", "rows", "said"),
     [
-        ("t.csv", save, with_value(np.nan), ["column 'b', row 17 (line 18)", "not a finite number (got nan)"]),
+        ("t.csv", save, with_value(np.inf), ["column 'b', row 17 (line 18)", "not a finite number (got inf)"]),
         ("t.parquet", save, with_value(np.inf), ["column 'b', row 17", "not a finite number (got inf)"]),
         ("t.npy", save, with_value(-np.inf), ["column 'x2', row 17", "not a finite number (got -inf)"]),
-        ("t.csv.gz", save, with_value(np.nan), ["column 'b', row 17", "not a finite number"]),
+        ("t.csv.gz", save, with_value(np.inf), ["column 'b', row 17", "not a finite number"]),
+        ("t.npy", save, with_value(np.nan)[15:18], ["column 'x2', row 2: missing value", "data.missing=impute"]),
         ("t.csv", lambda path, _rows: Path(path).touch(), ROWS, ["an empty file (0 bytes)"]),
         ("t.parquet", save, ROWS[:0], ["no rows"]),
         ("t.csv", save, ROWS[:0], ["no rows"]),
@@ -412,7 +423,8 @@ def other(path: str, _rows: np.ndarray) -> None:
         ("t.npy", save, np.ones((100, 3)), ["every column is constant"]),
         ("t.csv", text_column, ROWS, ["column 'b', row 2 (line 3)", "text, not a number (got 'red')"]),
         ("t.csv", ragged, ROWS, ["row 2 (line 3): 3 fields, 2 are expected"]),
-        ("t.xlsx", other, ROWS, ["unknown suffix", ".parquet", ".csv"]),
+        ("t.xlsx", other, ROWS, ["not a readable Excel file"]),
+        ("t.doc", other, ROWS, ["unknown suffix", ".parquet", ".csv"]),
         ("t", other, ROWS, ["unknown suffix"]),
         ("t.parquet", other, ROWS, ["not a readable Parquet file"]),
         ("t.npy", other, ROWS, ["not a readable NPY file"]),
@@ -422,7 +434,7 @@ def other(path: str, _rows: np.ndarray) -> None:
 )  # fmt: skip
 def test_data_that_cannot_be_used_end_with_4_and_their_place(folder, path, write, rows, said):
     write(path, rows)
-    (line,) = errors_of(call("estimate", path), 4)
+    line = last_error_of(call("estimate", path), 4)
     assert line.startswith(f"{path}: ")
     assert all(part in line for part in said), line
     assert contents(folder) == {path}
@@ -439,7 +451,7 @@ def test_data_that_cannot_be_used_end_with_4_and_their_place(folder, path, write
 )
 def test_data_that_do_not_fit_the_configuration_end_with_4(folder, change, said):
     save("t.csv", ROWS)
-    (line,) = errors_of(call("estimate", "t.csv", change), 4)
+    line = last_error_of(call("estimate", "t.csv", change), 4)
     assert line.startswith("t.csv: ")
     assert said in line
     assert contents(folder) == {"t.csv"}

@@ -40,7 +40,7 @@ CANDIDATES: list[Any] = [
     True, False, 2, 3, 7, 0.25, 0.5, 0.75, "other", ["x1"], [0.5],
     *get_args(module.Standardization), *get_args(module.Split), *get_args(module.Precision), *get_args(ManifoldName),
     "stream", "last", "relu", "silu", "fixed", "rate",
-    "chart", "closed", "linear", "bent", "even", "uneven", "scale", "spacing",
+    "comma", "utf-16", "refuse", "chart", "closed", "linear", "bent", "even", "uneven", "scale", "spacing",
 ]  # fmt: skip
 """Values of which every field that is not a section or a union's name accepts at least two."""
 
@@ -58,6 +58,9 @@ def leaves(config: Frozen, path: str = "") -> Iterator[tuple[str, Any]]:
 def run_config(told: dict[str, Any], **changes: Any) -> RunConfig:
     return RunConfig.model_validate(override(told, {key.replace("__", "."): value for key, value in changes.items()}))
 
+
+OF_THE_FILE = ("data.path", "data.separator", "data.decimal", "data.encoding", "data.missing")
+"""Where the rows of a table lie, and how they are written."""
 
 FIELDS = [
     pytest.param(told, path, id=f"{i}-{path}")
@@ -79,6 +82,21 @@ def changed(told: dict[str, Any], path: str) -> RunConfig:
         if after.model_dump() != before:
             return after
     raise AssertionError(f"no value of CANDIDATES fits {path}")
+
+
+def test_settings_of_reading_that_cannot_be_are_refused():
+    for name, value in [
+        ("separator", "::"),
+        ("separator", "x"),
+        ("decimal", ";"),
+        ("encoding", "utf-99"),
+        ("drop", [True]),
+    ]:
+        with pytest.raises(ValidationError, match=name):
+            run_config(TABLE, **{f"data__{name}": value})
+    with pytest.raises(ValidationError, match=r"data\.columns names those to use"):
+        run_config(TABLE, data__drop=["a"], data__columns=["b"])
+    assert run_config(TABLE, data__drop=[0, "a"]).data.drop == ["0", "a"]
 
 
 # the models -----------------------------------------------------------------------------------------------------------
@@ -238,7 +256,8 @@ def test_resolved_leaves_no_default_open_and_is_idempotent(told, rows, columns):
         f"data.{name}" for name in ("dim", "topology", "ambient_dim", "bending", "density")
     }  # None means: by chance
     parts = {"score.batch_size"} if resolved.schedule.name == "fast" and rows else set()  # None means: of the sample
-    assert still_open <= {"data.columns", "data.array", "data.labels", "data.n"} | drawn | parts  # None means: all
+    of_all = {f"data.{name}" for name in ("columns", "drop", "array", "labels", "n")}  # None means: all
+    assert still_open <= of_all | {*OF_THE_FILE} | drawn | parts
     assert resolved.resolved(train_rows=rows, ambient_dim=columns) == resolved
     assert type(resolved).model_validate(resolved.model_dump()) == resolved
 
@@ -287,9 +306,20 @@ def test_resolved_changes_nothing_that_is_given():
 # identity -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("told", "path"), [field for field in FIELDS if field.values[1] != "data.path"])
+@pytest.mark.parametrize(("told", "path"), [field for field in FIELDS if field.values[1] not in OF_THE_FILE])
 def test_the_fingerprint_depends_on_every_field(told, path):
+    if path == "data.standardize":  # by default of tables the rows decide, see below
+        told = override(told, {path: "none"})
     assert changed(told, path).fingerprint("digest") != RunConfig.model_validate(told).fingerprint("digest")
+
+
+@pytest.mark.parametrize("told", [TABLE, ARRAY])
+def test_until_the_rows_have_decided_a_table_has_the_name_that_it_had_under_the_default_of_before(told):
+    names = {
+        how: run_config(told, data__standardize=how).fingerprint("a") for how in get_args(module.StandardizationChoice)
+    }
+    assert RunConfig.model_validate(told).fingerprint("a") == names["auto"] == names["global"]
+    assert len(set(names.values())) == len(names) - 1
 
 
 def test_the_fingerprint_depends_on_the_data():
@@ -297,8 +327,9 @@ def test_the_fingerprint_depends_on_the_data():
     assert config.fingerprint("a") != config.fingerprint("b")
 
 
-def test_the_fingerprint_does_not_depend_on_where_a_table_lies():
-    assert run_config(TABLE, data__path="/elsewhere/b.parquet").fingerprint("a") == run_config(TABLE).fingerprint("a")
+@pytest.mark.parametrize("path", OF_THE_FILE)
+def test_the_fingerprint_does_not_depend_on_where_a_table_lies_and_how_it_is_written(path):
+    assert changed(TABLE, path).fingerprint("a") == run_config(TABLE).fingerprint("a")
 
 
 def test_the_fingerprint_does_not_depend_on_whether_a_default_is_written_out():
@@ -426,6 +457,25 @@ def test_runs_of_perceptrons_keep_the_names_that_they_had_before_there_were_othe
     images = RunConfig.model_validate(told).on_rows((28, 28))
     assert images.fingerprint("digest") == names["conv"]
     assert "networks" not in RunConfig.model_validate(WAE).identity()["model"]
+
+
+PAPER = {**MANIFOLD, "schedule": {"name": "paper"}}
+
+
+@pytest.mark.parametrize(
+    ("told", "family", "width"),
+    [(MANIFOLD, "mlp", 64), (MANIFOLD, "conv", 16), (PAPER, "mlp", 64), (PAPER, "conv", 64), (WAE, "mlp", 64),
+     (WAE, "conv", 16)],
+)  # fmt: skip
+def test_the_width_depends_on_family_and_schedule_and_is_named(told, family, width):
+    """A run whose width was the default when that was 64 for all has the name of one to which it is told."""
+    section, name = ("model", "networks") if told is WAE else ("networks", "name")
+    config = RunConfig.model_validate(override(told, {f"{section}.{name}": family}))
+    resolved = config.resolved(train_rows=100, ambient_dim=784, shape=(28, 28))
+    assert getattr(resolved, section).width == config.identity()[section]["width"] == width
+    given = RunConfig.model_validate(override(told, {f"{section}.{name}": family, f"{section}.width": 64}))
+    assert (given.fingerprint("digest") == config.fingerprint("digest")) == (width == 64)
+    assert getattr(given.resolved(train_rows=100, ambient_dim=784, shape=(28, 28)), section).width == 64
 
 
 def test_a_model_that_was_stored_before_there_were_convolutions_has_perceptrons():

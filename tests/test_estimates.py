@@ -6,6 +6,8 @@ from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 def estimate(folder, name, **schedule):
     config = RunConfig.model_validate(

@@ -7,7 +7,7 @@ import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tiny import MODELS
 
-from lwgan_dist import ARDVAE, GAN, LWGAN, VAE, WAE, WGANGP, CycleGAN, NestedDropoutAE
+from lwgan_dist import ARDVAE, GAN, LWGAN, VAE, WAE, WGANGP, CycleGAN, DataWarning, NestedDropoutAE
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.data.manifolds import s_curve
 from lwgan_dist.errors import ConfigError
@@ -15,7 +15,10 @@ from lwgan_dist.run.run import Run
 from lwgan_dist.seeding import generator
 from lwgan_dist.storage import Folder
 
-pytestmark = pytest.mark.usefixtures("blank_figures")
+pytestmark = [
+    pytest.mark.usefixtures("blank_figures"),
+    pytest.mark.filterwarnings("ignore::lwgan_dist.DataWarning"),  # the samples are tiny
+]
 
 TINY = {
     "networks.width": 2,
@@ -83,6 +86,19 @@ def test_numpy_pandas_and_torch_give_the_same(fitted, x):
     for other in (frame, tensor):
         np.testing.assert_array_equal(other.score_path_, fitted.score_path_)
     np.testing.assert_array_equal(tensor.transform(torch.from_numpy(x)), fitted.transform(x))
+
+
+def test_bfloat16_is_taken_as_float32(fitted, x):
+    narrow = torch.from_numpy(x).bfloat16()
+    np.testing.assert_array_equal(fitted.transform(narrow), fitted.transform(narrow.float().numpy()))
+
+
+def test_what_a_mask_hides_is_not_taken_for_data(fitted, x):
+    masked = np.ma.masked_greater(x, np.sort(x, axis=None)[-2])
+    with pytest.raises(ValueError, match=r"numpy\.ma\.compress_rows"):
+        fitted.transform(masked)
+    whole = np.ma.compress_rows(masked)
+    np.testing.assert_array_equal(fitted.transform(whole), fitted.transform(np.ma.array(whole)))
 
 
 def test_images_are_taken_and_given_as_images_and_learned_as_vectors(x):
@@ -178,3 +194,26 @@ def test_the_parameters_of_a_model_with_one_size_are_its_own(x):
     assert tiny_of(VAE, latent_dim=1).fit(x).transform(x).shape == (120, 1)
     assert tiny_of(VAE).fit(x).model_.config.model.iterations == 4
     assert VAE().set_params(settings=ONE_SIZE, latent_dim=2, iterations=2).fit(x).result_.max_dimension == 2
+
+
+# findings -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_found_in_the_data_is_a_warning_each_and_kept():
+    frame = pd.DataFrame(s_curve(generator(0, "test"), 120, 2) * [1.0, 1000.0, 1.0], columns=["length", "mass", "age"])
+    frame["customer_id"] = np.random.default_rng(0).permutation(120) * 7 + 3
+    with pytest.warns(DataWarning) as warned:
+        estimator = tiny().fit(frame)
+    said = [str(warning.message) for warning in warned]
+    assert [finding.kind for finding in estimator.findings_] == ["row_numbers", "differing_units"]
+    assert said[0].endswith("kept; leave it out if so")
+    assert 'standardize="global"' in said[1]
+    assert estimator.model_.columns == tuple(frame.columns)
+    assert estimator.model_.config.data.standardize == "per_column"
+
+
+def test_arrays_without_names_are_standardised_as_before(x):
+    estimator = tiny().fit(x * [1.0, 1.0, 20.0])
+    assert estimator.result_ == tiny(standardize="global").fit(x * [1.0, 1.0, 20.0]).result_.model_copy(
+        update={name: getattr(estimator.result_, name) for name in ("cpu_seconds", "wall_seconds")}
+    )

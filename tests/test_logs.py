@@ -186,8 +186,9 @@ def test_what_is_said_of_the_data_before_the_run_is_known_is_of_the_run(written,
     np.save(tmp_path / "rows.npy", rows)
     told = tiny_study.config().run.model_dump(exclude={"data"})
     run = Run(RunConfig.model_validate({**told, "data": {"source": "table", "path": str(tmp_path / "rows.npy")}}))
+    run.report_findings()
     told = objects(lines)
-    assert ["columns are constant" in record["message"] for record in told] == [True]
+    assert ["columns is constant" in record["message"] for record in told] == [True]
     assert told[0]["run"] == told[0]["fingerprint"] == run.fingerprint
 
 
@@ -249,10 +250,12 @@ def test_a_command_tells_programs_and_leaves_standard_output_alone(tmp_path):
     assert "\r" not in done.stderr
     answer = json.loads(done.stdout)
     told = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
-    assert [record["message"] for record in told[1:]] == ["run begins", "run finished"]
-    assert "constant" in told[0]["message"]
-    assert {record["run"] for record in told} == {answer["fingerprint"]}
-    assert told[2]["dimension"] == answer["dimension"]
+    read, finding, begins, finished = told
+    assert (read["message"], read["rows"], read["shape"]) == ("data read", 80, [2])
+    assert "constant" in finding["message"]
+    assert (begins["message"], finished["message"]) == ("run begins", "run finished")
+    assert {record["run"] for record in (finding, begins, finished)} == {answer["fingerprint"]}
+    assert finished["dimension"] == answer["dimension"]
 
 
 def test_an_error_is_a_record_too(tmp_path):

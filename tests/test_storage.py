@@ -162,7 +162,7 @@ OPERATIONS = {
     "write a set over": lambda folder: folder.write_set("set", NEW),
     "read": lambda folder: folder.read("file"),
     "read what is not there": lambda folder: _raised(lambda: folder.read("none")),
-    "read JSON": lambda folder: folder.read_json("told.json"),
+    "read JSON": lambda folder: folder.read_json("told.json", list[int]),
     "has": lambda folder: (folder.has("file"), folder.has("none"), folder.has("set")),
     "names": lambda folder: folder.names(),
     "names of nothing": lambda folder: folder.sub("none").names(),

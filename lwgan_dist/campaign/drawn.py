@@ -9,13 +9,18 @@ from lwgan_dist.campaign.ledger import hash_of
 from lwgan_dist.campaign.sources import SampledData, SampledPopulation, SampledTable
 from lwgan_dist.config import LWGAN_SECTIONS, SCHEMA_VERSION, Known, RunConfig
 from lwgan_dist.configfile import build_config
+from lwgan_dist.data.findings import log_findings
 from lwgan_dist.data.population import row_shape, sampler_of
+from lwgan_dist.data.settle import look_at, settle
 from lwgan_dist.data.tables import read_configured, rows_digest
 from lwgan_dist.errors import ConfigError, DataError
 from lwgan_dist.seeding import derive
 
 OF_LWGAN = (*LWGAN_SECTIONS, "precision")
 """Sections and fields of a run of the LWGAN beside its data and seed."""
+
+NOT_OF_LWGAN = f"is not a field of an LWGAN; settings are fields of {', '.join(OF_LWGAN)}"
+"""What is wrong with other settings."""
 
 
 def checked_settings(item: SampledData) -> dict[str, Any]:
@@ -26,9 +31,7 @@ def checked_settings(item: SampledData) -> dict[str, Any]:
     """
     for path in item.settings:
         if path.split(".")[0] not in OF_LWGAN:
-            raise ConfigError(
-                f"settings.{path}: is not a field of an LWGAN; settings are fields of {', '.join(OF_LWGAN)}"
-            )
+            raise ConfigError(f"settings.{path}: {NOT_OF_LWGAN}")
     return item.settings
 
 
@@ -75,6 +78,8 @@ def build(label: str, run: dict[str, Any], changes: dict[str, Any], shape: tuple
         config = build_config(RunConfig, run, changes)
         if isinstance(config.data, Known):
             shape = row_shape(config.data)
+        elif config.data.standardize == "auto":
+            raise ConfigError("data.standardize: auto is chosen once for a table, and no value of a factor")
         if shape is not None:
             config = config.on_rows(shape)
     except ConfigError as error:
@@ -83,14 +88,16 @@ def build(label: str, run: dict[str, Any], changes: dict[str, Any], shape: tuple
     return config
 
 
-def identity_of(item: SampledTable) -> tuple[int, str, tuple[int, ...]]:
-    """Number of rows of a table, its identity, and the shape of a row."""
-    table = read_configured(item)
+def identity_of(item: SampledTable) -> tuple[SampledTable, int, str, tuple[int, ...]]:
+    """A table with what its rows decide written out, once for all samples; their number, identity and shape."""
+    table, changes, findings = settle(item, read_configured(item))
+    item = item.model_copy(update=changes)
+    log_findings([*findings, *look_at(table, item.standardize)], item.path)
     if item.intrinsic_dim and item.intrinsic_dim > len(table.columns):
         raise ConfigError(
             f"data: {item.path}: intrinsic_dim = {item.intrinsic_dim} is more than its {len(table.columns)} columns"
         )
-    return len(table.rows), rows_digest(table.rows), table.rows.shape[1:]
+    return item, len(table.rows), rows_digest(table.rows), table.rows.shape[1:]
 
 
 def truth_of(item: SampledData, label: str, run: dict[str, Any], changes: dict[str, Any]) -> int | None:

@@ -7,16 +7,17 @@ import json
 import os
 import platform
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from lwgan_dist.campaign.ledger import Ledger
+from lwgan_dist.config import Precision
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.networks.bfloat16 import bfloat16_pays
 from lwgan_dist.retries import StorageError
-from lwgan_dist.run.folder import CONFIG_FILE, ENVIRONMENT_FILE, versions
+from lwgan_dist.run.folder import CONFIG_FILE, ENVIRONMENT_FILE, Environment, versions
 from lwgan_dist.storage import Folder
 
 LEDGER, SCRATCH = "ledger", "work"
@@ -33,12 +34,15 @@ def read_environment(folder: Folder, kind: str) -> dict[str, Any]:
         ConfigError: the folder holds something else.
     """
     if folder.has(ENVIRONMENT_FILE):
-        environment = folder.read_json(ENVIRONMENT_FILE)
-        if kind not in environment:
+        environment = folder.read_json(ENVIRONMENT_FILE, Environment)
+        ours: dict[str, Any] | None = getattr(environment, kind)
+        if ours is None:
             others = " or a ".join(other for other in ("run", "study", "search") if other != kind)
-            others = "comparison" if "comparison" in environment else others
+            others = "comparison" if environment.comparison is not None else others
             raise ConfigError(f"{folder.location}: holds no {kind}, but a {others}; choose another --name")
-        return dict(environment[kind])
+        if ours.get("precision") not in get_args(Precision):
+            raise ConfigError(f"{folder.location}/{ENVIRONMENT_FILE}: is damaged, or of another version (no precision)")
+        return dict(ours)
     if any(not name.startswith(".") for name in folder.names()):
         raise ConfigError(f"{folder.location}: is not empty and not a {kind}; choose another --name")
     return {"precision": "bfloat16" if bfloat16_pays() else "float32"}

@@ -9,15 +9,16 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
 from lwgan_dist.campaign.record import Record, from_row, schema_of, to_json, to_row
-from lwgan_dist.storage import TEMPORARY, Folder
+from lwgan_dist.storage import DAMAGE, TEMPORARY, Folder
 
 log = logging.getLogger("lwgan_dist")
 
@@ -44,6 +45,8 @@ class Ledger(Generic[R]):
     def __init__(self, folder: Folder, kind: type[R]) -> None:
         self.folder = folder
         self._kind = kind
+        self._schema = schema_of(kind)
+        self._reader = TypeAdapter(kind)
         self._rows = folder.sub(_ROWS)
         self._states: dict[str, tuple[pa.ChunkedArray, pa.ChunkedArray] | None] = {}
         """Keys in the gathered files, which never change, and whether each has a result."""
@@ -85,7 +88,7 @@ class Ledger(Generic[R]):
             without: fields that are not read and have their default.
         """
         wanted = set(keys)
-        columns = [name for name in schema_of(self._kind).names if name not in without]
+        columns = [name for name in self._schema.names if name not in without]
         for record in self._row_records():
             if record.key in wanted:
                 wanted.remove(record.key)
@@ -98,8 +101,10 @@ class Ledger(Generic[R]):
             for batch in table.to_batches(max_chunksize=BATCH) if table else []:
                 mask = [key in wanted for key in batch["key"].to_pylist()]
                 for row in batch.filter(pa.array(mask)).to_pylist():
-                    wanted.remove(row["key"])
-                    yield from_row(self._kind, row)
+                    entered = self._of_part(name, row)
+                    if entered is not None:
+                        wanted.discard(entered.key)
+                        yield entered
 
     def remove_temporary(self) -> None:
         """Remove what a command that was killed left behind."""
@@ -114,7 +119,7 @@ class Ledger(Generic[R]):
         records = sorted(self._row_records(), key=lambda record: record.key)
         if not records:
             return 0
-        table = pa.Table.from_pylist([to_row(record) for record in records], schema=schema_of(self._kind))
+        table = pa.Table.from_pylist([to_row(record) for record in records], schema=self._schema)
         sink = io.BytesIO()
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         content = sink.getvalue()
@@ -131,8 +136,20 @@ class Ledger(Generic[R]):
         if _digest(content) != name.removeprefix(_PART).removesuffix(".parquet"):
             log.warning("%s/%s: is damaged and passed over; its runs count as not done", self.folder.location, name)
             return None
-        file = pq.ParquetFile(io.BytesIO(content))
-        return file.read([column for column in columns if column in file.schema_arrow.names])
+        try:
+            file = pq.ParquetFile(io.BytesIO(content))
+            table = file.read([column for column in columns if column in file.schema_arrow.names])
+            return table.cast(pa.schema([self._schema.field(column) for column in table.schema.names]))
+        except (*DAMAGE, OSError) as error:
+            log.warning("%s/%s: is not a part of this ledger (%s)", self.folder.location, name, error)
+            return None
+
+    def _of_part(self, name: str, row: Mapping[str, Any]) -> R | None:
+        try:
+            return from_row(self._kind, row)
+        except DAMAGE as error:
+            log.warning("%s/%s: has a row that is no record (%s)", self.folder.location, name, _first_line(error))
+            return None
 
     def _row_records(self) -> Iterator[R]:
         names = [name for name in self._rows.names() if name.endswith(_SUFFIX) and not name.startswith(TEMPORARY)]
@@ -153,7 +170,18 @@ class Ledger(Generic[R]):
         if digest != _digest(text):
             log.warning("%s/%s: is damaged; the run counts as not done", self._rows.location, name)
             return None
-        return from_row(self._kind, json.loads(text))
+        try:
+            record = self._reader.validate_json(text)
+            if record.key != name.removesuffix(_SUFFIX):
+                raise ValueError(f"its key is {record.key[:60]!r}")
+        except ValueError as error:
+            log.warning("%s/%s: is no record of this ledger (%s)", self._rows.location, name, _first_line(error))
+            return None
+        return record
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")[:200]
 
 
 def hash_of(content: Any) -> str:

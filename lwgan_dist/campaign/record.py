@@ -62,6 +62,12 @@ class Fit:
     holdout: list[float] | None = None
     metrics: dict[str, list[float]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse scores and metrics that are not of the shape."""
+        count = (self.evaluations or 0) * (self.ranks or 0) * len(COMPONENTS)
+        if any(scores and len(scores) != count for scores in (self.train, self.holdout)):
+            raise ValueError(f"scores are not those of {self.evaluations} evaluations of {self.ranks} ranks")
+
     @classmethod
     def of(cls, sample: "Sample", components: ScoreTables, metrics: Mapping[str, list[float]]) -> Self:
         """The fit of a run on a sample, from the components by part of the rows, shape (evaluations, ranks, 4)."""

@@ -6,17 +6,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lwgan_dist.config import ExecutionConfig, ManifoldConfig, PopulationConfig, TableConfig, WorkerRange
-from lwgan_dist.configbase import Frozen, clash
+from lwgan_dist.config import (
+    ExecutionConfig,
+    ManifoldConfig,
+    PopulationConfig,
+    TableConfig,
+    WorkerRange,
+    refuse_idle_address,
+)
+from lwgan_dist.configbase import Dimension, Frozen, SeveralInt, clash
 from lwgan_dist.metrics.registry import METRICS
+
+MOST_CELLS, MOST_RUNS = 20_000, 2_000_000
+"""Of a campaign, at most; a plan of a million runs takes a quarter of a minute and 300 MiB, see docs/scale."""
 
 if TYPE_CHECKING:
     Metric = str
 else:
     Metric = Literal[tuple(METRICS)]
 
-Dimension = Annotated[int, Field(ge=1)]
-Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f/\\]{1,60}$")]
+Label = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069/\\]{1,60}$")]
 
 
 class SampledManifold(ManifoldConfig):
@@ -56,7 +65,7 @@ class OnSamples(Frozen):
 
     data: Annotated[list[SampledData], Field(min_length=1)]
     """What the samples are drawn from."""
-    sizes: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)] | None = None
+    sizes: Annotated[list[SeveralInt], Field(min_length=1)] | None = None
     """Rows n of the samples, in any order; by default all rows of a table."""
 
     @model_validator(mode="before")
@@ -93,5 +102,14 @@ def check_execution(execution: ExecutionConfig, what: str) -> None:
     """
     if isinstance(execution.workers, WorkerRange):
         raise clash("execution.workers", f"{what} takes a number, the same for all runs")
-    if execution.workers == 0 and execution.address:
-        raise clash("execution.address", "is of no use with execution.workers = 0, which needs no Ray")
+    refuse_idle_address(execution)
+
+
+def refuse_many(cells: int, runs: int, key_of_cells: str, key_of_runs: str) -> None:
+    """Refuse, as an error about a key, more cells or runs than can be planned."""
+    for key, count, most, what in (
+        (key_of_cells, cells, MOST_CELLS, "cells"), (key_of_runs, runs, MOST_RUNS, "runs"),
+    ):  # fmt: skip
+        if count > most:
+            number = f"{count:,}" if count < 10**15 else f"more than 10^{len(str(count)) - 1}"
+            raise clash(key, f"these are {number} {what}, and at most {most:,} can be planned")

@@ -1,5 +1,6 @@
 """The command line. Heavy imports (torch, Ray, matplotlib) happen inside the commands, so that ``--help`` is quick."""
 
+import io
 import sys
 from typing import Any
 
@@ -23,6 +24,9 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Click alone would end with 1."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")  # a terminal that cannot show a character shows another
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

@@ -5,7 +5,8 @@ import logging
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,10 +53,16 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             sys.exit(ConfigError.exit_code if error.errno in UNUSABLE else RunFailedError.exit_code)
         except KeyboardInterrupt:
             goes_on = ": the same command goes on from the last checkpoint, if one was written"
-            click.echo(f"interrupted{goes_on if command.__name__ in ('estimate', 'train') else ''}", err=True)
+            tell(f"interrupted{goes_on if command.__name__ in ('estimate', 'train') else ''}")
             sys.exit(INTERRUPTED)
 
     return guarded
+
+
+def tell(text: str) -> None:
+    """Lines for people, on standard error; what names of files and columns hide in them is shown."""
+    for line in text.split("\n"):
+        click.echo(logs.printable(line), err=True)
 
 
 def report(message: str) -> None:
@@ -64,7 +71,7 @@ def report(message: str) -> None:
         logs.event(message, level=logging.ERROR)
         return
     for line in message.splitlines():
-        click.echo(f"error: {logs.printable(line)}", err=True)
+        tell(f"error: {line}")
 
 
 overrides = click.argument("changes", nargs=-1, metavar="[key=value ...]")
@@ -119,13 +126,18 @@ def check_device(execution: "ExecutionConfig") -> None:
 
 
 def at_address(config: AnyConfig, address: str | None) -> AnyConfig:
-    """A configuration that joins the cluster at an address, if one is given."""
-    if address is None:
-        return config
-    refuse_client_address(address)
-    if config.execution.workers == 0:
-        raise ConfigError("--address: is of no use with execution.workers = 0, which needs no Ray")
-    return config.model_copy(update={"execution": config.execution.model_copy(update={"address": address})})
+    """A configuration that joins the cluster at an address, if one is given.
+
+    Raises:
+        ConfigError: it has no use for a cluster: with ``--workers 0`` or without Ray in its file.
+    """
+    if address is not None:
+        refuse_client_address(address)
+        config = config.model_copy(update={"execution": config.execution.model_copy(update={"address": address})})
+    if config.execution.workers == 0 and config.execution.address:
+        key = "execution.address" if address is None else "--address"
+        raise ConfigError(f"{key}: is of no use with execution.workers = 0, which needs no Ray")
+    return config
 
 
 def without_infinities(content: Any) -> Any:
@@ -137,28 +149,49 @@ def without_infinities(content: Any) -> Any:
     return str(content) if isinstance(content, float) and not math.isfinite(content) else content
 
 
-def check_search(config: "SearchConfig", config_file: str, changes: tuple[str, ...]) -> None:
+def check_search(config: "SearchConfig", config_file: str | None, changes: tuple[str, ...]) -> None:
     """The space of a search and its manifold, before torch is imported."""
     from lwgan_dist.search.searchers import initial_points
     from lwgan_dist.search.space import Space, located_space
 
     with located_space(config_file, changes):
-        initial_points(config, Space(config), config.run)
+        space = Space(config)
+        initial_points(config, space, config.run)
+        if config.searcher.name == "grid":
+            space.grid()
         check_manifold(config.run)
 
 
-def check_study(config: "StudyConfig") -> None:
+@contextmanager
+def located_study(config: "StudyConfig", config_file: str, changes: tuple[str, ...]) -> Iterator[None]:
+    """Refuses fields that no run of a study can have, before torch is imported, and gives these errors, and those of
+    its design in the block, the place where the key was given.
+    """
+    from lwgan_dist.configfile import located
+    from lwgan_dist.study.config import StudyConfig
+    from lwgan_dist.study.design import check_fields
+
+    with located(config_file, changes, StudyConfig):
+        check_fields(config)
+        yield
+
+
+def check_study(config: "StudyConfig", config_file: str, changes: tuple[str, ...]) -> None:
     """The whole design of a study, without a run."""
     from lwgan_dist.study.design import Design
 
-    Design(config, "float32")
+    with located_study(config, config_file, changes):
+        Design(config, "float32")
 
 
-def check_comparison(config: "CompareConfig") -> None:
+def check_comparison(config: "CompareConfig", config_file: str, changes: tuple[str, ...]) -> None:
     """The whole design of a comparison, without a run."""
+    from lwgan_dist.compare.config import CompareConfig
     from lwgan_dist.compare.design import Design
+    from lwgan_dist.configfile import located
 
-    Design(config, "float32")
+    with located(config_file, changes, CompareConfig):
+        Design(config, "float32")
 
 
 def campaign_options(kind: str, kinds: str, dry_run: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -204,10 +237,10 @@ def executed(
         try:
             outcome = prepared.execute(RunsShown(line), written, verbose=verbose)
         except KeyboardInterrupt:
-            click.echo("interrupted: finished runs are kept, the same command goes on with the others", err=True)
+            tell("interrupted: finished runs are kept, the same command goes on with the others")
             sys.exit(INTERRUPTED)
     for note in caveats(prepared, outcome):
-        click.echo(f"note: {note}", err=True)
+        tell(f"note: {note}")
     return outcome
 
 

@@ -27,7 +27,7 @@ def compare(
     what is new is computed. Exit code 3: runs did not finish, or failed.
     """
     from lwgan_dist.compare.config import CompareConfig
-    from lwgan_dist.configfile import read_config
+    from lwgan_dist.configfile import located, read_config
 
     check_name(name)
     config = at_address(read_config(CompareConfig, config_file, changes), address)
@@ -36,7 +36,8 @@ def compare(
     from lwgan_dist.storage import Folder, inside
 
     label = name or Path(config_file).stem
-    prepared = Comparison(config, Folder.at(inside(storage, label)))
+    with located(config_file, changes, CompareConfig):
+        prepared = Comparison(config, Folder.at(inside(storage, label)))
     if dry_run:
         _show_plan(prepared, as_json)
         return

@@ -1,16 +1,19 @@
 """``data import`` and ``data show``: images as a dataset with checksums, and what a file or folder would give."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from lwgan_dist.cli.common import guarded, json_option
+from lwgan_dist.cli.common import guarded, json_option, overrides, tell
 from lwgan_dist.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from lwgan_dist.config import TableData
     from lwgan_dist.data.importing import Images
+    from lwgan_dist.data.tables import Table
 
 array_option = click.option("--array", metavar="NAME", help="Which array of an NPZ file that holds several.")
 channels_option = click.option(
@@ -45,30 +48,50 @@ def import_images(source: str, out: str, array: str | None, channels: Literal["f
     from lwgan_dist.data.importing import read_images, write_dataset
 
     manifest = write_dataset(read_images(source, array=array, channels=channels), source, out, _preview)
-    click.echo(f"{out}: {manifest['rows']} images of shape {tuple(manifest['shape'])}, {manifest['dtype']}", err=True)
+    tell(f"{out}: {manifest['rows']} images of shape {tuple(manifest['shape'])}, {manifest['dtype']}")
     if manifest["labels"]:
-        click.echo(f"labels: {_listed(manifest['labels'])}", err=True)
+        tell(f"labels: {_listed(manifest['labels'])}")
 
 
 @data.command("show")
 @click.argument("path")
+@overrides
 @click.option("--out", metavar="FILE.png", help="Write a picture of some of the images.")
 @array_option
 @channels_option
 @json_option
 @guarded
-def show_data(path: str, out: str | None, array: str | None, channels: Literal["first", "last"], as_json: bool) -> None:
-    """Show what would be read from PATH: rows, shape, type, range, labels, checksums."""
-    from lwgan_dist.data.importing import damaged_files, labelled
-    from lwgan_dist.data.tables import read_table
+def show_data(
+    path: str, changes: tuple[str, ...], out: str | None, array: str | None, channels: Literal["first", "last"],
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Show what would be read from PATH: rows, columns, shape, type, range, labels, checksums.
+
+    How it is read can be set as for a run: data.separator=tab data.drop=[species] data.missing=impute.
+    """
+    from lwgan_dist.config import TableData, TrainConfig
+    from lwgan_dist.configfile import build_config, parse_overrides
+    from lwgan_dist.data.importing import Images, damaged_files, labelled
+    from lwgan_dist.data.tables import read_configured
     from lwgan_dist.storage import Folder
 
     if out is not None and not out.endswith(".png"):
         raise ConfigError(f"--out {out}: the file name ends in .png")
-    table = read_table(path, array=array, channels=channels)
-    images = labelled(table.rows, path) if table.rows.ndim > 2 else None
+    given = {"source": "table", "path": path, "array": array, "channels": channels}
+    config = build_config(TrainConfig, {"data": given}, parse_overrides(changes)).data
+    if not isinstance(config, TableData):
+        raise ConfigError("data.source: what is shown is a table or images")
+    table = read_configured(config)
+    images = None
+    if table.rows.ndim > 2:
+        is_all = config.labels is None and not table.reading.dropped_rows
+        images = labelled(table.rows, path) if is_all else Images(table.rows, None)
     damaged = damaged_files(Path(path))
-    facts = _facts(path, table.rows, images, damaged) | {"columns": list(table.columns) if images is None else None}
+    facts = _facts(path, table.rows, images, damaged) | {
+        "columns": list(table.columns) if images is None else None,
+        "reading": asdict(table.reading),
+        "findings": _findings(config, table),
+    }
     click.echo(json.dumps(facts) if as_json else _described(facts))
     if out is not None:
         if images is None:
@@ -96,6 +119,15 @@ def _facts(path: str, rows: Any, images: "Images | None", damaged: list[str] | N
     }
 
 
+def _findings(config: "TableData", table: "Table") -> list[dict[str, Any]]:
+    """What a run would find, standardised as it would be."""
+    from lwgan_dist.data.settle import look_at, settle
+
+    settled, changes, decided = settle(config, table)
+    standardize = config.model_copy(update=changes).standardize
+    return [finding.model_dump() for finding in [*decided, *look_at(settled, standardize)]]
+
+
 def _described(facts: dict[str, Any]) -> str:
     where = "in memory" if facts["in_memory"] else "mapped from a file"
     lines = [
@@ -110,6 +142,7 @@ def _described(facts: dict[str, Any]) -> str:
         shown = facts["columns"][:20]
         more = f" and {len(facts['columns']) - 20} more" if len(facts["columns"]) > 20 else ""
         lines.insert(1, f"columns: {', '.join(shown)}{more}")
+    lines += [f"{found['level']}: {found['message']}; {found['action']}" for found in facts["findings"]]
     return "\n".join(lines)
 
 

@@ -52,11 +52,12 @@ def doctor(address: str | None, storage: str, timeout: float, as_json: bool, ver
 
 def _print(checkup: "Checkup", collected: "list[Finding]") -> None:
     """The nodes, what is right in a line each, then what is not, with the mend."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    from lwgan_dist.reporting.terminal import Screen
+
+    console = Screen(highlight=False, width=None if sys.stdout.isatty() else 120)
     where = f"cluster at {checkup.address}" if checkup.joined else "this machine, with a Ray of its own"
     count = len(checkup.nodes)
     console.print(f"{where}: {count} node{'s' if count > 1 else ''}\n", soft_wrap=True)

@@ -35,41 +35,39 @@ def show(run_dir: str, as_json: bool) -> None:
     from lwgan_dist.campaign.folder import LEDGER
     from lwgan_dist.campaign.ledger import Ledger
     from lwgan_dist.compare.record import RunRecord
-    from lwgan_dist.run.folder import CONFIG_FILE, RESULT_FILE, read_result
+    from lwgan_dist.logs import printable
+    from lwgan_dist.run.folder import CONFIG_FILE, ENVIRONMENT_FILE, RESULT_FILE, Environment, read_result
     from lwgan_dist.search.trials import TrialRecord
-    from lwgan_dist.storage import Folder
-    from lwgan_dist.training.loop import PROGRESS_FILE
+    from lwgan_dist.storage import Folder, damage_named
+    from lwgan_dist.training.loop import PROGRESS_FILE, ProgressRecord
 
     folder = Folder.at(run_dir)
-    if folder.has("cells.parquet"):
-        _show_study(folder, as_json)
-        return
-    if folder.has("compare.parquet"):
-        _show_comparison(folder, as_json)
-        return
-    if folder.has("facts.json"):
-        _show_search(folder, as_json)
-        return
-    if folder.has("env.json") and "comparison" in folder.read_json("env.json"):
+    tables = {"cells.parquet": _show_study, "compare.parquet": _show_comparison, "facts.json": _show_search}
+    for name, show_tables in tables.items():
+        if folder.has(name):
+            with damage_named(folder.location):
+                show_tables(folder, as_json)
+            return
+    environment = folder.read_json(ENVIRONMENT_FILE, Environment) if folder.has(ENVIRONMENT_FILE) else Environment()
+    if environment.comparison is not None:
         ended = len(Ledger(folder.sub(LEDGER), RunRecord).keys())
         raise ConfigError(f"{folder.location}: a comparison under way or interrupted, of which {ended} runs have ended")
-    if folder.has("env.json") and "search" in folder.read_json("env.json"):
+    if environment.search is not None:
         ended = len(Ledger(folder.sub(LEDGER), TrialRecord).keys())
         raise ConfigError(f"{folder.location}: a search under way or interrupted, of which {ended} trials have ended")
-    if not folder.has(RESULT_FILE) and folder.has(PROGRESS_FILE):
-        progress = json.loads(folder.read(PROGRESS_FILE))
-        if as_json:
-            click.echo(json.dumps(progress))
-        else:
-            click.echo(folder.read(CONFIG_FILE).decode())
-            click.echo(
-                f"not finished: {progress['iteration']} of {progress['iterations']} iterations ({progress['stage']})"
-            )
-        return
-    result = read_result(folder)
+    if environment.study is not None:
+        raise ConfigError(f"{folder.location}: a study under way or interrupted; the same command goes on with it")
+    finished = folder.has(RESULT_FILE) or not folder.has(PROGRESS_FILE)
+    progress = None if finished else folder.read_json(PROGRESS_FILE, ProgressRecord)
+    result = read_result(folder) if progress is None else None
     if not as_json and folder.has(CONFIG_FILE):
-        click.echo(folder.read(CONFIG_FILE).decode())
-    show_result(result, folder.location, as_json)
+        click.echo("\n".join(map(printable, folder.read(CONFIG_FILE).decode(errors="replace").splitlines())) + "\n")
+    if result is not None:
+        with damage_named(folder.location):
+            show_result(result, folder.location, as_json)
+    elif progress is not None:
+        done = f"not finished: {progress.iteration} of {progress.iterations} iterations ({printable(progress.stage)})"
+        click.echo(progress.model_dump_json() if as_json else done)
 
 
 @click.command(short_help="How good the model of a finished run is.")
@@ -120,14 +118,11 @@ def report(folder: str, shown: bool, beside: str | None) -> None:
 
 
 def _show_study(folder: "Folder", as_json: bool) -> None:
-    import io
-
-    import pyarrow.parquet as pq
-
     from lwgan_dist.study.publish import study_files
+    from lwgan_dist.study.tables import CELLS
     from lwgan_dist.study.terminal import print_study
 
-    cells, files = pq.read_table(io.BytesIO(folder.read("cells.parquet"))), study_files(folder)
+    cells, files = folder.read_table("cells.parquet", CELLS), study_files(folder)
     if as_json:
         click.echo(json.dumps(without_infinities({"cells": cells.to_pylist(), "files": files}), allow_nan=False))
     else:
@@ -187,11 +182,11 @@ def validate(config_file: str | None, schema: bool, kind: str | None) -> None:
         click.echo(f"{config_file}: ok")
         return
     if kind == "study":
-        check_study(read_config(StudyConfig, config_file))
+        check_study(read_config(StudyConfig, config_file), config_file, ())
         click.echo(f"{config_file}: ok")
         return
     if kind == "compare":
-        check_comparison(read_config(CompareConfig, config_file))
+        check_comparison(read_config(CompareConfig, config_file), config_file, ())
         click.echo(f"{config_file}: ok")
         return
     config = read_config(TrainConfig, config_file)

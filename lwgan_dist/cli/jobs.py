@@ -20,6 +20,7 @@ from lwgan_dist.cli.common import (
     check_study,
     guarded,
     json_option,
+    tell,
 )
 from lwgan_dist.cli.comparisons import compare
 from lwgan_dist.cli.runs import train
@@ -160,13 +161,13 @@ def _checked(
         config = read_config(StudyConfig, config_file, changes)
         present = [data for data in config.data if _is_here(data, config_file)]
         if present:
-            check_study(config.model_copy(update={"data": present}))
+            check_study(config.model_copy(update={"data": present}), config_file, changes)
         return config.model_dump_json(), config.execution
     if kind == "compare":
         comparison = read_config(CompareConfig, config_file, changes)
         here = [data for data in comparison.data if _is_here(data, config_file)]
         if here:
-            check_comparison(comparison.model_copy(update={"data": here}))
+            check_comparison(comparison.model_copy(update={"data": here}), config_file, changes)
         return comparison.model_dump_json(), comparison.execution
     if kind == "tune":
         search = read_config(SearchConfig, config_file, changes)
@@ -195,7 +196,7 @@ def _is_here(data: "SampleConfig", config_file: str) -> bool:
         raise ConfigError(f"{config_file}: the table {data.path}: nodes need an absolute path, the same on all of them")
     here = Path(data.path).exists()
     if not here:
-        click.echo(f"note: {data.path}: is not on this machine, so the nodes check it", err=True)
+        tell(f"note: {data.path}: is not on this machine, so the nodes check it")
     return here
 
 
@@ -218,7 +219,7 @@ def _with_files(submission: "Submission", env_file: str | None, working_dir: str
     if env_file is not None:
         secrets, warning = read_env_file(env_file)
         if warning:
-            click.echo(f"note: {warning}", err=True)
+            tell(f"note: {warning}")
         submission = replace(submission, secrets=secrets)
         if working_dir and Path(env_file).resolve().is_relative_to(Path(working_dir, "lwgan_dist").resolve()):
             raise ConfigError(f"{env_file}: lies in the code that is sent to the nodes: keep secrets elsewhere")
@@ -228,11 +229,11 @@ def _with_files(submission: "Submission", env_file: str | None, working_dir: str
 def _start(jobs: "Jobs", submission: "Submission", follow: bool) -> None:
     job = jobs.submit(submission)
     which = "" if job.attempt == 1 else f", attempt {job.attempt} (earlier ones: {job.name}~1 ...)"
-    click.echo(f"{job.name}: submitted to {jobs.address}{which}", err=True)
+    tell(f"{job.name}: submitted to {jobs.address}{which}")
     if follow:
         _follow(jobs, job)
     else:
-        click.echo(f"'lwgan-dist job logs {job.name} --follow' shows its output", err=True)
+        tell(f"'lwgan-dist job logs {job.name} --follow' shows its output")
 
 
 def _attach(jobs: "Jobs", job: "Job", submission: "Submission") -> None:
@@ -246,7 +247,7 @@ def _attach(jobs: "Jobs", job: "Job", submission: "Submission") -> None:
             f"{job.name}: runs already, with another command or configuration: 'lwgan-dist job logs {job.name} "
             "--follow' follows it, another --name starts a second one"
         )
-    click.echo(f"{job.name}: runs already, and is followed", err=True)
+    tell(f"{job.name}: runs already, and is followed")
     _follow(jobs, job)
 
 
@@ -257,15 +258,14 @@ def _follow(jobs: "Jobs", job: "Job") -> None:
         click.echo(text, nl=False)
 
     def notify(text: str) -> None:
-        click.echo(f"note: {text}", err=True)
+        tell(f"note: {text}")
 
     try:
         ended = jobs.follow(job, write, notify)
     except KeyboardInterrupt:
-        click.echo(
+        tell(
             f"\ndetached: {job.name} goes on; 'lwgan-dist job logs {job.name} --follow' follows it again, "
-            f"'lwgan-dist job stop {job.name}' ends it",
-            err=True,
+            f"'lwgan-dist job stop {job.name}' ends it"
         )
         sys.exit(INTERRUPTED)
     _end_as(ended)
@@ -276,15 +276,15 @@ def _end_as(job: "Job") -> None:
         return
     again = f"'lwgan-dist job resume {job.name}' goes on with what is finished"
     if job.status == "STOPPED":
-        click.echo(f"{job.name}: was stopped; {again}", err=True)
+        tell(f"{job.name}: was stopped; {again}")
         sys.exit(INTERRUPTED)
     if job.exit_code == INTERRUPTED:  # a signal that did not come from `job stop`
-        click.echo(f"{job.name}: was interrupted; {again}", err=True)
+        tell(f"{job.name}: was interrupted; {again}")
         sys.exit(INTERRUPTED)
     if job.exit_code == 127 and job.is_ours:
         raise RunFailedError(f"{job.name}: the nodes have no such interpreter: {job.entrypoint.split()[1]} (--python)")
     if job.exit_code is not None and 0 < job.exit_code <= 128:
-        click.echo(f"{job.name}: ended with exit code {job.exit_code}", err=True)
+        tell(f"{job.name}: ended with exit code {job.exit_code}")
         sys.exit(job.exit_code)
     if job.exit_code is not None:
         number = -job.exit_code if job.exit_code < 0 else job.exit_code - 128
@@ -372,10 +372,10 @@ def stop(name: str, address: str | None) -> None:
     jobs = Jobs(address)
     job = jobs.find(name)
     if job.has_ended:
-        click.echo(f"{job.name}: has ended already ({_status(job)})", err=True)
+        tell(f"{job.name}: has ended already ({_status(job)})")
         return
     now = jobs.stop(job)
-    click.echo(f"{job.name}: {_status(now)}; 'lwgan-dist job resume {job.name}' goes on", err=True)
+    tell(f"{job.name}: {_status(now)}; 'lwgan-dist job resume {job.name}' goes on")
 
 
 @job.command()
@@ -401,7 +401,7 @@ def resume(name: str, address: str | None, follow: bool, env_file: str | None, w
     if not job.has_ended:
         if not follow:
             raise ConfigError(still_running(job))
-        click.echo(f"{job.name}: runs already, and is followed", err=True)
+        tell(f"{job.name}: runs already, and is followed")
         _follow(jobs, job)
         return
     for option, given in (("env_file", env_file), ("working_dir", working_dir)):

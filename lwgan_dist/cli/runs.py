@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lwgan_dist import logs
 from lwgan_dist.cli.common import (
     address_option,
     at_address,
@@ -21,6 +22,7 @@ from lwgan_dist.cli.common import (
     metric_names,
     overrides,
     show_result,
+    tell,
     verbose_option,
     workers_option,
 )
@@ -50,8 +52,8 @@ def estimate(
 ) -> None:  # fmt: skip
     """Estimate the intrinsic dimension of DATA, with the evidence for it and a generator.
 
-    DATA is a table (.parquet, .arrow, .feather, .npy, .npz, .csv, .csv.gz, a folder of Parquet files) or the name of a
-    manifold of known dimension (s_curve, hyperplane, sphere, ...). Any field of the configuration can be set by
+    DATA is a table (.csv, .tsv, .txt, .parquet, .feather, .npy, .npz, .xlsx, a folder of Parquet files) or the name of
+    a manifold of known dimension (s_curve, hyperplane, sphere, ...). Any field of the configuration can be set by
     key=value, for example data.columns=[a,b] schedule.matching_iterations=3000 precision=bfloat16.
     """
     from lwgan_dist.config import TrainConfig
@@ -138,17 +140,28 @@ def _execute(
     """Train a run in its folder and show the result."""
     check_manifold(config)
     check_device(execution)
+    from lwgan_dist.data.sample import load_sample
+    from lwgan_dist.reporting.opening import say_findings, say_opening
+
+    sample = load_sample(config.data)
+    if not dry_run:
+        say_opening(config, sample)  # the rest waits for torch
     from lwgan_dist.configfile import to_yaml
     from lwgan_dist.reporting.terminal import ProgressLine
     from lwgan_dist.run.run import Run
     from lwgan_dist.storage import Folder, inside
 
-    run = Run(config)
+    run = Run(config, sample=sample)
+    further = [finding for finding in run.findings if finding not in sample.findings]
+    if not dry_run:
+        say_findings(further)
     run.refuse_metrics(metrics)
     folder = Folder.at(out or inside(storage, f"{re.sub('[^A-Za-z0-9._-]+', '-', name)[:40]}-{run.fingerprint}"))
     if dry_run:
         iterations = sum(stage.iterations for stage in run.stages)
-        click.echo(f"run folder: {folder.location}\niterations: {iterations}\n", err=True)
+        tell(f"run folder: {folder.location}\niterations: {iterations}\n")
+        say_opening(config, sample)
+        say_findings(further)
         click.echo(run.config.model_dump_json() if as_json else to_yaml(run.config), nl=as_json)
         return
     with ProgressLine(name) as line:
@@ -157,6 +170,7 @@ def _execute(
             execution,
             on_progress=line.update,
             notify=lambda message: line.say(f"{name}  {message}"),
+            on_findings=None if logs.is_json() else lambda: None,  # said already
             metrics=metrics,
             verbose=verbose,
         )
@@ -194,4 +208,4 @@ def generate(run_dir: str, num: int, rank: int | None, seed: int, out: str) -> N
         pq.write_table(table, out)
     except OSError as error:
         raise ConfigError(f"--out {out}: cannot be written ({error})") from None
-    click.echo(f"{num} rows at rank {rank or model.dimension} in {out}", err=True)
+    tell(f"{num} rows at rank {rank or model.dimension} in {out}")

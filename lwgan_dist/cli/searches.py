@@ -14,6 +14,7 @@ from lwgan_dist.cli.common import (
     check_device,
     check_name,
     check_search,
+    tell,
     without_infinities,
 )
 from lwgan_dist.errors import RunFailedError
@@ -118,10 +119,9 @@ def _execute_search(prepared: "Search", label: str, as_json: bool, verbose: bool
     from lwgan_dist.search.terminal import print_search
 
     if changed := prepared.changed:
-        click.echo(
+        tell(
             f"note: {', '.join(changed)}: differs from the command before in {prepared.folder.location}; trials that "
-            "are alike are kept, tables and figures become those of this command (--name keeps both)",
-            err=True,
+            "are alike are kept, tables and figures become those of this command (--name keeps both)"
         )
     published: list[Published] = []
     with SearchProgress(label) as line:
@@ -133,17 +133,16 @@ def _execute_search(prepared: "Search", label: str, as_json: bool, verbose: bool
         try:
             outcome = prepared.execute(_Shown(line), written, verbose=verbose)
         except KeyboardInterrupt:
-            click.echo("interrupted: finished trials are kept, the same command goes on with the others", err=True)
+            tell("interrupted: finished trials are kept, the same command goes on with the others")
             sys.exit(INTERRUPTED)
     (result,) = published
     if outcome.judged_again:
-        click.echo(
+        tell(
             f"note: {outcome.judged_again} trials and runs of earlier commands were judged again by the rank rule of "
-            "this one, from their recorded scores",
-            err=True,
+            "this one, from their recorded scores"
         )
     for note in search_caveats(prepared, outcome):
-        click.echo(f"note: {note}", err=True)
+        tell(f"note: {note}")
     if as_json:
         content = {**content_of_search(result), "unfinished": outcome.unfinished}
         click.echo(json.dumps(without_infinities(content), allow_nan=False))

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lwgan_dist.cli.common import at_address, campaign_options, check_device, check_name, executed, without_infinities
+from lwgan_dist.cli.common import (
+    at_address,
+    campaign_options,
+    check_device,
+    check_name,
+    executed,
+    located_study,
+    without_infinities,
+)
 from lwgan_dist.errors import RunFailedError
 
 if TYPE_CHECKING:
@@ -30,12 +38,13 @@ def study(
 
     check_name(name)
     config = at_address(read_config(StudyConfig, config_file, changes), address)
-    check_device(config.execution)
-    from lwgan_dist.storage import Folder, inside
-    from lwgan_dist.study.study import Study
-
     label = name or Path(config_file).stem
-    prepared = Study(config, Folder.at(inside(storage, label)))
+    with located_study(config, config_file, changes):
+        check_device(config.execution)
+        from lwgan_dist.storage import Folder, inside
+        from lwgan_dist.study.study import Study
+
+        prepared = Study(config, Folder.at(inside(storage, label)))
     if dry_run:
         _show_plan(prepared, as_json)
         return

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from lwgan_dist.campaign.named_model import NamedModel
-from lwgan_dist.campaign.sources import Label, Metric, OnSamples, check_execution
+from lwgan_dist.campaign.sources import Label, Metric, OnSamples, check_execution, refuse_many
 from lwgan_dist.config import ExecutionConfig, Settings
-from lwgan_dist.configbase import PositiveInt, clash
+from lwgan_dist.configbase import WHOLE, PositiveInt, WholeNumber, clash
 from lwgan_dist.models.configs import LwganModel
 
 _TRUTH = re.compile(r"truth([+-]\d+)?")
@@ -61,19 +61,19 @@ class CompareConfig(OnSamples):
     """What is compared, on the same samples with the same parts held out."""
     reference: Label | None = None
     """Label of the model from which the paired differences are taken; by default that of the first."""
-    replicates: Annotated[int, Field(ge=1)] = 5
+    replicates: PositiveInt = 5
     """Samples on which each model is trained, with as many seeds of training."""
     metrics: Annotated[list[Metric], Field(min_length=1)] = ["energy_distance", "sliced_wasserstein", "reconstruction"]
     """Metrics of every run on its hold-out rows, see `lwgan_dist.metrics.registry`; of a model that can be used at
     several ranks they are computed at each of them. Runs that were finished without a metric are not repeated for it.
     """
-    fresh_rows: Annotated[int, Field(ge=2, le=50_000)] | None = 4_096
+    fresh_rows: Annotated[int, Field(ge=2, le=50_000), WHOLE] | None = 4_096
     """Of data of known dimension, so many rows that are drawn anew, and as many generated ones, between which the
     distance is taken, the energy distance between at most 4,096; null for none. With another number the runs are
     computed anew."""
     run: Settings = Settings()
     """What the runs have in common: ``precision``, and how an lwgan is trained and judged."""
-    seed: int = 0
+    seed: WholeNumber = 0
     """Seeds of samples and runs are derived from it, n and the replicate."""
     execution: ExecutionConfig = ExecutionConfig()
     """Where and how, as in a study."""
@@ -87,6 +87,8 @@ class CompareConfig(OnSamples):
         if len(set(self.metrics)) < len(self.metrics):
             raise clash("metrics", "a metric is given twice")
         check_execution(self.execution, "a comparison")
+        cells = len(self.data) * len(self.sizes or [0]) * len(self.models)
+        refuse_many(cells, cells * self.replicates, "models", "replicates")
         return self
 
 

@@ -121,7 +121,9 @@ class Design:
         return PlannedRun(cell, replicate, data_seed, seed, run_key(identity, data_seed, seed))
 
     def _cells_of(self, item: SampledData, precision: str) -> Iterator[Cell]:
-        table_rows, digest, shape = identity_of(item) if isinstance(item, SampledTable) else (None, None, None)
+        item, table_rows, digest, shape = (
+            identity_of(item) if isinstance(item, SampledTable) else (item, None, None, None)
+        )
         label, data = label_of(item), {"data": data_section(item)}
         make = partial(build, label, shape=shape)
         for n in sizes_of(item, self.config.sizes, table_rows):

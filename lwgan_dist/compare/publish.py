@@ -2,17 +2,15 @@
 replace them.
 """
 
-import io
 from datetime import UTC, datetime
 
-import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
 from lwgan_dist.compare.comparison import Comparison, Outcome
 from lwgan_dist.compare.design import PlannedRun
 from lwgan_dist.compare.figures import generalisation_figure, metrics_figure
 from lwgan_dist.compare.report import compare_page
-from lwgan_dist.compare.tables import RATES, CompareTables
+from lwgan_dist.compare.tables import COMPARED, RATES, RUNS, CompareTables
 from lwgan_dist.compare.tensorboard import write_comparison
 from lwgan_dist.compare.work import MODELS, kept
 from lwgan_dist.data.sample import load_sample
@@ -52,10 +50,17 @@ def compare_files(folder: Folder) -> dict[str, str]:
 
 
 def read_tables(folder: Folder) -> CompareTables:
-    """The tables that a command wrote."""
-    runs, compared = (pq.read_table(io.BytesIO(folder.read(f"{name}.parquet"))) for name in _TABLES[:2])
-    rates = pq.read_table(io.BytesIO(folder.read("rates.parquet"))) if folder.has("rates.parquet") else None
-    return CompareTables(runs, compared, RATES.empty_table() if rates is None else rates)
+    """The tables that a command wrote.
+
+    Raises:
+        ConfigError: they are damaged.
+    """
+    schemas = {"runs": RUNS, "compare": COMPARED, "rates": RATES}
+    tables = {
+        name: folder.read_table(f"{name}.parquet", schema) if folder.has(f"{name}.parquet") else schema.empty_table()
+        for name, schema in schemas.items()
+    }
+    return CompareTables(**tables)
 
 
 def notes(comparison: Comparison, outcome: Outcome) -> list[str]:

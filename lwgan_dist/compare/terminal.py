@@ -9,7 +9,7 @@ from lwgan_dist.compare.plan import PlanLine
 from lwgan_dist.compare.report import differences, means, rates
 from lwgan_dist.compare.tables import CompareTables
 from lwgan_dist.reporting.page import Grid
-from lwgan_dist.reporting.terminal import print_files, print_table, result_table
+from lwgan_dist.reporting.terminal import Screen, print_files, print_table, result_table
 from lwgan_dist.reporting.values import Row, distinct
 
 
@@ -21,7 +21,7 @@ def print_comparison(tables: CompareTables, files: Mapping[str, str]) -> None:
         tables: of the comparison.
         files: path by what is in it.
     """
-    console = Console(highlight=False)
+    console = Screen(highlight=False)
     compared = _at_the_largest_n(tables.compare.to_pylist())
     for title, grid in means(compared):
         console.print(Text(title, style="bold"))
@@ -49,7 +49,7 @@ def print_plan(lines: Sequence[PlanLine]) -> None:
         [line.data, str(line.n), line.model, str(line.runs), str(line.missing), f"{line.cpu_seconds:.3g}"]
         for line in lines
     ]
-    print_grid(Console(highlight=False), Grid(header, rows, left=3))
+    print_grid(Screen(highlight=False), Grid(header, rows, left=3))
 
 
 def print_grid(console: Console, grid: Grid) -> None:

@@ -1,6 +1,7 @@
 """The worker's side of a comparison: computes a run wherever Ray Tune puts it and enters it in the ledger."""
 
 import json
+import logging
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,10 +21,12 @@ from lwgan_dist.campaign.worker import (
 from lwgan_dist.compare.measure import measured
 from lwgan_dist.compare.record import RunRecord
 from lwgan_dist.config import RunConfig, TableData
-from lwgan_dist.errors import DataError
+from lwgan_dist.errors import ConfigError, DataError
 from lwgan_dist.fitted import FittedModel
 from lwgan_dist.run.run import FittedRun, Run, torch_threads
 from lwgan_dist.storage import Folder
+
+log = logging.getLogger("lwgan_dist")
 
 MODELS, LOSSES = "models", "losses.json"
 """Further folder of a comparison: the networks of first replicates with their losses, for its figures."""
@@ -103,4 +106,8 @@ def kept(folder: Folder) -> tuple[FittedModel, list[dict[str, float]]] | None:
     """What `keep` kept; None where it is not there, or not whole."""
     if not (folder.has(LOSSES) and folder.has("model.json")):
         return None
-    return FittedModel.load(folder), json.loads(folder.read(LOSSES))
+    try:
+        return FittedModel.load(folder), folder.read_json(LOSSES, list[dict[str, float]])
+    except ConfigError as error:
+        log.warning("%s: it has no figures", error)
+        return None

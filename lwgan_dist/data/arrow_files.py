@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,17 +16,22 @@ import pyarrow.parquet as pq
 
 from lwgan_dist.data.blocks import BLOCK_ELEMENTS, Array, Filling
 from lwgan_dist.data.loading import (
-    CHOOSE_HINT,
     MAPPED_BYTES,
+    ROW_NAMES,
     Labels,
     Loaded,
     Place,
-    choose_columns,
+    Reading,
+    ReadOptions,
+    columns_hint,
     damage_rejected,
+    drop_hint,
     files_below,
     quoted,
+    require_numbers,
     row_number,
     shortened,
+    used_columns,
 )
 from lwgan_dist.data.pictures import PICTURE_SUFFIXES, Picture, decoded
 from lwgan_dist.errors import DataError
@@ -42,8 +48,19 @@ LABEL_NAMES = b"lwgan_dist.label_names"
 _FILL_ROWS = 4096
 """Rows that are copied from columns into rows in one go: few enough to stay in the cache."""
 
+_FILL_NUMBERS = 1 << 23
+"""Numbers in them at most: tables of many columns are read in few pieces, for each costs something a column."""
+
 _PICTURES_AT_ONCE = 64
 """Encoded pictures that are read from a Parquet file in one go."""
+
+
+Batches = Callable[[], Iterable[pa.RecordBatch]]
+"""Reads the columns to use, from the first row on."""
+
+
+class _UnequalError(Exception):
+    """Lists of several lengths: which one, and how long it is."""
 
 
 class _Layout(NamedTuple):
@@ -53,30 +70,33 @@ class _Layout(NamedTuple):
         dtype: of the rows.
         shape: of a row.
         names: of the numbers of a row.
-        is_tensor: whether rows are the tensors of a single column.
+        lists: lengths of the lists, one in the other, in which the numbers of a row are stored; () of a column each.
+        has_gaps: whether values are missing; they become NaN.
     """
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     names: tuple[str, ...]
-    is_tensor: bool
+    lists: tuple[int, ...] = ()
+    has_gaps: bool = False
 
 
-def read_parquet(path: str, columns: list[str] | None) -> Loaded:
+def read_parquet(path: str, options: ReadOptions) -> Loaded:
     """The rows of a Parquet file, or of all Parquet files in a folder in the order of their names.
 
     A column of pictures as bytes, or as structures {bytes, path} as Hugging Face writes them, is decoded; if it is the
-    only one, it is what is read unless ``columns`` says otherwise, as is a column of tensors beside none but `LABEL`.
-    Folders below the folder are entered; what begins with ``.`` or ``_`` is left out; ``name=value`` in the name of a
-    folder is not a column. An index that pandas wrote is a column only if ``columns`` names it. Page checksums are
-    verified where the file has them. Rows are decoded some at a time, see `to_rows` for their type and shape.
+    only one, it is what is read unless columns are chosen, as is a column of tensors or of lists of one length beside
+    none but `LABEL` and what holds no numbers. Otherwise columns that hold no numbers are left out, as is an index of
+    pandas; categories of numbers are numbers. Folders below the folder are entered; what begins with ``.`` or ``_`` is
+    left out; ``name=value`` in the name of a folder is not a column. Page checksums are verified where the file has
+    them. Rows are decoded some at a time, see `to_rows` for their type and shape.
 
     Args:
         path: file or folder.
-        columns: names of the columns to use, in this order; all if None.
+        options: the columns to use.
 
     Raises:
-        DataError: damaged, differing schemas, or columns that do not exist or are not numeric.
+        DataError: damaged, differing schemas, or columns that do not exist or that were chosen and are not numeric.
     """
     is_folder = Path(path).is_dir()
     files = sorted(parquet_files(path)) if is_folder else [path]
@@ -86,23 +106,22 @@ def read_parquet(path: str, columns: list[str] | None) -> Loaded:
         )
     schemas, counts = zip(*map(_read_schema, files), strict=True)
     _require_equal(list(schemas), files)
-    names = _choose(schemas[0], columns, path)
+    names, left_out = _choose(schemas[0], options, path)
     if not sum(counts):
         return Loaded(np.empty((0, len(names))), tuple(names))
     place = _place_in_files(files, counts) if is_folder else row_number
     if _holds_pictures(schemas[0], names):
         batches = _batches(files, names, _PICTURES_AT_ONCE)
         return _of_pictures(batches, sum(counts), names[0], path, place)
-    layout = _layout(schemas[0], names)
+    layout = _layout(schemas[0], names, path, place, lambda: _batches(files, names, _PICTURES_AT_ONCE))
+    limit = BLOCK_ELEMENTS if layout.lists else _FILL_NUMBERS
+    size = max(1, min(_FILL_ROWS, limit // len(layout.names)))
     with damage_rejected(path, "Parquet"):
-        size = max(1, min(_FILL_ROWS, BLOCK_ELEMENTS // max(1, len(layout.names)))) if layout else 0
-        rows = _fill(_batches(files, names, size), sum(counts), layout) if layout else None
-    if layout is None or rows is None:
-        raise _fault(pa.concat_tables([_read_parquet_file(file, names) for file in files]), path, place)
-    return Loaded(rows, layout.names, place)
+        rows = _fill(lambda: _batches(files, names, size), sum(counts), layout, path, place)
+    return Loaded(rows, layout.names, place, are_columns=not layout.lists, reading=Reading(left_out=left_out))
 
 
-def read_ipc(path: str, columns: list[str] | None) -> Loaded:
+def read_ipc(path: str, options: ReadOptions) -> Loaded:
     """The rows of an Arrow IPC file or stream; see `read_parquet`.
 
     A large file (`MAPPED_BYTES`) is mapped: if it is not compressed and holds one batch of tensors and nothing else,
@@ -110,31 +129,31 @@ def read_ipc(path: str, columns: list[str] | None) -> Loaded:
 
     Args:
         path: the file.
-        columns: names of the columns to use, in this order; all if None.
+        options: the columns to use.
 
     Raises:
-        DataError: damaged, or columns that do not exist or are not numeric.
+        DataError: damaged, or columns that do not exist or that were chosen and are not numeric.
     """
     opened = pa.memory_map if Path(path).stat().st_size >= MAPPED_BYTES else pa.OSFile
     with damage_rejected(path, "Arrow IPC"), opened(path) as file:
         schema = _open_ipc(file, None).schema
-        names = _choose(schema, columns, path)
+        names, left_out = _choose(schema, options, path)
         fields = None if names == schema.names else [schema.get_field_index(name) for name in names]  # None: no copy
         table = _open_ipc(file, fields).read_all().select(names)
         table.validate(full=True)
     if table.num_rows and _holds_pictures(table.schema, names):
         return _of_pictures(table.to_batches(), table.num_rows, names[0], path, row_number)
-    return to_rows(table, path, row_number)
+    return to_rows(table, path, row_number)._replace(reading=Reading(left_out=left_out))
 
 
-def arrow_labels(path: str, columns: list[str] | None) -> tuple[Labels | None, list[str]]:
-    """The column `LABEL` of a Parquet file or folder, or of an Arrow file, and the columns that are left to be read.
+def arrow_labels(path: str, options: ReadOptions) -> tuple[Labels | None, ReadOptions]:
+    """The column `LABEL` of a Parquet file or folder, or of an Arrow file, and what is left to be read.
 
     Names of the classes come from the schema, where `lwgan_dist.data.importing` or Hugging Face's library wrote them.
 
     Args:
         path: file or folder.
-        columns: names of the columns to use; all but the labels if None.
+        options: the columns to use; of all, that of the labels is left out.
 
     Raises:
         DataError: damaged, or labels that are neither whole numbers nor texts, or that are missing.
@@ -143,12 +162,13 @@ def arrow_labels(path: str, columns: list[str] | None) -> tuple[Labels | None, l
     files = [path] if is_ipc or not Path(path).is_dir() else sorted(parquet_files(path))
     schema = _ipc_schema(path) if is_ipc else _read_schema(files[0])[0]
     if schema.names.count(LABEL) != 1:
-        return None, _choose(schema, columns, path)
-    rest = schema.remove(schema.get_field_index(LABEL)) if columns is None else schema
+        return None, options
+    if options.columns is None:
+        options = options._replace(drop=[*(options.drop or []), LABEL])
     with damage_rejected(path, "Arrow IPC" if is_ipc else "Parquet"):
         parts = [_read_ipc_column(path)] if is_ipc else [_read_parquet_file(file, [LABEL]).column(0) for file in files]
         values = pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type)
-    return _coded(values, _class_names(schema), path), _choose(rest, columns, path)
+    return _coded(values, _class_names(schema), path), options
 
 
 def _coded(values: pa.ChunkedArray, names: dict[int, str], source: str) -> Labels:
@@ -156,8 +176,8 @@ def _coded(values: pa.ChunkedArray, names: dict[int, str], source: str) -> Label
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     if values.null_count:
-        raise _missing(values, LABEL, source, row_number)
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        raise _missing_label(values, source)
+    if _is_text(values.type):
         texts, codes = np.unique(np.array(values.to_pylist(), dtype=str), return_inverse=True)
         return Labels(codes.astype(np.int64), dict(enumerate(texts.tolist())))
     if not pa.types.is_integer(values.type):
@@ -190,9 +210,10 @@ def _read_ipc_column(path: str) -> pa.ChunkedArray:
 def to_rows(table: pa.Table, source: str, place: Place) -> Loaded:
     """The rows of an Arrow table.
 
-    A single column ``name`` of fixed-shape tensors, or of lists of a fixed size, nested or not, gives rows of the shape
+    A single column ``name`` of fixed-shape tensors, or of lists of one length, nested or not, gives rows of the shape
     in which they are stored; their numbers are called ``name_0``, ``name_1``, ... Rows are of the type of the columns
-    where all are of one, float32 if all are float16 or float32, otherwise float64, as of decimals.
+    where all are of one, float32 if all are float16 or float32, otherwise float64, as of decimals and of whole numbers
+    of which one is missing. What is missing becomes NaN.
 
     Args:
         table: the columns to use.
@@ -200,59 +221,72 @@ def to_rows(table: pa.Table, source: str, place: Place) -> Loaded:
         place: names the place of a row in the file.
 
     Raises:
-        DataError: a missing value, or a column that is not numeric.
+        DataError: a column that is not numeric, or lists of several lengths.
     """
     if table.num_rows == 0:
         return Loaded(np.empty((0, table.num_columns)), tuple(table.column_names))
-    layout = _layout(table.schema, table.column_names)
-    rows = _all_rows(table, layout) if layout else None
-    if layout is None or rows is None:
-        raise _fault(table, source, place)
-    return Loaded(rows, layout.names, place)
+    layout = _layout(table.schema, table.column_names, source, place, table.to_batches)
+    if layout.lists and table.column(0).num_chunks == 1:
+        with _unequal_rejected(layout, source, place):
+            values = _numbers(table.column(0).chunk(0), layout.lists, has_gaps=False)
+        if values is not None:  # not copied
+            return Loaded(values.reshape(table.num_rows, *layout.shape), layout.names, place, are_columns=False)
+    batches = partial(table.to_batches, max_chunksize=_FILL_ROWS)
+    rows = _fill(batches, table.num_rows, layout, source, place)
+    return Loaded(rows, layout.names, place, are_columns=not layout.lists)
 
 
-def _all_rows(table: pa.Table, layout: _Layout) -> Array | None:
-    """The rows of a table; None if a value is missing. A single batch of tensors is not copied."""
-    if layout.is_tensor and table.column(0).num_chunks == 1:
-        values = _numbers(table.column(0).chunk(0))
-        return None if values is None else values.reshape(table.num_rows, *layout.shape)
-    return _fill(table.to_batches(max_chunksize=_FILL_ROWS), table.num_rows, layout)
-
-
-def _fill(batches: Iterable[pa.RecordBatch], count: int, layout: _Layout) -> Array | None:
-    """The rows of so many in batches; None if a value is missing.
+def _fill(batches: Batches, count: int, layout: _Layout, source: str, place: Place) -> Array:
+    """The rows of so many in batches, which are read again, into floats, if one turns out to lack a value.
 
     Raises:
+        DataError: lists of several lengths.
         ValueError: more or fewer rows.
     """
-    rows = Filling(count, layout.shape, layout.dtype)
-    for batch in batches:
+    rows, start = Filling(count, layout.shape, layout.dtype), 0
+    for batch in batches():
         part = np.empty((batch.num_rows, *layout.shape), layout.dtype)
         for i, column in enumerate(batch.columns):
-            values = _numbers(column)
+            with _unequal_rejected(layout, source, place, start):
+                values = _numbers(column, layout.lists, layout.has_gaps)
             if values is None:
-                return None
-            if layout.is_tensor:
+                dtype = layout.dtype if layout.dtype.kind == "f" else np.dtype(np.float64)
+                return _fill(batches, count, layout._replace(dtype=dtype, has_gaps=True), source, place)
+            if layout.lists:
                 part = values.reshape(part.shape)
             else:
                 part[:, i] = values
         rows.put(part)
+        start += batch.num_rows
     return rows.rows()
 
 
-def _layout(schema: pa.Schema, names: Sequence[str]) -> _Layout | None:
-    """How the columns of these names become rows; None if they do not."""
+def _layout(schema: pa.Schema, names: Sequence[str], source: str, place: Place, batches: Batches) -> _Layout:
+    """How the columns of these names become rows.
+
+    Raises:
+        DataError: one is not numeric, or there are tensors and more.
+    """
     types = [schema.field(name).type for name in names]
-    elements, shape = [_element_type(kind) for kind in types], _shape(types[0])
-    if not all(map(_is_number, elements)) or (len(types) > 1 and any(map(_shape, types))):
-        return None
+    elements = list(map(_element_type, types))
+    for name, kind, element in zip(names, types, elements, strict=True):
+        if not _is_number(element):
+            raise _not_numeric(name, kind, source, place, batches)
+        if _is_list(kind) and len(names) > 1:
+            what = f"holds tensors and must stand alone: {columns_hint(name)}, or without it {drop_hint(name)}"
+            raise DataError(f"{source}: column {quoted(name)} {what}")
     narrow = all(pa.types.is_float16(kind) or pa.types.is_float32(kind) for kind in elements)
     dtype = np.dtype(np.float32 if narrow else np.float64)
     if len(set(elements)) == 1 and not pa.types.is_decimal(elements[0]):
         dtype = np.dtype(elements[0].to_pandas_dtype())
-    if not shape:
-        return _Layout(dtype, (len(names),), tuple(names), is_tensor=False)
-    return _Layout(dtype, shape, tuple(f"{names[0]}_{i}" for i in range(math.prod(shape))), is_tensor=True)
+    if not _is_list(types[0]):
+        return _Layout(dtype, (len(names),), tuple(names))
+    shape = _shape(types[0], batches)
+    size = math.prod(shape)
+    if not size:
+        raise DataError(f"{source}: column {quoted(names[0])} holds no numbers, its lists are empty")
+    lists = (size,) if isinstance(types[0], pa.FixedShapeTensorType) else shape
+    return _Layout(dtype, shape, tuple(f"{names[0]}_{i}" for i in range(size)), lists)
 
 
 def parquet_files(folder: str) -> Iterator[str]:
@@ -340,21 +374,54 @@ def _open_ipc(file: Any, fields: list[int] | None) -> Any:
     return opened(file, options=pa.ipc.IpcReadOptions(included_fields=fields))
 
 
-def _choose(schema: pa.Schema, columns: list[str] | None, source: str) -> list[str]:
-    if columns is None:
-        with damage_rejected(source, "pandas metadata"):
-            index = (schema.pandas_metadata or {}).get("index_columns", [])
-            columns = _values(schema, [name for name in schema.names if name not in index]) or None
-    return [schema.names[i] for i in choose_columns(schema.names, columns, source)]
-
-
-def _values(schema: pa.Schema, names: list[str]) -> list[str]:
-    """The columns to use if none are named: the only one of pictures, or of tensors beside `LABEL`, or else all."""
-    pictures = [field.name for field in schema if field.name in names and _is_picture(field.type)]
+def _choose(schema: pa.Schema, options: ReadOptions, source: str) -> tuple[list[str], dict[str, str]]:
+    """The columns to use, and why others were left out."""
+    names = schema.names  # made anew at every look
+    chosen = used_columns(names, options, source)
+    if options.columns is not None:
+        return [names[i] for i in chosen], {}
+    fields, index = [schema.field(i) for i in chosen], _pandas_index(schema, source)
+    whys = {field.name: "an index" if field.name in index else _why_not(field) for field in fields}
+    pictures = [name for name, why in whys.items() if why == _PICTURES]
     if len(pictures) == 1:
-        return pictures
-    tensors = [field.name for field in schema if field.name in names and _shape(field.type)]
-    return tensors if len(tensors) == 1 and {*names} == {*tensors, LABEL} else names
+        return pictures, {}
+    left_out = {name: why for name, why in whys.items() if why}
+    used = [field.name for field in fields if not whys[field.name]]
+    tensors = [field.name for field in fields if not whys[field.name] and _is_list(field.type)]
+    if len(tensors) == 1 and {*used} == {*tensors, LABEL}:
+        return tensors, left_out
+    require_numbers(used, left_out, source)
+    return used, left_out
+
+
+def _pandas_index(schema: pa.Schema, source: str) -> set[str]:
+    with damage_rejected(source, "pandas metadata"):
+        metadata = schema.pandas_metadata
+        index = metadata.get("index_columns", []) if isinstance(metadata, dict) else []
+        return {name for name in index if isinstance(name, str)}
+
+
+_PICTURES = "pictures"
+
+
+def _why_not(field: pa.Field) -> str:
+    """Why a column is not read unless it is chosen; empty if it is."""
+    kind = _element_type(field.type)
+    if field.name in ROW_NAMES:
+        return "row names"
+    if _is_number(kind):
+        return ""
+    if _is_picture(field.type):
+        return _PICTURES
+    if pa.types.is_temporal(kind):
+        return "times"
+    if pa.types.is_null(kind):
+        return "empty"
+    return "text" if _is_text(kind) else shortened(str(field.type), 60)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _storage(values: pa.Array) -> pa.Array:
@@ -362,15 +429,32 @@ def _storage(values: pa.Array) -> pa.Array:
     return values.storage if isinstance(values.type, pa.FixedShapeTensorType) else values
 
 
-def _shape(kind: pa.DataType) -> tuple[int, ...]:
-    """The shape of what a column of this type holds; () of single values."""
+def _is_list(kind: pa.DataType) -> bool:
+    types = pa.types
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return bool(is_list or isinstance(kind, pa.FixedShapeTensorType))
+
+
+def _shape(kind: pa.DataType, batches: Batches) -> tuple[int, ...]:
+    """The shape of what a column of tensors or lists holds: by its type or, of lists of any length, its first one."""
     if isinstance(kind, pa.FixedShapeTensorType):
         return tuple(kind.shape) or (1,)
-    return (kind.list_size, *_shape(kind.value_type)) if pa.types.is_fixed_size_list(kind) else ()
+    shape, inner = list[int](), kind
+    while pa.types.is_fixed_size_list(inner):
+        shape, inner = [*shape, inner.list_size], inner.value_type
+    if not _is_list(inner):
+        return tuple(shape)
+    valid = (value.as_py() for batch in batches() for value in batch.column(0) if value.is_valid)
+    value: Any = next(valid, [])
+    shape = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        value = next((item for item in value if item is not None), None)
+    return tuple(shape)
 
 
 def _element_type(kind: pa.DataType) -> pa.DataType:
-    if isinstance(kind, pa.FixedShapeTensorType) or pa.types.is_fixed_size_list(kind):
+    if pa.types.is_dictionary(kind) or _is_list(kind):
         return _element_type(kind.value_type)
     return kind
 
@@ -380,54 +464,31 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_boolean(kind))
 
 
-def _fault(table: pa.Table, source: str, place: Place) -> DataError:
-    """Why a table cannot become rows."""
-    names, types = table.column_names, [_element_type(kind) for kind in table.schema.types]
-    if not any(map(_is_number, types)):
-        listed = ", ".join(f"{quoted(name)} ({kind})" for name, kind in zip(names, types, strict=True))
-        return DataError(f"{source}: no numeric column: {shortened(listed, 300)}")
-    for name, column, element in zip(names, table.columns, types, strict=True):
-        if _shape(column.type) and len(names) > 1:
-            return DataError(f"{source}: column {quoted(name)} holds tensors and must stand alone; {CHOOSE_HINT}")
-        if not _is_number(element) and not pa.types.is_null(element):
-            return _not_numeric(column, name, source, place)
-        if column.null_count:
-            return _missing(column, name, source, place)
-    return _missing_in_tensor(table.column(0), names[0], source, place)
+def _missing_label(column: pa.ChunkedArray, source: str) -> DataError:
+    row = int(pc.index(column.is_null(), True).as_py())
+    return DataError(f"{source}: column {quoted(LABEL)}, {row_number(row)}: missing value")
 
 
-def _missing(column: pa.ChunkedArray, name: str, source: str, place: Place) -> DataError:
-    row = _first_null(column)
-    more = f" ({column.null_count} in this column)" if column.null_count > 1 else ""
-    return DataError(f"{source}: column {quoted(name)}, {place(row)}: missing value{more}")
+@contextmanager
+def _unequal_rejected(layout: _Layout, source: str, place: Place, start: int = 0) -> Iterator[None]:
+    """Names the row, counted from ``start``, of a list of another length."""
+    try:
+        yield
+    except _UnequalError as error:
+        row, length, expected = error.args
+        name = layout.names[0].removesuffix("_0")
+        what = f"a list of {length}, {expected} are expected; leave the column out: {drop_hint(name)}"
+        raise DataError(f"{source}: column {quoted(name)}, {place(start + row)}: {what}") from None
 
 
-def _missing_in_tensor(column: pa.ChunkedArray, name: str, source: str, place: Place) -> DataError:
-    size, start = math.prod(_shape(column.type)), 0
-    for chunk in column.chunks:
-        values, inside = _storage(chunk), size
-        while pa.types.is_fixed_size_list(values.type):
-            inside //= values.type.list_size
-            values = values.flatten()
-            if values.null_count:
-                row, element = divmod(_first_null(values) * inside, size)
-                where = f"column {quoted(f'{name}_{element}')}, {place(start + row)}"
-                return DataError(f"{source}: {where}: missing value")
-        start += len(chunk)
-    raise AssertionError("no value is missing")
-
-
-def _first_null(values: pa.Array | pa.ChunkedArray) -> int:
-    return int(pc.index(values.is_null(), True).as_py())
-
-
-def _not_numeric(column: pa.ChunkedArray, name: str, source: str, place: Place) -> DataError:
-    kind = column.type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        return DataError(f"{source}: column {quoted(name)} is {shortened(str(kind), 60)}, not numeric; {CHOOSE_HINT}")
-    row = next((i for i, value in enumerate(column) if not _reads_as_number(value.as_py())), 0)
+def _not_numeric(name: str, kind: pa.DataType, source: str, place: Place, batches: Batches) -> DataError:
+    hint = "leave it out of data.columns"
+    if not _is_text(kind):
+        return DataError(f"{source}: column {quoted(name)} is {shortened(str(kind), 60)}, not numeric; {hint}")
+    values = (value.as_py() for batch in batches() for value in batch.column(name))
+    row, value = next(((i, value) for i, value in enumerate(values) if not _reads_as_number(value)), (0, ""))
     where = f"column {quoted(name)}, {place(row)}"
-    return DataError(f"{source}: {where}: text, not a number (got {quoted(column[row].as_py())}); {CHOOSE_HINT}")
+    return DataError(f"{source}: {where}: text, not a number (got {quoted(value)}); {hint}")
 
 
 def _reads_as_number(text: str | None) -> bool:
@@ -438,13 +499,43 @@ def _reads_as_number(text: str | None) -> bool:
     return True
 
 
-def _numbers(values: pa.Array) -> Array | None:
-    """All numbers in an array of numbers or of tensors, in a row; None if one is missing. Not copied where possible."""
-    values = _storage(values)
-    while not values.null_count and pa.types.is_fixed_size_list(values.type):
-        values = values.flatten()
-    if values.null_count:
+def _numbers(values: pa.Array, lists: tuple[int, ...], has_gaps: bool) -> Array | None:
+    """All numbers in an array of numbers, or of lists of these lengths, in a row. Not copied where possible.
+
+    A missing one is NaN or, unless there may be gaps, makes it None.
+
+    Raises:
+        _UnequalError: a list of another length, with its row.
+    """
+    values = values.dictionary_decode() if pa.types.is_dictionary(values.type) else _storage(values)
+    if values.null_count and not has_gaps:
         return None
+    if not lists:
+        return _plain_numbers(values)
+    if not pa.types.is_fixed_size_list(values.type):
+        _require_length(values, lists[0])
+    try:
+        numbers = _numbers(values.flatten(), lists[1:], has_gaps)
+    except _UnequalError as error:
+        row, *lengths = error.args
+        raise _UnequalError(int(np.flatnonzero(values.is_valid())[row // lists[0]]), *lengths) from None
+    if numbers is None or not values.null_count:
+        return numbers
+    filled = np.full((len(values), math.prod(lists)), np.nan, np.result_type(numbers, np.float16))
+    filled[np.asarray(values.is_valid())] = numbers.reshape(-1, filled.shape[1])
+    return filled.ravel()
+
+
+def _plain_numbers(values: pa.Array) -> Array:
     if pa.types.is_decimal(values.type):
         values = values.cast(pa.float64())
+    if values.null_count and pa.types.is_boolean(values.type):
+        values = values.cast(pa.uint8())
     return np.asarray(values.to_numpy(zero_copy_only=False))
+
+
+def _require_length(lists: pa.Array, length: int) -> None:
+    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+    unequal = np.flatnonzero((lengths != length) & ~np.isnan(lengths.astype(np.float64)))
+    if len(unequal):
+        raise _UnequalError(int(unequal[0]), int(lengths[unequal[0]]), length)

@@ -3,10 +3,13 @@
 import hashlib
 import math
 import mmap
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from typing import IO, Any, Protocol
+from itertools import repeat
+from typing import IO, Any, Literal, Protocol
+from weakref import WeakKeyDictionary, finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +22,14 @@ BLOCK_ELEMENTS = 1 << 20
 """Numbers in one block: 8 MiB of float64."""
 
 MAPPED_ROWS = 256
-"""Rows that are read from a mapped file before its pages are let go: far apart, each takes some 64 KiB of them."""
-
+"""Rows that are read through a mapping before its pages are let go: far apart, each takes some 64 KiB of them."""
 
 SPILLED_BYTES = 1 << 28
 """Rows that do not lie in the file as they are needed (compressed, encoded, chosen) are kept in memory below this size,
 and from it on in a mapped file of the folder for temporary files (TMPDIR)."""
+
+_FILES: "WeakKeyDictionary[mmap.mmap, tuple[int, int]]" = WeakKeyDictionary()
+"""Of a mapping that `mapped` made: the descriptor of its file, and where in it the address 0 would lie."""
 
 
 class Rows(Protocol):
@@ -91,7 +96,7 @@ class Filling:
         if self._file is not None:
             with self._file as file:
                 file.flush()
-                self._rows = np.asarray(np.memmap(file, self._dtype, "r", shape=self._whole))
+                self._rows = mapped(file, self._dtype, self._whole)
         assert self._rows is not None
         return self._rows
 
@@ -103,6 +108,19 @@ def _spill_file(size: int) -> IO[bytes]:
             f"{folder}: {size >> 20} MiB are needed here for decoded rows; set TMPDIR to a folder on a disk"
         )
     return tempfile.TemporaryFile()
+
+
+def mapped(
+    file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], start: int = 0, order: Literal["C", "F"] = "C"
+) -> Array:
+    """The array that lies in a file from a byte on, of which only what is used is read; the file may then be closed."""
+    rows = np.asarray(np.memmap(file, dtype, "r", start, shape, order))
+    mapping = _mapping(rows)
+    if mapping is not None and hasattr(os, "preadv"):
+        descriptor = os.dup(file.fileno())
+        finalize(mapping, os.close, descriptor)
+        _FILES[mapping] = descriptor, start - rows.ctypes.data
+    return rows
 
 
 def chosen(rows: Array, picks: NDArray[np.int64]) -> Array:
@@ -124,24 +142,64 @@ def flat(rows: Array) -> Array:
     return rows.reshape(len(rows), math.prod(rows.shape[1:]))
 
 
-def blocks(rows: Rows) -> Iterator[tuple[int, Array]]:
-    """(number of the first row, block of rows) over all rows; blocks of `BLOCK_ELEMENTS`, or of one row."""
-    step = max(1, BLOCK_ELEMENTS // max(1, math.prod(rows.shape[1:])))
+def blocks(rows: Rows, elements: int | None = None) -> Iterator[tuple[int, Array]]:
+    """(number of the first row, block of rows) over all rows; blocks of ``elements``, or of one row.
+
+    Args:
+        rows: to be read from the first to the last.
+        elements: numbers in a block, by default `BLOCK_ELEMENTS`.
+    """
+    step = max(1, (elements or BLOCK_ELEMENTS) // max(1, math.prod(rows.shape[1:])))
     for start in range(0, len(rows), step):
         yield start, rows[start : start + step]
         if isinstance(rows, np.ndarray):
             release(rows)
 
 
+def extremes(rows: Array) -> tuple[Array, Array]:
+    """Minimum and maximum of each column, shapes (p,); NaN where the column holds one."""
+    low, high = rows[0].flatten(), rows[0].flatten()
+    with np.errstate(invalid="ignore"):
+        for _, block in blocks(rows):
+            np.minimum(low, flat(block).min(axis=0), out=low)
+            np.maximum(high, flat(block).max(axis=0), out=high)
+    return low, high
+
+
 def take(rows: Array, picks: NDArray[np.int64]) -> Array:
-    """The rows at these positions; of a mapped file some at a time, for each brings pages around it into memory."""
-    if _mapping(rows) is None:
+    """The rows at these positions, of a mapped file too without bringing more than them into memory.
+
+    Where a row is whole in its file, it is read from there: to bring the pages around it into memory and to let go of
+    them again takes three times as long.
+
+    Args:
+        rows: in memory or mapped.
+        picks: each in 0..n-1.
+
+    Raises:
+        OSError: the file of the rows has become shorter.
+    """
+    mapping = _mapping(rows)
+    if mapping is None:
         return np.asarray(rows[picks])
     result = np.empty((len(picks), *rows.shape[1:]), rows.dtype)
+    if mapping in _FILES and rows[:1].flags.c_contiguous:
+        _read(*_FILES[mapping], rows, picks, result)
+        return result
     for start in range(0, len(picks), MAPPED_ROWS):
         result[start : start + MAPPED_ROWS] = rows[picks[start : start + MAPPED_ROWS]]
         release(rows)
     return result
+
+
+def _read(descriptor: int, origin: int, rows: Array, picks: NDArray[np.int64], result: Array) -> None:
+    """Fill ``result`` with rows from their file, each by a call of the system."""
+    if len(picks) and not 0 <= picks.min() <= picks.max() < len(rows):
+        raise IndexError(f"rows {picks.min()} to {picks.max()} are asked for, and there are {len(rows)}")
+    places = (origin + rows.ctypes.data + rows.strides[0] * picks).tolist()
+    parts = zip(flat(result).view(np.uint8))
+    if sum(map(os.preadv, repeat(descriptor), parts, places)) != result.nbytes:
+        raise OSError("a file of rows has become shorter since it was opened")
 
 
 def release(rows: Array) -> None:

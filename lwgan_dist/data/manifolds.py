@@ -16,6 +16,7 @@ from lwgan_dist.config import ManifoldData
 from lwgan_dist.data.benchmark import DIMENSIONS, benchmark_rows
 from lwgan_dist.data.decoded_images import MOST_DIMENSIONS, SIDE, decoded_images
 from lwgan_dist.errors import ConfigError
+from lwgan_dist.limits import refuse_bytes, refuse_endless
 from lwgan_dist.seeding import generator
 
 Array = NDArray[np.float64]
@@ -208,7 +209,7 @@ class ManifoldSampler:
         ambient_dim: columns of a draw.
 
     Raises:
-        ConfigError: a dimension that the manifold cannot have, or fewer columns than it needs.
+        ConfigError: a dimension that the manifold cannot have, fewer columns than it needs, or more than memory holds.
     """
 
     def __init__(self, config: ManifoldData) -> None:
@@ -229,13 +230,17 @@ class ManifoldSampler:
             raise ConfigError(
                 f"data.ambient_dim: {config.name} needs at least {least} columns (got {self.ambient_dim})"
             )
+        refuse_endless(config.n, self.ambient_dim)
+        columns = f"{self.ambient_dim:,} columns"
         self._waves: tuple[Array, Array] | None = None
         if self._manifold.frequency:
+            refuse_bytes("data.dim", f"waves of {columns}", 8.0 * self.intrinsic_dim * self.ambient_dim)
             rng = generator(config.seed, "waves")
             directions = self._manifold.frequency * rng.standard_normal((self.intrinsic_dim, self.ambient_dim))
             self._waves = directions, rng.uniform(0.0, 2.0 * np.pi, self.ambient_dim)
         self._rotation: Array | None = None
         if config.rotate or self._manifold.always_rotated:
+            refuse_bytes("data.ambient_dim", f"the rotation of {columns}", 8.0 * self.ambient_dim**2)
             self._rotation = random_rotation(self.ambient_dim, generator(config.seed, "rotation"))
 
     def draw(self, rng: np.random.Generator, n: int) -> Array:

@@ -18,6 +18,7 @@ from lwgan_dist.data.blocks import Array, Filling
 from lwgan_dist.data.loading import (
     Labels,
     Loaded,
+    ReadOptions,
     absence_rejected,
     damage_rejected,
     files_below,
@@ -53,19 +54,19 @@ def picture_files(folder: str) -> list[str]:
     return sorted(files_below(folder, PICTURE_SUFFIXES))
 
 
-def read_pictures(path: str, columns: list[str] | None) -> Loaded:
+def read_pictures(path: str, options: ReadOptions) -> Loaded:
     """The pictures in a folder and below it, in the order of their names; the numbers of a row are called x1..xp.
 
     Args:
         path: the folder.
-        columns: refused: a picture has no columns to choose.
+        options: columns are refused: a picture has none to choose.
 
     Raises:
         DataError: a picture is damaged, or not of 8 bits in grey or RGB, or two are of different sizes or modes.
         ConfigError: Pillow is not installed.
     """
-    if columns is not None:
-        raise DataError(f"{path}: data.columns chooses columns of a table; these are pictures")
+    if options.columns is not None or options.drop is not None:
+        raise DataError(f"{path}: data.columns chooses columns of a table, as data.drop does; these are pictures")
     files = picture_files(path)
     rows = decoded((Picture(_content(file), file) for file in files), len(files), path)
 

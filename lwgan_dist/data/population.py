@@ -22,6 +22,7 @@ from lwgan_dist.data.benchmark import DIMENSIONS
 from lwgan_dist.data.manifolds import ManifoldSampler, klein_bottle, random_rotation, torus
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import ConfigError
+from lwgan_dist.limits import refuse_endless, refuse_sample
 from lwgan_dist.seeding import generator
 
 Array = NDArray[np.float64]
@@ -337,6 +338,7 @@ class PopulationSampler:
         self.member = member(config)
         self.intrinsic_dim = self.member.intrinsic_dim
         self.ambient_dim = self.member.ambient_dim
+        refuse_endless(config.n, self.ambient_dim)
         self.noise = 0.0
         if config.noise:
             rng = generator(config.population, "population", "reference")
@@ -345,6 +347,7 @@ class PopulationSampler:
     def _unit(self, config: PopulationData, rng: np.random.Generator) -> float:
         if config.noise_unit == "scale":
             return float(Standardizer.fit(self.member.draw(rng, _REFERENCE_ROWS), "global").scale[0])
+        refuse_sample(config.n, self.ambient_dim)
         rows = self.member.draw(rng, config.n)
         distances, _ = cKDTree(rows).query(rows, k=min(11, len(rows)))
         return float(np.median(distances[:, -1]) / np.sqrt(2.0 * self.ambient_dim))

@@ -2,19 +2,23 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lwgan_dist.config import ArrayData, DataConfig, Known, ManifoldData, PopulationData, Split
+from lwgan_dist.config import ArrayData, DataConfig, Known, ManifoldData, PopulationData, Split, TableData
 from lwgan_dist.data.blocks import Array, Rows, chosen, digest
 from lwgan_dist.data.checks import check_rows
-from lwgan_dist.data.loading import numbered_columns
-from lwgan_dist.data.population import sampler_of
+from lwgan_dist.data.findings import Finding
+from lwgan_dist.data.loading import Reading, numbered_columns
+from lwgan_dist.data.settle import look_at, settle
 from lwgan_dist.data.standardize import Picked, Standardizer
 from lwgan_dist.data.tables import Table, read_configured
 from lwgan_dist.errors import DataError
+from lwgan_dist.limits import refuse_sample
 from lwgan_dist.seeding import generator
 
 
@@ -28,8 +32,11 @@ class Sample:
         standardizer: how to return to the units of the data.
         columns: names of the numbers of a row, in the order in which they are stored.
         digest: SHA-256 of what was given, before the split: the identity of the data.
+        config: the section of the configuration, with what the rows have decided written out.
         intrinsic_dim: the truth, where it is known.
         stream: draws fresh standardised rows, for a stream.
+        table: the rows as they were given, of a table or an array; None of generated ones.
+        decided: findings of what the rows have decided against the usual.
     """
 
     train: Rows
@@ -37,8 +44,11 @@ class Sample:
     standardizer: Standardizer
     columns: tuple[str, ...]
     digest: str
+    config: DataConfig
     intrinsic_dim: int | None = None
     stream: Callable[[np.random.Generator, int], Array] | None = None
+    table: Table | None = None
+    decided: tuple[Finding, ...] = ()
 
     @property
     def rows(self) -> int | None:
@@ -55,15 +65,40 @@ class Sample:
         """p, how many numbers a row has: the columns of a table, the pixels of an image."""
         return math.prod(self.shape)
 
-    def draw(self, rng: np.random.Generator, count: int, split: Split = "train") -> Array:
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """What a person should know of the rows, warnings first; nothing of generated ones."""
+        if self.table is None:
+            return []
+        found = [*self.decided, *look_at(self.table, self.config.standardize)]
+        return sorted(found, key=lambda finding: finding.level != "warning")
+
+    @property
+    def reading(self) -> Reading | None:
+        """How a table was read from its file; None of other data."""
+        return self.table.reading if self.table is not None and isinstance(self.config, TableData) else None
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        count: int,
+        split: Split = "train",
+        part: slice | NDArray[np.int64] = slice(None),
+    ) -> Array:
         """Standardised rows for one or more batches, shape (count, *shape).
 
         A stream gives fresh rows, a fixed sample those of `pick_rows`.
+
+        Args:
+            rng: from which the same numbers are taken whatever the part.
+            count: of all rows.
+            split: of a fixed sample.
+            part: which of them are wanted; others of a fixed sample are not read.
         """
         if self.stream is not None:
-            return self.stream(rng, count)
+            return self.stream(rng, count)[part]
         rows = self.train if split == "train" else self.holdout
-        return np.asarray(rows[pick_rows(rng, len(rows), count)])
+        return np.asarray(rows[pick_rows(rng, len(rows), count)[part]])
 
 
 def pick_rows(rng: np.random.Generator, rows: int, count: int) -> NDArray[np.int64]:
@@ -77,12 +112,13 @@ def pick_rows(rng: np.random.Generator, rows: int, count: int) -> NDArray[np.int
     return picks[0] if len(picks) == 1 else np.concatenate(picks)
 
 
-def load_sample(config: DataConfig, array: Array | None = None) -> Sample:
+def load_sample(config: DataConfig, array: Array | None = None, columns: tuple[str, ...] | None = None) -> Sample:
     """The sample that a configuration names.
 
     Args:
         config: the ``data`` section.
         array: the rows of an in-memory run (``data.source: array``), shape (n, *shape). It is not copied.
+        columns: names of its columns; by default they are numbered.
 
     Raises:
         DataError: rows that cannot be estimated from.
@@ -94,26 +130,38 @@ def load_sample(config: DataConfig, array: Array | None = None) -> Sample:
         if array is None:
             raise ValueError("a run on an array needs the array")
         rows = np.asarray(array if _is_kept(array.dtype) else array.astype(np.float64))
-        table = Table(rows, numbered_columns(math.prod(rows.shape[1:])))
+        table = Table(rows, columns or numbered_columns(math.prod(rows.shape[1:])))
         check_rows(table.rows, table.columns, "X")
-        return _split(table, config, None)
-    table = read_configured(config)
-    if config.n is not None:
-        if config.n > len(table.rows):
-            raise DataError(f"{config.path}: data.n = {config.n} rows were asked for, but there are {len(table.rows)}")
-        picks = generator(config.seed, "subsample").choice(len(table.rows), config.n, replace=False)
-        table = Table(chosen(table.rows, np.sort(picks)), table.columns)
-        check_rows(table.rows, table.columns, f"{config.path}, {config.n} rows of it")
-    return _split(table, config, None)
+    else:
+        table = read_configured(config)
+    table, changes, decided = settle(config, table)
+    config = config.model_copy(update=changes)
+    if isinstance(config, TableData) and config.n is not None:
+        table = _some_rows(table, config.path, config.n, config.seed)
+    return _split(table, config, table=table, decided=tuple(decided))
+
+
+def _some_rows(table: Table, path: str, n: int, seed: int) -> Table:
+    if n > len(table.rows):
+        raise DataError(f"{path}: data.n = {n} rows were asked for, but there are {len(table.rows)}")
+    picks = generator(seed, "subsample").choice(len(table.rows), n, replace=False)
+    table = replace(table, rows=chosen(table.rows, np.sort(picks)))
+    check_rows(table.rows, table.columns, f"{path}, {n} rows of it")
+    return table
 
 
 def _of_known_dimension(config: ManifoldData | PopulationData) -> Sample:
+    from lwgan_dist.data.population import sampler_of  # takes as long to load as a small table
+
+    if config.standardize == "auto":
+        config = config.model_copy(update={"standardize": "global"})
     sampler = sampler_of(config)
+    refuse_sample(config.n, sampler.ambient_dim)
     member = [config.population] if isinstance(config, PopulationData) else []  # members are independent draws
     rows = sampler.draw(generator(config.seed, "sample", *member), config.n)
     table = Table(rows, numbered_columns(sampler.ambient_dim))
     if config.rows == "fixed":
-        return _split(table, config, sampler.intrinsic_dim)
+        return _split(table, config, intrinsic_dim=sampler.intrinsic_dim)
     _check_pixels(rows, config)
     standardizer = Standardizer.fit(rows, config.standardize)
 
@@ -121,7 +169,7 @@ def _of_known_dimension(config: ManifoldData | PopulationData) -> Sample:
         return standardizer.apply(sampler.draw(rng, count))
 
     empty = rows[:0].copy()
-    return Sample(empty, empty, standardizer, table.columns, digest(rows), sampler.intrinsic_dim, stream)
+    return Sample(empty, empty, standardizer, table.columns, digest(rows), config, sampler.intrinsic_dim, stream)
 
 
 def _is_kept(dtype: np.dtype[np.generic]) -> bool:
@@ -135,8 +183,8 @@ def _check_pixels(rows: Array, config: DataConfig) -> None:
         raise DataError(f"data.standardize: 'pixels' is of whole numbers 0 to 255 (uint8), these are {rows.dtype}")
 
 
-def _split(table: Table, config: DataConfig, intrinsic_dim: int | None) -> Sample:
-    rows, n = table.rows, len(table.rows)
+def _split(sampled: Table, config: DataConfig, **about: Any) -> Sample:
+    rows, n = sampled.rows, len(sampled.rows)
     _check_pixels(rows, config)
     first = min(round(config.holdout_fraction * n), n - 2)  # of the training rows, in a random order
     order = generator(config.seed, "split").permutation(n)
@@ -144,5 +192,5 @@ def _split(table: Table, config: DataConfig, intrinsic_dim: int | None) -> Sampl
     standardizer = Standardizer.fit(Picked(rows, train), config.standardize)
     return Sample(
         Picked(rows, train, standardizer), Picked(rows, holdout, standardizer),
-        standardizer, table.columns, digest(rows), intrinsic_dim,
+        standardizer, sampled.columns, digest(rows), config, **about,
     )  # fmt: skip

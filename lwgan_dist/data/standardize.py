@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from lwgan_dist import config
 from lwgan_dist.data.blocks import Array, Rows, blocks, flat, precision_of, take
+from lwgan_dist.errors import DataError
 
 _DARKEST, _CONTRAST = 0.001, 0.998
 """Under ``pixels``, what 0 becomes, and what lies between that and what 255 becomes (arXiv:2409.18374)."""
@@ -21,6 +22,9 @@ _ROWS_FOR_SCALE = 20_000
 _NUMBERS_FOR_SCALE = 1 << 22
 """Numbers (32 MiB) that are taken for it at most of rows of more than one axis: images have many."""
 
+_CACHED_NUMBERS = 1 << 15
+"""Numbers (256 KiB) that are standardised at once: they stay in a core's second-level cache."""
+
 
 @dataclass(frozen=True)
 class Standardizer:
@@ -30,18 +34,30 @@ class Standardizer:
     scale: NDArray[np.float64]
 
     @classmethod
-    def fit(cls, rows: Rows, how: config.Standardization) -> Self:
+    def fit(cls, rows: Rows, how: config.StandardizationChoice) -> Self:
         """Shift and scale of a sample.
 
         ``global``: the mean, and one scale sqrt(tr(S^2) / tr(S)) with S the covariance: the root of the mean variance
         of a direction picked in proportion to its variance. It is 1 for N(0, I) on any subspace, so neither constant
         columns nor a rotation change it. ``per_column``: mean and standard deviation of each column (1 for a constant
         column). ``none``: 0 and 1. ``pixels``: those that make 0.001 + 0.998 x / 255 of x, so that 0..255 lie in reach
-        of a sigmoid; the scale of the data is then not 1.
+        of a sigmoid; the scale of the data is then not 1. ``auto`` is ``global`` here: what else it may be was decided
+        before, from the names of the columns (`lwgan_dist.data.settle`).
 
         Args:
             rows: shape (n, *shape), n >= 2, finite; every number of a row is a column.
+
+        Raises:
+            DataError: numbers so large that their mean or their scale has none.
         """
+        with np.errstate(over="ignore", invalid="ignore"):
+            fitted = cls._fit(rows, how)
+        if not (np.isfinite(fitted.shift).all() and np.isfinite(fitted.scale).all()):
+            raise DataError(f"data.standardize: {how!r} is beyond float64 for numbers as large as these; rescale them")
+        return fitted
+
+    @classmethod
+    def _fit(cls, rows: Rows, how: config.StandardizationChoice) -> Self:
         shape = rows.shape[1:]
         if how == "pixels":
             return cls(np.full(shape, -_DARKEST * 255 / _CONTRAST), np.full(shape, 255 / _CONTRAST))
@@ -59,8 +75,10 @@ class Standardizer:
     def apply(self, rows: Array) -> Array:
         """Standardised rows, shape (n, *shape): float32 of floats of at most 32 bits, float64 of everything else."""
         result = np.empty(rows.shape, precision_of(rows.dtype))
-        for start, block in blocks(rows):
-            result[start : start + len(block)] = (block - self.shift) / self.scale  # in float64
+        for start, block in blocks(rows, _CACHED_NUMBERS):
+            centred = block - self.shift  # in float64
+            centred /= self.scale
+            result[start : start + len(block)] = centred
         return result
 
     def undo(self, rows: Rows) -> NDArray[np.float64]:

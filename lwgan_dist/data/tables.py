@@ -1,17 +1,19 @@
-"""A user's table or images: Parquet (file or folder), Arrow IPC or Feather, NPY, NPZ, CSV or TSV, IDX, a folder of
-pictures. Read, checked, as rows.
+"""A user's table or images: Parquet (file or folder), Arrow IPC or Feather, NPY, NPZ, CSV and other text, Excel, IDX, a
+folder of pictures. Read, checked, as rows.
 """
 
+import logging
+import re
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from lwgan_dist.config import TableConfig
+from lwgan_dist.config import Missing, TableConfig
 from lwgan_dist.data.arrow_files import (
     IPC_SUFFIXES,
     PARQUET_SUFFIXES,
@@ -21,16 +23,30 @@ from lwgan_dist.data.arrow_files import (
     read_parquet,
 )
 from lwgan_dist.data.blocks import Array, Filling, Rows, blocks, chosen, digest
+from lwgan_dist.data.bounds import refuse_bombs
 from lwgan_dist.data.checks import check_rows
 from lwgan_dist.data.csv_files import read_csv
+from lwgan_dist.data.excel_files import read_excel
 from lwgan_dist.data.idx_files import IDX_SUFFIXES, idx_labels, read_idx
-from lwgan_dist.data.loading import Labels, Loaded, absence_rejected, numbered_columns
+from lwgan_dist.data.loading import (
+    DEFAULTS,
+    Labels,
+    Loaded,
+    Reading,
+    ReadOptions,
+    absence_rejected,
+    numbered_columns,
+)
+from lwgan_dist.data.missing import without_missing
 from lwgan_dist.data.numpy_files import read_npy, read_npz
 from lwgan_dist.data.pictures import folder_labels, picture_files, read_pictures
 from lwgan_dist.errors import DataError
+from lwgan_dist.logs import SECRET_IN_URI
 from lwgan_dist.retries import retried
 
-Reader = Callable[[str, list[str] | None], Loaded]
+_log = logging.getLogger("lwgan_dist")
+
+Reader = Callable[[str, ReadOptions], Loaded]
 
 READERS: dict[str, Reader] = {
     ".parquet": read_parquet,
@@ -40,13 +56,27 @@ READERS: dict[str, Reader] = {
     ".ipc": read_ipc,
     ".npy": read_npy,
     ".npz": read_npz,
-    ".csv": partial(read_csv, delimiter=","),
-    ".csv.gz": partial(read_csv, delimiter=","),
-    ".tsv": partial(read_csv, delimiter="\t"),
-    ".tsv.gz": partial(read_csv, delimiter="\t"),
+    **{
+        f"{suffix}{end}": partial(read_csv, separator=separator)
+        for suffix, separator in ((".csv", ","), (".tsv", "\t"), (".txt", None), (".dat", None), (".data", None))
+        for end in ("", ".gz")
+    },
+    ".xlsx": read_excel,
     **{f"{suffix}{end}": read_idx for suffix in IDX_SUFFIXES for end in ("", ".gz")},
 }
 """Suffix -> reader."""
+
+_ELSEWHERE = {
+    ".h5ad": "numpy.save('rows.npy', anndata.read_h5ad(path).obsm['X_pca']), or .X, with .toarray() if it is sparse",
+    ".h5": "numpy.save('rows.npy', h5py.File(path)[name][:])",
+    ".hdf5": "numpy.save('rows.npy', h5py.File(path)[name][:])",
+    ".mat": "numpy.save('rows.npy', scipy.io.loadmat(path)[name])",
+    ".xls": "save it as .xlsx or CSV",
+    ".ods": "save it as .xlsx or CSV",
+    ".pkl": "pandas.read_pickle(path).to_parquet('table.parquet')",
+    ".rds": "in R: arrow::write_parquet(readRDS(path), 'table.parquet')",
+}
+"""Suffixes of files of numbers that are not read, and how to write one that is."""
 
 PICTURES = "a folder of pictures"
 """What counts as the suffix of one."""
@@ -59,10 +89,12 @@ class Table:
     Attributes:
         rows: shape (n, *shape of a row), of the type in the file, C-contiguous, finite; maybe mapped.
         columns: names of the numbers of a row, in the order in which they are stored.
+        reading: what was found out about the file, and what was left out.
     """
 
     rows: Array
     columns: tuple[str, ...]
+    reading: Reading = field(default_factory=Reading)
 
 
 def read_configured(config: TableConfig) -> Table:
@@ -70,14 +102,21 @@ def read_configured(config: TableConfig) -> Table:
     `read_table`.
     """
     return read_table(
-        config.path, columns=config.columns, array=config.array, labels=config.labels, channels=config.channels
-    )
+        config.path, columns=config.columns, drop=config.drop, separator=config.separator, decimal=config.decimal,
+        encoding=config.encoding, missing=config.missing, array=config.array, labels=config.labels,
+        channels=config.channels,
+    )  # fmt: skip
 
 
 def read_table(
     path: str,
     *,
-    columns: list[str] | None = None,
+    columns: Sequence[str] | None = None,
+    drop: Sequence[str] | None = None,
+    separator: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
+    missing: Missing | None = None,
     array: str | None = None,
     labels: Sequence[str | int] | None = None,
     channels: Literal["first", "last"] = "first",
@@ -87,12 +126,16 @@ def read_table(
     Rows keep the type of the file, and the shape: that of the tensors in a column, or that of the further axes of a
     NumPy array. Columns of several types become float32 if all are float32 or float16, otherwise float64, as do
     decimals. An NPY file, or an uncompressed Arrow file of a single batch of tensors, is not read but mapped if it has
-    at least `lwgan_dist.data.loading.MAPPED_BYTES`.
+    at least `lwgan_dist.data.loading.MAPPED_BYTES`. What does not go without saying is logged in one line, as a warning
+    of the logger ``lwgan_dist``.
 
     Args:
         path: the file, whose suffix tells the format, or the folder.
-        columns: names of the columns to use, in this order; all if None.
-        array: name of the array in an NPZ file that holds several.
+        columns: names of the columns to use, in this order; all that hold numbers if None.
+        drop: names of the columns to leave out.
+        separator, decimal, encoding: of a text file; found out if None.
+        missing: what is done with rows that lack a value, see `lwgan_dist.config.TableConfig`.
+        array: name of the array in an NPZ file, or of the sheet in an Excel file, that holds several.
         labels: the classes whose rows are used, by name or code; all if None.
         channels: where an array or a column of tensors keeps the colours; ``last`` moves them to the front.
 
@@ -101,39 +144,44 @@ def read_table(
             where there is one, column and row. UnreadableError if it is missing or damaged.
         StorageError: the file system has failed for longer than the patience of `lwgan_dist.retries`.
     """
-    loaded = retried(f"reading {path}", lambda: _loaded(path, columns, array, labels))
+    options = ReadOptions(columns, drop, array, separator, decimal, encoding)
+    loaded = retried(f"reading {path}", lambda: _loaded(path, options, labels))
     if channels == "last":
         loaded = _channels_first(loaded, path)
+    loaded = without_missing(loaded, missing, path, columns_chosen=columns is not None)
+    if loaded.reading.line:
+        _log.warning("%s: %s", path, loaded.reading.line)
     check_rows(loaded.rows, loaded.columns, path, place=loaded.place)
-    return Table(loaded.rows, loaded.columns)
+    return Table(loaded.rows, loaded.columns, loaded.reading)
 
 
-def read_labels(path: str, columns: list[str] | None = None) -> tuple[Labels | None, list[str] | None]:
-    """The classes of the rows of a file or folder, and the columns that are left to be read (None: as given).
+def read_labels(path: str, options: ReadOptions = DEFAULTS) -> tuple[Labels | None, ReadOptions]:
+    """The classes of the rows of a file or folder, and what is left to be read.
 
     They are in the column ``label`` of a Parquet or Arrow file, in the file beside an IDX file of images, or are the
     names of the folders in which pictures lie. None where there are none.
     """
     suffix = _suffix(path)
     if suffix in PARQUET_SUFFIXES or suffix in IPC_SUFFIXES:
-        return arrow_labels(path, columns)
+        return arrow_labels(path, options)
     if suffix == PICTURES:
-        return folder_labels(path), columns
-    return idx_labels(path) if READERS[suffix] is read_idx else None, columns
+        return folder_labels(path), options
+    return idx_labels(path) if READERS[suffix] is read_idx else None, options
 
 
-def _loaded(path: str, columns: list[str] | None, array: str | None, wanted: Sequence[str | int] | None) -> Loaded:
+def _loaded(path: str, options: ReadOptions, wanted: Sequence[str | int] | None) -> Loaded:
     """What a reader gives, or of that the rows of the wanted classes."""
-    read = _reader(path, array)
+    refuse_bombs(path)
+    read = _reader(path, options)
     if wanted is None:
-        return read(path, columns)
-    labels, columns = read_labels(path, columns)
+        return read(path, options)
+    labels, options = read_labels(path, options)
     if labels is None:
         raise DataError(
             f"{path}: holds no labels for data.labels: they are a column 'label' of a Parquet or Arrow file, a file "
             "beside an IDX file, or folders of pictures"
         )
-    loaded = read(path, columns)
+    loaded = read(path, options)
     if len(labels.codes) != len(loaded.rows):
         raise DataError(f"{path}: has {len(loaded.rows)} rows, but {len(labels.codes)} labels")
     picks = labels.picks(wanted, path)
@@ -152,17 +200,29 @@ def _channels_first(loaded: Loaded, source: str) -> Loaded:
     return loaded._replace(rows=moved.rows(), columns=numbered_columns(len(loaded.columns)))
 
 
-def _reader(path: str, array: str | None) -> Reader:
+def _reader(path: str, options: ReadOptions) -> Reader:
+    """The reader of a file or folder.
+
+    Raises:
+        DataError: there is none, or an option that is not of such files.
+    """
     suffix = _suffix(path)
-    if array is None:
-        return read_pictures if suffix == PICTURES else READERS[suffix]
-    if suffix != ".npz":
-        raise DataError(f"{path}: data.array (array=) names an array of an .npz file; this is {suffix}")
-    return partial(read_npz, array=array)
+    read = read_pictures if suffix == PICTURES else READERS[suffix]
+    if options.array is not None and read not in (read_npz, read_excel):
+        raise DataError(f"{path}: data.array (array=) names an array of an .npz file or a sheet; this is {suffix}")
+    of_text = [name for name in ("separator", "decimal", "encoding") if getattr(options, name) is not None]
+    if of_text and not isinstance(read, partial):
+        raise DataError(f"{path}: data.{of_text[0]} ({of_text[0]}=) is of text files; this is {suffix}: leave it out")
+    return read
 
 
 def _suffix(path: str) -> str:
     """The key of READERS, or PICTURES; a folder counts as Parquet unless it holds pictures and no Parquet file."""
+    if re.match(r"[a-z][a-z0-9+.-]+://", path):
+        shown = f"{path.partition(':')[0]}://..." if SECRET_IN_URI.search(path) else path
+        raise DataError(
+            f"{shown}: tables are read from a disk: copy it to one that all nodes have, or mount its storage"
+        )
     with absence_rejected(path):
         status = Path(path).stat()
     if stat.S_ISDIR(status.st_mode):
@@ -170,6 +230,9 @@ def _suffix(path: str) -> str:
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{path}: neither a file nor a folder")
     suffix = next((suffix for suffix in READERS if path.lower().endswith(suffix)), None)
+    mend = next((mend for suffix, mend in _ELSEWHERE.items() if path.lower().endswith(suffix)), None)
+    if suffix is None and mend:
+        raise DataError(f"{path}: {Path(path).suffix} files are not read; write one that is: {mend}")
     if suffix is None:
         raise DataError(
             f"{path}: unknown suffix; known are {', '.join(READERS)} and folders of Parquet files or pictures"

@@ -31,6 +31,18 @@ def cluster_status() -> Any:
     return reply
 
 
+def cluster_here() -> str:
+    """HOST:PORT of the cluster that this machine is a node of, as Ray finds it for the address ``auto``: written down
+    or, without that, among the processes. Whether it still answers is another matter, of which Ray makes sure for long.
+
+    Raises:
+        ConnectionError: there is none.
+    """
+    from ray._private.services import canonicalize_bootstrap_address_or_die
+
+    return str(canonicalize_bootstrap_address_or_die("auto"))
+
+
 BARE_CLIENT = """
 import sys
 from ray._raylet import GcsClient

@@ -18,6 +18,7 @@ from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.errors import ClusterError, refuse_client_address
 from lwgan_dist.launch.auth_token import check_token, private_token_file, refusal
+from lwgan_dist.launch.private import cluster_here
 from lwgan_dist.launch.worker_logs import ray_fields
 
 CONNECT_SECONDS = 10.0
@@ -129,7 +130,14 @@ def address_of(execution: ExecutionConfig) -> str:
 
 
 def _check_reachable(address: str) -> None:
-    """Say at once that nobody listens at HOST:PORT, or that it wants another token; Ray itself would try for long."""
+    """Say at once that nobody listens at HOST:PORT, or that it wants another token; Ray itself would try for long. So
+    it would for ``auto`` where the cluster that this machine was a node of is gone.
+    """
+    if address == "auto":
+        try:
+            address = cluster_here()
+        except (ConnectionError, ValueError):
+            raise ClusterError("auto: this machine is not a node of a Ray cluster; give HOST:PORT of one") from None
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit():
         return

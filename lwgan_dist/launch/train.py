@@ -38,7 +38,7 @@ from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.reporting.live import LiveLosses
 from lwgan_dist.storage import Folder
 from lwgan_dist.training.distributed import World
-from lwgan_dist.training.loop import PROGRESS_FILE, train_worker
+from lwgan_dist.training.loop import PROGRESS_FILE, ProgressRecord, train_worker
 
 logger = logging.getLogger("lwgan_dist")
 
@@ -295,7 +295,7 @@ def _watched(
     def look() -> None:
         nonlocal last, moved, waits
         try:
-            progress = folder.read_json(PROGRESS_FILE)
+            progress = folder.read_json(PROGRESS_FILE, ProgressRecord).model_dump()
         except (OSError, ConfigError):  # not written yet, or half-way through an upload
             return
         if progress != last:

@@ -214,14 +214,14 @@ class Conv:
     def encoder(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> ConvEncoder:
         """An encoder of unit s."""
         assert settings.latent_dim is not None  # resolved
-        return ConvEncoder(shape, settings.latent_dim, settings.width, settings.encoder_activation, rng)
+        return ConvEncoder(shape, settings.latent_dim, settings.unit, settings.encoder_activation, rng)
 
     def generator(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> ConvGenerator:
         """A generator of unit s."""
         assert settings.latent_dim is not None
-        return ConvGenerator(settings.latent_dim, shape, settings.width, rng)
+        return ConvGenerator(settings.latent_dim, shape, settings.unit, rng)
 
     def critic(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> ConvCritic:
         """A critic of unit s, for larger images of s/2."""
         assert settings.latent_dim is not None
-        return ConvCritic(shape, settings.latent_dim, settings.width, rng)
+        return ConvCritic(shape, settings.latent_dim, settings.unit, rng)

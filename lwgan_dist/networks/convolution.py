@@ -14,8 +14,41 @@ KERNEL = 5
 THIN = 16
 """A convolution with fewer channels on either side is computed in full precision under ``autocast``."""
 
+FEW = 8
+"""A transposed convolution of stride 2 to fewer channels is computed by phases (`by_phases`)."""
+
 Grid = tuple[int, int]
 """Height and width."""
+
+
+def transposed(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, grid: Grid) -> Tensor:
+    """A transposed convolution, cropped to a grid of at most ``stride`` times the sides of x, without padding ``kernel
+    - stride`` more.
+    """
+    if stride == 2 and weight.shape[1] < FEW:
+        y = by_phases(x, weight, bias, padding)
+    else:
+        y = functional.conv_transpose2d(x, weight, bias, stride, padding, stride - 1 if padding else 0)
+    return y[..., : grid[0], : grid[1]]
+
+
+def by_phases(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
+    """A transposed convolution of stride 2 as a convolution: pixels of one parity are a convolution of x with the
+    weights of that parity, so the four parities are four channels of one, which are then interleaved. With few output
+    channels the CPU's kernels for the transposed one are slower.
+
+    Args:
+        x: shape (rows, inputs, h, w).
+        weight: shape (inputs, outputs, kernel, kernel).
+        bias: shape (outputs,).
+        padding: what is cut off at the start of either side; even.
+    """
+    inputs, outputs, kernel, _ = weight.shape
+    half = -(-kernel // 2)
+    phases = functional.pad(weight, [0, 2 * half - kernel] * 2).view(inputs, outputs, half, 2, half, 2)
+    phases = phases.permute(1, 3, 5, 0, 2, 4).reshape(4 * outputs, inputs, half, half).flip(2, 3)
+    bias = bias if bias is None else bias.repeat_interleave(4)
+    return functional.pixel_shuffle(functional.conv2d(x, phases, bias, padding=half - 1 - padding // 2), 2)
 
 
 class _Convolution(nn.Module):
@@ -55,9 +88,8 @@ class Down(_Convolution):
     def pull_back(self, gradient: Tensor, grid: Grid) -> Tensor:
         """Gradient with respect to x, of sides ``grid``, from that with respect to the output."""
         gradient, precision = self._precision(gradient)
-        odd = [(side + 1) % 2 for side in grid]
         with precision:
-            return functional.conv_transpose2d(gradient, self.weight, None, 2, KERNEL // 2, odd)
+            return transposed(gradient, self.weight, None, 2, KERNEL // 2, grid)
 
 
 class Up(_Convolution):
@@ -66,8 +98,7 @@ class Up(_Convolution):
     Args:
         inputs, outputs: channels.
         grid: sides of the output.
-        kind: side of the kernel, stride, padding. Before it is cropped, the output has ``stride`` times the sides of
-            the input, without padding ``kernel - stride`` more.
+        kind: side of the kernel, stride, padding; see `transposed`.
         generator: source of the initial values.
     """
 
@@ -81,7 +112,5 @@ class Up(_Convolution):
     def forward(self, x: Tensor) -> Tensor:
         """Shape (rows, outputs, *grid), for x of shape (rows, inputs, h, w)."""
         x, precision = self._precision(x)
-        more = self.stride - 1 if self.padding else 0
         with precision:
-            x = functional.conv_transpose2d(x, self.weight, self.bias, self.stride, self.padding, more)
-        return x[..., : self.grid[0], : self.grid[1]]
+            return transposed(x, self.weight, self.bias, self.stride, self.padding, self.grid)

@@ -140,7 +140,7 @@ class Mlp:
         return MlpEncoder(
             math.prod(shape),
             settings.latent_dim,
-            settings.width,
+            settings.unit,
             settings.encoder_activation,
             rng,
             linear_path=bool(settings.linear_path),
@@ -149,9 +149,9 @@ class Mlp:
     def generator(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> MlpGenerator:
         """A generator of widths s, 2s, 4s, 8s."""
         assert settings.latent_dim is not None
-        return MlpGenerator(settings.latent_dim, shape, settings.width, rng, linear_path=bool(settings.linear_path))
+        return MlpGenerator(settings.latent_dim, shape, settings.unit, rng, linear_path=bool(settings.linear_path))
 
     def critic(self, shape: Shape, settings: NetworksConfig, rng: torch.Generator) -> MlpCritic:
         """A critic of widths 4s, 2s, s."""
         assert settings.latent_dim is not None
-        return MlpCritic(math.prod(shape), settings.latent_dim, settings.width, rng)
+        return MlpCritic(math.prod(shape), settings.latent_dim, settings.unit, rng)

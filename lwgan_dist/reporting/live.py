@@ -21,7 +21,7 @@ class LiveLosses:
 
     def __init__(self, run_folder: Path | None) -> None:
         self._writer: SummaryWriter | None = None
-        if run_folder is None:
+        if run_folder is None or (run_folder / "tb").is_symlink():  # nothing is written behind a link
             return
         from torch.utils import tensorboard
 

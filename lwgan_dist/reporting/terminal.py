@@ -3,19 +3,34 @@
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console, ConsoleOptions
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
+from lwgan_dist.logs import printable, visible
 from lwgan_dist.metrics.registry import METRICS, floor_of
 from lwgan_dist.reporting.components import component_words
+from lwgan_dist.reporting.opening import standardization
 from lwgan_dist.reporting.values import number_text
 from lwgan_dist.results import RunResult
+
+
+class Screen(Console):
+    """A console on which names of files, columns and labels steer nothing: control characters in texts are written as
+    in Python.
+    """
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As rich's."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text, "\n"), segment.style)
 
 
 class _Bar:
@@ -24,9 +39,9 @@ class _Bar:
     _columns: tuple[str | ProgressColumn, ...] = ()
 
     def __init__(self, label: str, shown: bool) -> None:
-        self._label = label
+        self._label = printable(label)
         self._shown = shown
-        self._console = Console(stderr=True)
+        self._console = Screen(stderr=True)
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:
@@ -45,7 +60,7 @@ class _Bar:
     def say(self, text: str) -> None:
         """A plain line on standard error."""
         if self._shown:
-            print(text, file=sys.stderr, flush=True)  # noqa: T201
+            print(printable(text), file=sys.stderr, flush=True)  # noqa: T201
 
 
 class ProgressLine(_Bar):
@@ -221,40 +236,58 @@ def _duration(seconds: float) -> str:
 
 
 def print_result(result: RunResult, files: Mapping[str, str]) -> None:
-    """The rank-score table, the estimate in one sentence, and where the files are, on standard output."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
-    console.print(_score_table(result))
-    sentence = f"{result.model} of latent size {result.max_dimension}, which estimates no dimension"
-    if result.dimension is not None:
-        truth = "" if result.intrinsic_dim is None else f" (true dimension: {result.intrinsic_dim})"
-        sentence = f"estimated intrinsic dimension: [bold]{result.dimension}[/bold]{_certainty(result)}{truth}, "
-        sentence += f"of at most {result.max_dimension}"
-    console.print(f"\n{sentence}, in {result.ambient_dim} columns", soft_wrap=True)
+    """Warnings, the answer in a sentence, what stands behind it, the rank-score table, and where the files are, on
+    standard output.
+    """
+    console = Screen(highlight=False, width=None if sys.stdout.isatty() else 100)
+
+    def say(text: Text | str) -> None:
+        console.print(text, soft_wrap=not console.is_terminal)
+
+    for finding in result.findings:
+        if finding.level == "warning":
+            say(Text.assemble(("warning: ", "yellow"), str(finding)))
+    say(Text(answer_sentence(result), "bold"))
+    for remark in result.notes:
+        say(Text.assemble(("note: ", "yellow"), remark))
     for evidence in describe_evidence(result):
-        console.print(evidence, soft_wrap=True)
-    rows = "a stream of rows" if result.rows is None else f"{result.rows} rows"
-    console.print(
-        f"{rows}, schedule {result.schedule}, {result.iterations} iterations, {result.cpu_seconds:.0f} CPU seconds, "
-        f"{result.wall_seconds:.0f} s by the clock, workers {result.workers}, seed {result.seed}"
-    )
+        say(evidence)
+    say(_describe_run(result))
     if result.metrics:
-        console.print(f"on hold-out rows: {_describe_metrics(result.metrics)}", soft_wrap=True)
-    for note in result.notes:
-        console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
+        say(f"on hold-out rows: {_describe_metrics(result.metrics)}")
+    console.print()
+    console.print(_score_table(result))
+    console.print()
     print_files(console, files)
 
 
 def answer_sentence(result: RunResult) -> str:
-    """The estimate and how sure it is, in one sentence without markup."""
+    """The answer in a sentence: The data look 5-dimensional (90 %: 4 to 6), and so do the rows held out."""
     if result.dimension is None:
         return (
             f"{result.model} of latent size {result.max_dimension}, which estimates no dimension, in "
             f"{result.ambient_dim} columns."
         )
-    truth = "" if result.intrinsic_dim is None else f" (true dimension: {result.intrinsic_dim})"
+    answer = f"The data look {result.dimension}-dimensional"
+    if result.rank_set and result.confidence:
+        first, last = result.rank_set[0], result.rank_set[-1]
+        answer += f" ({100 * result.confidence:.0f} %: {first if first == last else f'{first} to {last}'})"
+    if result.other_dimension is not None:
+        rows = "the rows held out" if result.score_on == "train" else "the training rows"
+        agree = result.other_dimension == result.dimension
+        answer += f", and so do {rows}" if agree else f", but {rows} say {result.other_dimension}"
+    return f"{answer}{'' if result.intrinsic_dim is None else f'; they are {result.intrinsic_dim}-dimensional'}."
+
+
+def _describe_run(result: RunResult) -> str:
+    """What the estimate was made from, and what it cost."""
+    rows = "a stream of rows" if result.rows is None else f"{result.rows} rows"
+    considered = "" if result.dimension is None else f", at most {result.max_dimension} dimensions considered"
+    scale = f", {standardization(result.standardize)}" if result.standardize else ""
     return (
-        f"Estimated intrinsic dimension: {result.dimension}{_certainty(result)}{truth}, of at most "
-        f"{result.max_dimension}, in {result.ambient_dim} columns."
+        f"{rows} of {result.ambient_dim} columns{scale}{considered}; schedule {result.schedule}, {result.iterations} "
+        f"iterations, {result.cpu_seconds:.0f} CPU seconds, {result.wall_seconds:.0f} s by the clock, workers "
+        f"{result.workers}, seed {result.seed}"
     )
 
 
@@ -286,17 +319,6 @@ def _score_table(result: RunResult) -> Table:
             "<" if chosen else "", style="bold green" if chosen else "",
         )  # fmt: skip
     return table
-
-
-def _certainty(result: RunResult) -> str:
-    """`` (90 %: 2 to 3; hold-out rows: 3)``: the rank set, and the estimate on other rows where it is another."""
-    parts = []
-    if result.rank_set and result.confidence:
-        first, last = result.rank_set[0], result.rank_set[-1]
-        parts.append(f"{100 * result.confidence:.0f} %: {first if first == last else f'{first} to {last}'}")
-    if result.other_dimension not in (None, result.dimension):
-        parts.append(f"{'hold-out' if result.score_on == 'train' else 'training'} rows: {result.other_dimension}")
-    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def describe_evidence(result: RunResult) -> list[str]:
@@ -344,7 +366,7 @@ def print_table(console: Console, table: Table) -> None:
     if console.is_terminal:
         console.print(table)
         return
-    Console(highlight=False, width=max(100, table_width(console, table))).print(table)
+    Screen(highlight=False, width=max(100, table_width(console, table))).print(table)
 
 
 def table_width(console: Console, table: Table) -> int:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from lwgan_dist.data.blocks import Array, flat
-from lwgan_dist.data.standardize import Standardizer, moments
+from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.fitted import FittedModel, networks_of, tear_of
 from lwgan_dist.metrics.heldout import held_out_metrics
 from lwgan_dist.metrics.registry import METRICS, default_metrics, floor_of
 from lwgan_dist.models.base import Finished
 from lwgan_dist.models.configs import LwganModel
 from lwgan_dist.models.registry import kind_of
-from lwgan_dist.results import RunResult, ScoreTables, scores_to_parquet
+from lwgan_dist.results import RunResult, ScoreTables, TableReading, scores_to_parquet
 from lwgan_dist.run.folder import RANK_SCORES_PNG, RESULT_FILE, SAMPLES_PNG, SCORES_FILE, read_result
 from lwgan_dist.run.prepare import Prepared
 from lwgan_dist.seeding import generator
@@ -24,9 +24,6 @@ from lwgan_dist.training.trainer import TrainingState
 
 SAMPLE_ROWS = 2_000
 """Rows shown in the sample figure."""
-
-DOMINANT_SHARE = 0.95
-"""Share of the variance in one column from which a note warns that the columns may have different units."""
 
 
 def write_all(run: Prepared, folder: Folder, state: TrainingState, metrics: Collection[str] = ()) -> RunResult:
@@ -45,7 +42,8 @@ def write_all(run: Prepared, folder: Folder, state: TrainingState, metrics: Coll
     result = result_of(run, folder, state, tables)
     model = model_of(run, state, result.dimension)
     names = {*default_metrics(), *metrics}
-    result = result.model_copy(update={"metrics": held_out_metrics(model, run.sample, names=names, floors=True) or {}})
+    measured = held_out_metrics(model, run.sample, names=names, floors=True) or {}
+    result = result.model_copy(update={"metrics": measured, "findings": run.findings})
     model.save(folder.sub("model"))
     folder.write(
         SCORES_FILE,
@@ -106,6 +104,7 @@ def result_of(run: Prepared, folder: Folder, state: TrainingState, tables: Score
         ambient_dim=run.sample.ambient_dim,
         shape=run.sample.shape,
         intrinsic_dim=run.sample.intrinsic_dim,
+        reading=TableReading(**vars(run.sample.reading)) if run.sample.reading else None,
         seed=run.config.seed,
         schedule=kind.schedule(run.config),
         workers=state.meta["workers"],
@@ -117,6 +116,7 @@ def result_of(run: Prepared, folder: Folder, state: TrainingState, tables: Score
         fingerprint=run.fingerprint,
         run_dir=folder.location,
         notes=verdict.notes + notes_on(run),
+        standardize=run.config.data.standardize,
     )
 
 
@@ -147,14 +147,6 @@ def notes_on(run: Prepared) -> list[str]:
             f"under data.standardize: pixels black and white are 0.998 apart and the data have a scale of {scale:.3g}: "
             f"score.resolution {run.config.score.resolution:g} is {run.config.score.resolution / scale:.2g} of it"
         )
-    if run.config.data.standardize == "global" and not run.sample.stream and run.sample.ambient_dim > 1:
-        _, variance = moments(run.sample.train)
-        share = float(variance.max() / variance.sum())
-        if share > DOMINANT_SHARE and (variance > 0).sum() > 1:
-            notes.append(
-                f"column {run.sample.columns[variance.argmax()]!r} has {share:.1%} of the variance, so the others "
-                "hardly count; data.standardize=per_column gives every column the same weight"
-            )
     return notes
 
 

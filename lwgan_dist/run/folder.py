@@ -17,11 +17,11 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, Field
 
-from lwgan_dist.config import ExecutionConfig
+from lwgan_dist.config import ExecutionConfig, Precision
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.results import RunResult
@@ -30,6 +30,28 @@ from lwgan_dist.storage import Folder
 
 CONFIG_FILE, ENVIRONMENT_FILE, RESULT_FILE = "config.yaml", "env.json", "result.json"
 SCORES_FILE, RANK_SCORES_PNG, SAMPLES_PNG = "scores.parquet", "rank_scores.png", "samples.png"
+
+
+class Identity(BaseModel):
+    """The identity of a run, see `lwgan_dist.run.prepare.Prepared.identity`."""
+
+    fingerprint: str
+    data_sha256: str | None = None
+    precision: Precision | None = None
+
+
+class Environment(BaseModel):
+    """What is read of ``env.json``: whose the folder is, and of a run its threads and how it came to be."""
+
+    run: Identity | None = None
+    study: dict[str, Any] | None = None
+    search: dict[str, Any] | None = None
+    comparison: dict[str, Any] | None = None
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    command: list[str] = []
+    git: str | None = None
+    versions: dict[str, str] = {}
+    machine: dict[str, Any] = {}
 
 
 def claim(folder: Folder, run: Prepared, execution: ExecutionConfig) -> None:
@@ -71,7 +93,10 @@ def refuse_foreign(folder: Folder, run: Prepared) -> None:
 
 
 def _difference(run: Prepared, before: dict[str, Any]) -> str:
-    if before["data_sha256"] != run.sample.digest:
+    if before.get("data_sha256") != run.sample.digest:
+        if any(finding.kind == "row_numbers" for finding in run.sample.decided):
+            mend = "go on with data.standardize=global, or"
+            return f"its run was begun before row numbers were left out, or the data has changed since: {mend}"
         return "holds another run: the data has changed since;"
     for given, config in run.as_before():
         if config.fingerprint(run.sample.digest) == before["fingerprint"]:
@@ -86,11 +111,11 @@ def identity_in(folder: Folder) -> dict[str, Any]:
     Raises:
         ConfigError: it holds a study, a search or a comparison.
     """
-    environment = folder.read_json(ENVIRONMENT_FILE)
-    if "run" not in environment:
-        what = "a comparison" if "comparison" in environment else "a study or a search"
+    environment = folder.read_json(ENVIRONMENT_FILE, Environment)
+    if environment.run is None:
+        what = "a comparison" if environment.comparison is not None else "a study or a search"
         raise ConfigError(f"{folder.location}: holds {what}, not a run; choose another folder")
-    return dict(environment["run"])
+    return environment.run.model_dump(exclude_none=True)
 
 
 def _environment(run: Prepared, execution: ExecutionConfig) -> dict[str, Any]:
@@ -115,10 +140,7 @@ def read_result(folder: Folder) -> RunResult:
     if not folder.has(RESULT_FILE):
         state = "a run that is not finished" if folder.has(CONFIG_FILE) else "no run"
         raise ConfigError(f"{folder.location}: holds {state} (no {RESULT_FILE})")
-    try:
-        result = RunResult.model_validate(folder.read_json(RESULT_FILE))
-    except ValidationError:
-        raise ConfigError(f"{folder.location}/{RESULT_FILE}: is damaged, or of another version") from None
+    result = folder.read_json(RESULT_FILE, RunResult)
     return result.model_copy(update={"run_dir": folder.location})
 
 

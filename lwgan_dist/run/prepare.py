@@ -1,8 +1,8 @@
 """From a configuration to what can be trained: its data loaded and checked, its defaults resolved, its name."""
 
 import json
-import logging
 from collections.abc import Collection, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from lwgan_dist import logs
 from lwgan_dist.config import AS_BEFORE, RunConfig, TableData
+from lwgan_dist.data.findings import Finding, log_findings, warning
 from lwgan_dist.data.parts import parts_of
-from lwgan_dist.data.sample import load_sample
+from lwgan_dist.data.sample import Sample, load_sample
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.metrics.registry import METRICS, refuse_inapplicable
 from lwgan_dist.models.registry import kind_of
 from lwgan_dist.networks.bfloat16 import bfloat16_pays
+from lwgan_dist.run.memory import refuse_run
 from lwgan_dist.training.trainer import LOG_POINTS
-
-_log = logging.getLogger("lwgan_dist")
 
 
 class Prepared:
@@ -28,11 +28,14 @@ class Prepared:
     Args:
         config: as given.
         array: the rows of an in-memory run (``data.source: array``).
+        columns: names of its columns.
+        sample: of the configuration, if it has been loaded.
 
     Attributes:
         array: the same.
         config: resolved.
         sample: the data.
+        findings: what a reader of the estimate should know of the data, warnings first.
         parts: the part of each training row of data that fall apart; None for data in one piece.
         fingerprint: identity of configuration and data.
         stages: of the training.
@@ -42,14 +45,23 @@ class Prepared:
         ConfigError: a configuration that does not fit the data.
     """
 
-    def __init__(self, config: RunConfig, array: NDArray[Any] | None = None) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        array: NDArray[Any] | None = None,
+        *,
+        columns: tuple[str, ...] | None = None,
+        sample: Sample | None = None,
+    ) -> None:
         self.array = array
         self._source = f"{config.data.path}: " if isinstance(config.data, TableData) else ""
         with logs.deferred() as is_of_run:
-            self.sample = load_sample(config.data, array)
-            if isinstance(config.data, TableData):  # for workers of Ray, which have another working folder
-                path = str(Path(config.data.path).absolute())
-                config = config.model_copy(update={"data": config.data.model_copy(update={"path": path})})
+            self.sample = sample or load_sample(config.data, array, columns)
+            self._rows_chose = config.data.standardize != self.sample.config.standardize
+            data = self.sample.config
+            if isinstance(data, TableData):  # for workers of Ray, which have another working folder
+                data = data.model_copy(update={"path": str(Path(data.path).absolute())})
+            config = config.model_copy(update={"data": data})
             train_rows = None if self.sample.stream else len(self.sample.train)
             self.config = config.resolved(
                 train_rows=train_rows, ambient_dim=self.sample.ambient_dim, shape=self.sample.shape,
@@ -61,22 +73,38 @@ class Prepared:
         self._precision_is_free = config.precision == "auto"
         kind = kind_of(self.config)
         kind.check(self.config, config, self.sample, self._source)
+        refuse_run(self.config, self.sample.shape, train_rows)
         self.stages = kind.stages(self.config)
 
     def _find_parts(self) -> NDArray[np.int64] | None:
-        """The part of each training row of data that fall apart, logged before training; None for data in one piece."""
+        """The part of each training row of data that fall apart; None for data in one piece."""
         if self.sample.stream is not None:
             return None
         parts = parts_of(self.sample.train)
-        count = int(parts.max()) + 1
-        if count < 2:
-            return None
-        shares = ", ".join(f"{float((parts == part).mean()):.0%}" for part in range(min(count, 8)))
-        _log.warning(
-            "%sthe data fall into %d parts that no chain of neighbours joins (%s%s of the rows): the dimension is "
-            "estimated for each", self._source, count, shares, ", ..." if count > 8 else "",
-        )  # fmt: skip
-        return parts
+        return parts if parts.max() > 0 else None
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """What a reader of the estimate should know of the data, warnings first."""
+        return [*self._parts_found(), *self.sample.findings]
+
+    def _parts_found(self) -> Iterator[Finding]:
+        """That the data fall apart, as a finding."""
+        if self.parts is None:
+            return
+        count = int(self.parts.max()) + 1
+        shares = ", ".join(f"{float((self.parts == part).mean()):.0%}" for part in range(min(count, 8)))
+        yield warning(
+            "parts",
+            f"the data fall into {count} parts that no chain of neighbours joins ({shares}"
+            f"{', ...' if count > 8 else ''} of the rows)",
+            "the dimension is estimated for each",
+        )
+
+    def report_findings(self) -> None:
+        """Record the findings, as a run that nobody watches does."""
+        with logs.of_run(self.fingerprint):
+            log_findings(self.findings, "X" if self.array is not None else self._source.removesuffix(": "))
 
     @property
     def metrics(self) -> list[str]:
@@ -110,6 +138,9 @@ class Prepared:
         each with what would ask for it: ``section.name=value``.
         """
         config, given = self.config, list[str]()
+        if self._rows_chose and config.data.standardize != "global":
+            before = config.data.model_copy(update={"standardize": "global"})
+            yield ["data.standardize=global"], config.model_copy(update={"data": before})
         for (section, name), value in reversed(AS_BEFORE.items()):
             part = getattr(config, section)
             if name in type(part).model_fields:

@@ -3,7 +3,6 @@
 It is drawn from the folder, and from the data where they can be read again.
 """
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,10 +29,10 @@ from lwgan_dist.reporting.pictures import TITLES, Shown, pictures
 from lwgan_dist.reporting.terminal import answer_sentence, describe_evidence
 from lwgan_dist.reporting.values import number_text, value_text
 from lwgan_dist.results import RunResult, scores_from_parquet
-from lwgan_dist.run.folder import CONFIG_FILE, ENVIRONMENT_FILE, SCORES_FILE, read_result, run_files
+from lwgan_dist.run.folder import CONFIG_FILE, ENVIRONMENT_FILE, SCORES_FILE, Environment, read_result, run_files
 from lwgan_dist.run.run import Run
 from lwgan_dist.seeding import generator
-from lwgan_dist.storage import Folder
+from lwgan_dist.storage import Folder, damage_named
 from lwgan_dist.training.checkpoint import Checkpoints
 
 MOST_ROWS = 4_096
@@ -68,7 +67,8 @@ def write_report(folder: Folder, beside: Folder | None = None) -> str:
     other = None if beside is None else read_result(beside)
     figures = {"rank_scores": drawn.rank_score_figure(result)}
     if "reconstruction" in result.rank_scores[0].components and folder.has(SCORES_FILE):
-        tables = scores_from_parquet(folder.read(SCORES_FILE))
+        with damage_named(f"{folder.location}/{SCORES_FILE}"):
+            tables = scores_from_parquet(folder.read(SCORES_FILE))
         figures |= _some({"splits": drawn.splits_figure(result, tables, "reconstruction")})
     results = _named(folder, result, beside, other)
     if other is not None:
@@ -162,10 +162,10 @@ def _columns(sample: Sample, model: FittedModel, seed: int) -> tuple[Grid, float
 def _page(
     folder: Folder, result: RunResult, results: Mapping[str, RunResult], views: Views, unread: Sequence[str]
 ) -> Page:
-    environment = folder.read_json(ENVIRONMENT_FILE) if folder.has(ENVIRONMENT_FILE) else {}
+    environment = folder.read_json(ENVIRONMENT_FILE, Environment) if folder.has(ENVIRONMENT_FILE) else Environment()
     content = {
         "answer": answer_sentence(result),
-        "warnings": [*result.notes, *unread],
+        "warnings": [*(str(finding) for finding in result.findings), *result.notes, *unread],
         "scores": _scores(result),
         "beside": _beside(results) if results else None,
         "evidence": describe_evidence(result),
@@ -176,7 +176,7 @@ def _page(
         "by_chance": number_text(views.by_chance),
         "metrics": _metrics(result),
         "provenance": _provenance(result, environment),
-        "config": folder.read(CONFIG_FILE).decode() if folder.has(CONFIG_FILE) else "",
+        "config": folder.read(CONFIG_FILE).decode(errors="replace") if folder.has(CONFIG_FILE) else "",
         "files": files.relative(folder, run_files(folder)),
     }
     captions = TITLES | {
@@ -243,15 +243,14 @@ def _metrics(result: RunResult) -> Grid | None:
     return Grid(["metric", "value", "floor"], lines)
 
 
-def _provenance(result: RunResult, environment: Mapping[str, Any]) -> Grid:
-    versions = environment.get("versions", {})
+def _provenance(result: RunResult, environment: Environment) -> Grid:
     facts = {
-        "command": shlex.join(map(str, environment.get("command", []))),
+        "command": shlex.join(environment.command),
         "fingerprint": result.fingerprint,
-        "data, SHA-256": environment.get("run", {}).get("data_sha256"),
-        "commit": environment.get("git"),
-        "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
-        "machine": json.dumps(environment.get("machine", {})).strip("{}").replace('"', ""),
+        "data, SHA-256": environment.run.data_sha256 if environment.run else None,
+        "commit": environment.git,
+        "versions": ", ".join(f"{name} {number}" for name, number in environment.versions.items()),
+        "machine": ", ".join(f"{name} {value}" for name, value in environment.machine.items()),
         "seed": result.seed,
         "workers": result.workers,
         "processor time": f"{result.cpu_seconds:.0f} s, {result.wall_seconds:.0f} s by the clock",

@@ -20,6 +20,7 @@ from lwgan_dist.run import artifacts
 from lwgan_dist.run.folder import (
     ENVIRONMENT_FILE,
     RESULT_FILE,
+    Environment,
     claim,
     claim_lean,
     identity_in,
@@ -64,6 +65,7 @@ class Run(Prepared):
         *,
         on_progress: OnProgress = lambda _progress: None,
         notify: Callable[[str], None] = lambda _sentence: None,
+        on_findings: Callable[[], None] | None = None,
         metrics: Collection[str] = (),
         verbose: bool = False,
     ) -> RunResult:
@@ -74,6 +76,7 @@ class Run(Prepared):
             execution: where and how.
             on_progress: gets progress records.
             notify: gets a sentence if the folder already holds a part or the whole of the run.
+            on_findings: called in place of logging the findings.
             metrics: names of those that the result has beside the default ones; of a finished run they are added.
             verbose: show Ray's messages.
 
@@ -87,6 +90,7 @@ class Run(Prepared):
         refuse_foreign(folder, self)
         with logs.of_run(self.fingerprint), exclusive(folder):
             claim(folder, self, execution)
+            (on_findings or self.report_findings)()
             if folder.has(RESULT_FILE):
                 notify(f"is finished already, in {folder.location}")
                 with torch_threads(execution.threads_per_worker):
@@ -129,7 +133,7 @@ class Run(Prepared):
             ConfigError: a metric does not apply.
         """
         self.refuse_metrics(names)
-        threads = folder.read_json(ENVIRONMENT_FILE)["threads"]
+        threads = folder.read_json(ENVIRONMENT_FILE, Environment).threads
         with logs.of_run(self.fingerprint), exclusive(folder), torch_threads(threads):
             return artifacts.add_metrics(self, folder, names)
 

@@ -4,8 +4,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lwgan_dist.config import LWGAN_SECTIONS, ArrayData, ExecutionConfig, RunConfig, WorkerRange
-from lwgan_dist.configbase import Frozen, NonNegativeFloat, PositiveFloat, PositiveInt, clash
+from lwgan_dist.campaign.sources import MOST_RUNS
+from lwgan_dist.config import LWGAN_SECTIONS, ArrayData, ExecutionConfig, RunConfig, WorkerRange, refuse_idle_address
+from lwgan_dist.configbase import (
+    NUMBER,
+    Frozen,
+    NonNegativeFloat,
+    NonNegativeInt,
+    Number,
+    PositiveFloat,
+    PositiveInt,
+    SeveralInt,
+    WholeNumber,
+    clash,
+)
 from lwgan_dist.metrics.registry import METRICS, default_metrics
 from lwgan_dist.models.configs import LwganModel
 
@@ -18,7 +30,7 @@ KINDS = ("uniform", "loguniform", "integer", "choice", "grid")
 
 _SECTIONS = ("data", "model", *LWGAN_SECTIONS)
 
-Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+Pair = Annotated[list[Number], Field(min_length=2, max_length=2)]
 Values = Annotated[list[Any], Field(min_length=1)]
 
 
@@ -29,7 +41,7 @@ class Parameter(Frozen):
     """[low, high]: uniform."""
     loguniform: Pair | None = None
     """[low, high], both > 0: uniform in the logarithm."""
-    integer: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
+    integer: Annotated[list[WholeNumber], Field(min_length=2, max_length=2)] | None = None
     """[low, high], both included: a whole number."""
     choice: Values | None = None
     """Values without an order."""
@@ -93,7 +105,7 @@ class OptunaSearcher(Frozen):
     that all trials have. ``nsga2``: genetic, for many trials and several objectives."""
     startup_trials: PositiveInt | None = None
     """Trials of ``tpe`` and ``gp`` before the first proposal from results, by default 10; those before are random."""
-    population: Annotated[int, Field(ge=2)] | None = None
+    population: SeveralInt | None = None
     """Trials of one generation of ``nsga2``, by default 20."""
     ahead: PositiveInt = 4
     """A proposal rests on the results of all trials but this many before it: so many trials can be under way at once,
@@ -124,7 +136,7 @@ class AshaScheduler(Frozen):
     """Reports of a run, at equal distances of its iterations; the last one is its end."""
     grace_reports: PositiveInt = 1
     """Reports of a trial up to its first rung; each further rung is at ``reduction_factor`` times as many."""
-    reduction_factor: Annotated[float, Field(gt=1)] = 2.0
+    reduction_factor: Annotated[float, Field(gt=1), NUMBER] = 2.0
     """At a rung the best 1 / reduction_factor of the trials that have come so far go on."""
 
 
@@ -187,10 +199,10 @@ class SearchConfig(Frozen):
     """When it ends."""
     seeds_per_trial: PositiveInt = 1
     """Runs of a trial, each on its own sample or split and with its own seed, the same ones for all trials."""
-    confirm_seeds: Annotated[int, Field(ge=0)] | None = None
+    confirm_seeds: NonNegativeInt | None = None
     """Seeds not used before, on which the best trial is compared with the default at the end, by default 5. 0: no
     comparison, as with several objectives, which have no single best trial."""
-    seed: int = 0
+    seed: WholeNumber = 0
     """Seeds of proposals, samples and runs are derived from it."""
     execution: ExecutionConfig = ExecutionConfig()
     """Where and how; ``workers`` is the number of processes of *each* run: 1 for Ray Tune with as many trials at once
@@ -235,8 +247,11 @@ class SearchConfig(Frozen):
                 raise clash(path, "is not used: the seeds of all runs are derived from the seed of the search")
         if isinstance(self.execution.workers, WorkerRange):
             raise clash("execution.workers", "a search takes a number, the same for all runs")
-        if self.execution.workers == 0 and self.execution.address:
-            raise clash("execution.address", "is of no use with execution.workers = 0, which needs no Ray")
+        refuse_idle_address(self.execution)
+        trials = self.budget.trials or 0
+        if trials * self.seeds_per_trial + 2 * self.fresh_seeds > MOST_RUNS:
+            key = "budget.trials" if trials > MOST_RUNS else "seeds_per_trial" if trials else "confirm_seeds"
+            raise clash(key, f"a search has at most {MOST_RUNS:,} runs, with those of all seeds of its trials")
         self._check_objective()
         self._check_searcher()
         self._check_scheduler()

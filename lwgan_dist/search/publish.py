@@ -2,17 +2,13 @@
 page, all drawn from the ledger, so the next command may replace them.
 """
 
-import io
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from lwgan_dist.config import ExecutionConfig, TrainConfig
 from lwgan_dist.configfile import to_yaml
-from lwgan_dist.errors import ConfigError
 from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.reporting import files
 from lwgan_dist.search import analysis
@@ -68,18 +64,11 @@ def read_published(folder: Folder) -> Published:
     Raises:
         ConfigError: it is damaged.
     """
-    try:
-        return _read(folder)
-    except (pa.ArrowInvalid, ValidationError, FileNotFoundError) as error:
-        raise ConfigError(f"{folder.location}: the tables of this search are damaged ({error})") from None
-
-
-def _read(folder: Folder) -> Published:
     tables = {}
     for name, schema in _SCHEMAS.items():
         file = f"{name}.parquet"
-        tables[name] = pq.read_table(io.BytesIO(folder.read(file))) if folder.has(file) else schema.empty_table()
-    return Published(SearchTables(**tables), _FACTS.validate_json(folder.read(FACTS)), search_files(folder))
+        tables[name] = folder.read_table(file, schema) if folder.has(file) else schema.empty_table()
+    return Published(SearchTables(**tables), folder.read_json(FACTS, Facts), search_files(folder))
 
 
 def _write_best(search: Search, outcome: Outcome, tables: SearchTables) -> None:

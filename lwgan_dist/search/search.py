@@ -22,6 +22,8 @@ from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.campaign.progress import Progress, Standing
 from lwgan_dist.config import RunConfig, TableData, read_before
 from lwgan_dist.configfile import read_config
+from lwgan_dist.data.findings import log_findings
+from lwgan_dist.data.settle import look_at, settle
 from lwgan_dist.data.tables import read_configured, rows_digest
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.launch.prometheus import Ended as Count
@@ -88,12 +90,12 @@ class Search:
     """
 
     def __init__(self, config: SearchConfig, folder: Folder) -> None:
+        config, self._table_digest = _with_table(config)
         self.config = config
         self.folder = folder
         self.ledger = Ledger(folder.sub(LEDGER), TrialRecord)
         self.space = Space(config)
         self._environment = read_environment(folder, "search")
-        self._table_digest = _table_digest(config.run)
         self.base = self._settled(config.run)
         run = Run(self.base)
         self.default, self.sample, self.intrinsic_dim = run.config, run.sample, run.sample.intrinsic_dim
@@ -344,8 +346,13 @@ def _filled(stored: dict[str, Any]) -> dict[str, Any]:
     return {**stored, "run": read_before(stored.get("run", {}))}
 
 
-def _table_digest(config: RunConfig) -> str | None:
-    data = config.data
+def _with_table(config: SearchConfig) -> tuple[SearchConfig, str | None]:
+    """The search with what the rows of its table decide written out, once for all trials, and their identity."""
+    data = config.run.data
     if not isinstance(data, TableData):
-        return None
-    return rows_digest(read_configured(data).rows)
+        return config, None
+    table, changes, findings = settle(data, read_configured(data))
+    data = data.model_copy(update=changes)
+    log_findings([*findings, *look_at(table, data.standardize)], data.path)
+    run = config.run.model_copy(update={"data": data})
+    return config.model_copy(update={"run": run}), rows_digest(table.rows)

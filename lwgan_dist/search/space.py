@@ -20,11 +20,11 @@ from lwgan_dist.config import (
     ObjectiveConfig,
     PaperSchedule,
     RunConfig,
-    SampleConfig,
     ScoreConfig,
+    Standardization,
     override,
 )
-from lwgan_dist.configbase import Frozen
+from lwgan_dist.configbase import WIDTH, Frozen
 from lwgan_dist.configerrors import one_line, shortened
 from lwgan_dist.configfile import build_config, located
 from lwgan_dist.errors import ConfigError
@@ -47,6 +47,7 @@ _SECTIONS: dict[str, tuple[type[Frozen], ...]] = {
 }
 """Those of an LWGAN, with what may stand in them; all settings of any other model stand in ``model``."""
 _OF_AUTHORS = {
+    "networks.width": WIDTH,
     "networks.encoder_activation": "relu",
     "networks.linear_path": False,
     "score.evaluations": 50,
@@ -57,7 +58,7 @@ _DATA_FIELD = "data.standardize"
 """The only field of the data that is searched: it changes what is trained on, not what is judged."""
 _OF_ANY_MODEL: dict[str, Any] = {
     "precision": RunConfig.model_fields["precision"].annotation,
-    _DATA_FIELD: SampleConfig.model_fields["standardize"].annotation,
+    _DATA_FIELD: Standardization,
 }
 """Type of each field outside of the sections that can be searched, by path."""
 

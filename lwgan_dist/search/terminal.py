@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from lwgan_dist.reporting.terminal import cpu_text, print_files, print_table, result_table, table_width
+from lwgan_dist.reporting.terminal import Screen, cpu_text, print_files, print_table, result_table, table_width
 from lwgan_dist.reporting.values import number_text, value_text
 from lwgan_dist.search.analysis import Facts, default_trial, has_estimates, ranked
 from lwgan_dist.search.report import comparison_sentence, dependence_sentence, parameter_paths
@@ -37,7 +37,7 @@ def print_search(tables: SearchTables, facts: Facts, files: Mapping[str, str]) -
         columns.append((str(row["number"]), [*texts, value_text(row["dimension"])] if estimates else texts))
     single = len(facts.objectives) == 1
     goal_names = ["objective"] if single else [f"objective {n + 1}" for n in range(len(facts.objectives))]
-    console = Console(highlight=False)
+    console = Screen(highlight=False)
     if columns:
         names = ["origin", *paths, *goal_names, *(["dimension"] if estimates else [])]
         _print_columns(console, names, columns, paths)
@@ -61,7 +61,7 @@ def print_search_plan(
         parameters: path, values as text, and condition (empty for none) of each searched field.
         proposals: the first trials: origin, and value by path; at most 5 are shown.
     """
-    console, table = Console(highlight=False), result_table()
+    console, table = Screen(highlight=False), result_table()
     conditional = any(condition for _, _, condition in parameters)
     for column in ("parameter", "values", *(["only where"] if conditional else [])):
         table.add_column(column, overflow="fold")

@@ -94,7 +94,8 @@ def _trial(task: TrialTask, search: Folder) -> Generator[Report, None, TrialReco
     recorded = ledger.row(trial.key)
     if recorded:  # by a process that was lost after its work was done
         return replace(recorded, fits=[])
-    check_table(trial.config, trial.table_digest)
+    with quiet():
+        check_table(trial.config, trial.table_digest)
     started = time.perf_counter()
     under_way = _UnderWay(task, search.sub(SCRATCH).sub(trial.folder), ledger)
     failure: str | None = None
@@ -137,8 +138,7 @@ class _UnderWay:
         self._folder = folder
         self._is_recorded = partial(ledger.has_row, task.trial.key)
         self._next = 0
-        kept = folder.read_json(_REPORTS) if folder.has(_REPORTS) else []
-        self.reports = [Report(**report) for report in kept]
+        self.reports = folder.read_json(_REPORTS, list[Report]) if folder.has(_REPORTS) else []
         self.runs: list[dict[str, Any]] = []
         self.fits: list[Fit] = []
 

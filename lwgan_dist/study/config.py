@@ -1,16 +1,17 @@
 """The configuration of a study. Pure data, as `lwgan_dist.config`: neither torch nor Ray."""
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lwgan_dist.campaign.named_model import NamedModel
-from lwgan_dist.campaign.sources import Label, Metric, OnSamples, SampledTable, check_execution
+from lwgan_dist.campaign.sources import Label, Metric, OnSamples, SampledTable, check_execution, refuse_many
 from lwgan_dist.config import ExecutionConfig, Settings, Split
-from lwgan_dist.configbase import Frozen, NonNegativeFloat, PositiveInt, clash
+from lwgan_dist.configbase import NUMBER, Frozen, NonNegativeFloat, NonNegativeInt, PositiveInt, WholeNumber, clash
 from lwgan_dist.models.configs import LwganModel
 
-Probability = Annotated[float, Field(gt=0, lt=1)]
+Probability = Annotated[float, Field(gt=0, lt=1), NUMBER]
 Estimator = Literal[
     "TwoNN", "MLE", "CorrInt", "MiND", "lPCA", "PCA", "DANCo", "ESS", "FisherS", "KNN", "MADA", "MOM", "TLE",
     "ABIDE", "Gride", "Isomap", "Start", "PCA+ABIDE", "PCA+TwoNN", "PCA+MLE",
@@ -24,7 +25,7 @@ class RuleConfig(Frozen):
 
     penalty: Literal["resolution", "reference", "rate", "fixed"] = "resolution"
     """As in the ``score`` section of a run."""
-    resolution: Annotated[float, Field(ge=0, lt=1)] = 0.08
+    resolution: Annotated[float, Field(ge=0, lt=1), NUMBER] = 0.08
     """As in the ``score`` section of a run."""
     penalty_exponent: Probability = 0.8
     """Exponent of the standard error."""
@@ -39,7 +40,7 @@ class RuleConfig(Frozen):
 class LwganMethod(Frozen):
     """The LWGAN as a method of the study."""
 
-    replicates: Annotated[int, Field(ge=0)] = 10
+    replicates: NonNegativeInt = 10
     """Samples in each cell; 0 leaves the LWGAN out."""
     initialisations: PositiveInt = 1
     """Runs on each sample, with different seeds of training (nested in the sample)."""
@@ -61,7 +62,7 @@ class ClassicalMethods(Frozen):
 
     estimators: list[Estimator] = []
     """Which."""
-    replicates: Annotated[int, Field(ge=0)] = 10
+    replicates: NonNegativeInt = 10
     """Samples in each cell; the LWGAN's samples are the first of them."""
 
 
@@ -124,7 +125,7 @@ class StudyConfig(OnSamples):
     """Bootstrap of every LWGAN run; with known truth, the coverage of its rank set."""
     level: Probability = 0.95
     """P(correct) at which a sample size counts as enough (n_95)."""
-    seed: int = 0
+    seed: WholeNumber = 0
     """Seeds of samples and runs are derived from it, n and the replicate."""
     keep_runs: bool = False
     """Keep the whole folder of every LWGAN run, with model and figures, under ``runs/``."""
@@ -151,6 +152,22 @@ class StudyConfig(OnSamples):
         ):
             raise clash("lwgan.replicates", "0, and no other model or estimator: there is nothing to study")
         check_execution(self.execution, "a study")
+        of_runs = f"{'lwgan' if self.lwgan.replicates else 'classical'}.replicates"
+        refuse_many(*self._counts(), "factors" if self.factors else "sizes", of_runs)
         if self.stop_when and not any(not isinstance(item, SampledTable) or item.intrinsic_dim for item in self.data):
             raise clash("stop_when", "needs data of known dimension")
         return self
+
+    def _counts(self) -> tuple[int, int]:
+        """Cells and runs, at the most: tables have as many sizes as are given, and every cell its most replicates."""
+        of_data = math.prod(len(values) for path, values in self.factors.items() if path.startswith("data."))
+        crossed = math.prod(len(values) for values in self.factors.values())
+        samples = len(self.data) * len(self.sizes or [0])
+        most = self.stop_when.max_replicates if self.stop_when else 0
+        lwgan = crossed * bool(self.lwgan.replicates)
+        cells = lwgan * (1 + len(self.lwgan.rules)) + of_data * (len(self.models) + len(self.classical.estimators))
+        refits = 1 + (len(self.bootstrap.kinds) * self.bootstrap.resamples if self.bootstrap else 0)
+        runs = lwgan * max(self.lwgan.replicates, most) * self.lwgan.initialisations * refits
+        runs += of_data * sum(max(model.replicates, most) for model in self.models)
+        runs += of_data * len(self.classical.estimators) * max(self.classical.replicates, most)
+        return samples * cells, samples * runs

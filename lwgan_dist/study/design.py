@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lwgan_dist.campaign.drawn import (
+    NOT_OF_LWGAN,
     OF_LWGAN,
     build,
     checked_settings,
@@ -34,6 +35,7 @@ from lwgan_dist.campaign.drawn import (
 from lwgan_dist.campaign.judging import RULE_FIELDS
 from lwgan_dist.campaign.sources import SampledData, SampledTable
 from lwgan_dist.config import RunConfig, ScoreConfig
+from lwgan_dist.configfile import errors_of
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.study.config import StudyConfig
 
@@ -114,9 +116,17 @@ class Design:
     """
 
     def __init__(self, config: StudyConfig, precision: str) -> None:
+        check_fields(config)
         self.config = config
-        self.factors = _check_factors(config)
-        self.groups = [group for item in config.data for group in self._groups_of(item, precision)]
+        self.factors = config.factors
+        self.groups, errors = list[Group](), list[str]()
+        for place, item in enumerate(config.data):
+            try:
+                self.groups += self._groups_of(item, precision)
+            except ConfigError as error:
+                errors += [f"data.{place}: {line.removeprefix('data ')}" for line in str(error).splitlines()]
+        if errors:
+            raise ConfigError("\n".join(errors))
         self._identities = {id(group): _identity(group) for group in self.groups}
         names = Counter((group.data, group.n, method) for group in self.groups for method in group.methods)
         for (data, _, method), count in names.items():
@@ -149,7 +159,9 @@ class Design:
         return PlannedRun(group, replicate, initialisation, data_seed, run_seed, key)
 
     def _groups_of(self, item: SampledData, precision: str) -> Iterator[Group]:
-        table_rows, digest, shape = identity_of(item) if isinstance(item, SampledTable) else (None, None, None)
+        item, table_rows, digest, shape = (
+            identity_of(item) if isinstance(item, SampledTable) else (item, None, None, None)
+        )
         run = {"data": data_section(item), **self.config.run.model_dump()}
         if run["precision"] == "auto":
             run["precision"] = precision
@@ -193,7 +205,6 @@ class Design:
                     rules[f"{LWGAN} ({name}){suffix}"] = config.score.model_copy(
                         update=rule.model_dump(exclude_unset=True)
                     )
-                _check_rules(config, rules)
                 factors = {**data_values, **run_values}
                 yield group("lwgan", LWGAN + suffix, factors, config, study.lwgan.replicates, rules=rules)
         of_data = {path: value for path, value in changes.items() if path.startswith("data.")}
@@ -221,23 +232,60 @@ def _identity(group: Group) -> dict[str, Any]:
     return identity
 
 
-def _check_factors(config: StudyConfig) -> dict[str, list[Any]]:
+def check_fields(config: StudyConfig) -> None:
+    """Refuse factors, settings and rules that no run can have; no data are read for it.
+
+    Raises:
+        ConfigError: all errors at once, a line each, that begins with the key.
+    """
+    errors = list(_errors_of_factors(config))
+    wrong = {line.partition(": ")[0].removeprefix("factors.") for line in errors}
+    factors = {path: values for path, values in config.factors.items() if path not in wrong}
+    for place, item in enumerate(config.data):
+        settings = {path: value for path, value in item.settings.items() if path.split(".")[0] in OF_LWGAN}
+        errors += [f"data.{place}.settings.{path}: {NOT_OF_LWGAN}" for path in item.settings if path not in settings]
+        errors += _errors_of_values(config, place, settings, factors)
+        for name, rule in config.lwgan.rules.items():
+            fractions = config.factors.get("data.holdout_fraction", [item.holdout_fraction])
+            if rule.score_on == "holdout" and 0 in fractions:
+                errors.append(
+                    f"lwgan.rules.{name}.score_on: 'holdout' needs holdout_fraction > 0, and data.{place} has 0"
+                )
+    if errors:
+        raise ConfigError("\n".join(dict.fromkeys(errors)))
+
+
+def _errors_of_factors(config: StudyConfig) -> Iterator[str]:
     for path, values in config.factors.items():
         dotted = "." in path or path == "precision"
         if path in _NOT_FACTORS or path.split(".")[0] not in _SECTIONS or not dotted:
-            raise ConfigError(
+            yield (
                 f"factors.{path}: is not a field that can vary; factors are fields of {', '.join(_SECTIONS)} "
                 "(sizes, seeds and data have keys of their own)"
             )
         if len({json.dumps(value) for value in values}) < len(values):
-            raise ConfigError(f"factors.{path}: a value is given twice")
-    return config.factors
+            yield f"factors.{path}: a value is given twice"
 
 
-def _check_rules(config: RunConfig, rules: dict[str, ScoreConfig]) -> None:
-    for label, rule in rules.items():
-        if rule.score_on == "holdout" and config.data.holdout_fraction == 0:
-            raise ConfigError(f"lwgan.rules: {label}: score_on 'holdout' needs holdout_fraction > 0")
+def _errors_of_values(
+    config: StudyConfig, place: int, settings: dict[str, Any], factors: dict[str, list[Any]]
+) -> Iterator[str]:
+    """The errors of every value of every factor, and of the settings of an entry of ``data``; each is tried with the
+    first values of the other factors.
+    """
+    run = {"data": data_section(config.data[place]), **config.run.model_dump()}
+    first = {**settings, **{path: values[0] for path, values in factors.items()}}
+    tried = [{}, *({path: value} for path, values in factors.items() for value in values)]
+    for changes in tried:
+        for line in errors_of(RunConfig, run, {**first, **changes}):
+            key, _, message = line.partition(": ")
+            given = next((path for path in first if f"{key}.".startswith(f"{path}.")), "")
+            if given in factors:
+                yield f"factors.{key}: {message}"
+            elif given:
+                yield f"data.{place}.settings.{key}: {message}"
+            else:
+                yield f"data.{place}: with its settings and factors: {line}"
 
 
 def _combinations(factors: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from lwgan_dist.reporting.terminal import print_files, print_table, result_table
+from lwgan_dist.reporting.terminal import Screen, print_files, print_table, result_table
 from lwgan_dist.reporting.values import Row, distinct, short
 from lwgan_dist.study.report import correct_interval, metric_means, modal_text
 
@@ -25,7 +25,7 @@ def print_study(cells: pa.Table, files: Mapping[str, str], level: float = 0.95) 
         files: path by what is in it.
         level: P(correct) from which a cell is green.
     """
-    rows, console = cells.to_pylist(), Console(highlight=False)
+    rows, console = cells.to_pylist(), Screen(highlight=False)
     methods, truths = distinct(rows, "method"), {row["intrinsic_dim"] is not None for row in rows}
     table = result_table()
     room = console.width - 15 - 11 * len(methods)  # a cell needs 11 columns, truth and n together 15
@@ -84,7 +84,7 @@ def _cell(row: Row | None, level: float) -> Text:
 
 def print_plan(lines: Sequence[Mapping[str, Any]]) -> None:
     """The plan of a study and its cost: a row for each data, n and method."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = Screen(highlight=False, width=None if sys.stdout.isatty() else 160)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("data", "n", "method", "replicates", "runs", "to do", "CPU s a run"):
         table.add_column(column, justify="left" if column in ("data", "method") else "right")

@@ -33,7 +33,7 @@ from lwgan_dist.fitted import FittedModel
 from lwgan_dist.results import scores_from_parquet
 from lwgan_dist.run.folder import SCORES_FILE
 from lwgan_dist.run.run import FittedRun, Run
-from lwgan_dist.storage import Folder
+from lwgan_dist.storage import Folder, damage_named, inside
 from lwgan_dist.study.bootstrap import Kind, refit_config, resample, warm_start
 from lwgan_dist.study.classical import classical_estimate, made_by
 from lwgan_dist.study.config import BootstrapConfig
@@ -179,7 +179,8 @@ def _lwgan(run: LwganTask, study: Folder, execution: ExecutionConfig) -> RunReco
             folder = study.sub(RUNS).sub(prepared.fingerprint)
             result = prepared.train(folder, execution)
             model = FittedModel.load(folder.sub("model"))
-            fit = FittedRun(result, scores_from_parquet(folder.read(SCORES_FILE)), model)
+            with damage_named(inside(folder.location, SCORES_FILE)):
+                fit = FittedRun(result, scores_from_parquet(folder.read(SCORES_FILE)), model)
         else:
             fit = prepared.fit(study.sub(SCRATCH).sub(run.key), execution)
         metrics = fitted_metrics(fit.model, prepared.sample, execution, names=run.metrics, floors=True)

@@ -9,16 +9,25 @@ import json
 import logging
 import re
 from dataclasses import dataclass
+from typing import Any
 
+from pydantic import BaseModel, Field, TypeAdapter
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from lwgan_dist.errors import ConfigError
 from lwgan_dist.storage import Folder
 from lwgan_dist.training.trainer import TrainingState
 
-_MANIFEST = "manifest.json"
+_MANIFEST, _FILES = "manifest.json", ("tensors.safetensors", "state.json")
 _NAME = re.compile(r"iteration-(\d{12})")
 _SCHEMA = 1
 logger = logging.getLogger("lwgan_dist")
+
+
+class _Manifest(BaseModel):
+    version: int = Field(alias="schema")
+    files: dict[str, dict[str, Any]]
 
 
 class DamagedCheckpointError(Exception):
@@ -39,7 +48,7 @@ class Checkpoints:
 
     def save(self, state: TrainingState) -> None:
         """Write a checkpoint, then drop those that are no longer kept."""
-        files = {"tensors.safetensors": save(state.tensors), "state.json": json.dumps(state.meta).encode()}
+        files = dict(zip(_FILES, (save(state.tensors), json.dumps(state.meta).encode()), strict=True))
         entries = {name: _entry(content) for name, content in files.items()}
         files[_MANIFEST] = json.dumps({"schema": _SCHEMA, "files": entries}, indent=1).encode()
         self.folder.write_set(f"iteration-{state.meta['iteration']:012d}", files)
@@ -73,25 +82,30 @@ class Checkpoints:
         """
         folder = self.folder.sub(name)
         try:
-            manifest = json.loads(folder.read(_MANIFEST))
-            entries = dict(manifest["files"])
-            if manifest["schema"] != _SCHEMA:
-                raise DamagedCheckpointError(
-                    f"{_MANIFEST} has schema {manifest['schema']}, this program reads {_SCHEMA}"
-                )
+            manifest = folder.read_json(_MANIFEST, _Manifest)
         except FileNotFoundError:
             raise DamagedCheckpointError(f"no {_MANIFEST}") from None
-        except (ValueError, KeyError, TypeError):
+        except ConfigError:
             raise DamagedCheckpointError(f"{_MANIFEST} cannot be read") from None
+        if manifest.version != _SCHEMA:
+            raise DamagedCheckpointError(f"{_MANIFEST} has schema {manifest.version}, this program reads {_SCHEMA}")
         content = {}
-        for file, entry in entries.items():
+        for file in _FILES:
+            entry = manifest.files.get(file)
             try:
                 content[file] = folder.read(file)
             except FileNotFoundError:
                 raise DamagedCheckpointError(f"{file} is missing") from None
             if _entry(content[file]) != entry:
                 raise DamagedCheckpointError(f"{file} differs from its SHA-256 in the manifest")
-        return TrainingState(load(content["tensors.safetensors"]), json.loads(content["state.json"]))
+        tensors, meta = (content[file] for file in _FILES)
+        try:
+            state = TrainingState(load(tensors), TypeAdapter(dict[str, Any]).validate_json(meta))
+        except (ValueError, SafetensorError):
+            raise DamagedCheckpointError("not what the program writes, though as in the manifest") from None
+        if state.meta.get("iteration") != int(name.removeprefix("iteration-")):
+            raise DamagedCheckpointError("the state is not of its iteration")
+        return state
 
 
 def _entry(content: bytes) -> dict[str, str | int]:

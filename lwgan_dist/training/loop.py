@@ -6,13 +6,25 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from pydantic import BaseModel, PositiveInt
+
 from lwgan_dist.errors import RunFailedError
-from lwgan_dist.storage import Folder
+from lwgan_dist.storage import Folder, damage_named
 from lwgan_dist.training.checkpoint import Checkpoints
 from lwgan_dist.training.distributed import World, replicas_differ
 from lwgan_dist.training.trainer import Trainer, TrainingState
 
 PROGRESS_FILE = "progress.json"
+
+
+class ProgressRecord(BaseModel, extra="allow"):
+    """What is read of ``progress.json``."""
+
+    iteration: int
+    iterations: PositiveInt
+    stage: str
+    losses: dict[str, float] = {}
+
 
 LOOK_SECONDS = 1.0
 """Time between two looks of all workers at the clock and at what is announced."""
@@ -126,4 +138,5 @@ def _resume(trainer: Trainer, checkpoints: Checkpoints, world: World) -> None:
     if iteration and state is None:
         state = checkpoints.read(f"iteration-{iteration:012d}")
     if state:
-        trainer.load(state)
+        with damage_named(checkpoints.folder.location):
+            trainer.load(state)

@@ -132,7 +132,7 @@ def least_factors(study: Path) -> list[tuple[int, float, int]]:
     size of the set in use.
     """
     config = read_config(StudyConfig, str(study / "config.yaml"), ())
-    precision = Folder.at(str(study)).read_json("env.json")["study"]["precision"]
+    precision = Folder.at(str(study)).read_json("env.json", dict)["study"]["precision"]
     design = Design(config, precision)
     groups = {run.key: group for group in design.groups if group.rules for run in design.runs(group, range(1))}
     found = []

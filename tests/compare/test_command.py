@@ -3,14 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from tiny import dots
 from tiny_compare import TINY, WAE, config
 
 from lwgan_dist.cli import main
 from lwgan_dist.compare.config import CompareConfig
 from lwgan_dist.compare.design import Design
 from lwgan_dist.configfile import read_config, to_yaml
+from lwgan_dist.data.importing import Images, write_dataset
+from lwgan_dist.data.loading import Labels
 from lwgan_dist.errors import NonFiniteLossError
 from lwgan_dist.run.run import Run
 
@@ -75,8 +79,13 @@ def test_interrupts_and_failures_have_their_exit_codes(file, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_shipped_comparisons_can_be(path):
+def test_shipped_comparisons_can_be(path, tmp_path, monkeypatch):
+    """Commands that a file names make its images first; these here are others, of the same classes."""
     text = path.read_text()
+    for name, classes in (("fashion-mnist", {1: "trouser"}), ("mnist-5k", {1: "1", 2: "2"})):
+        labels = Labels(np.resize(list(classes), len(dots())), classes, are_in_file=True)
+        write_dataset(Images(dots(), labels), name, str(tmp_path / "runs" / name), lambda _: b"")
+    monkeypatch.chdir(tmp_path)
     assert text.startswith(f"# lwgan-dist compare tune_configs/compare/{path.name}\n#\n# ")
     design = Design(read_config(CompareConfig, str(path)), "float32")
     assert {cell.model for cell in design.cells} == set(design.labels)

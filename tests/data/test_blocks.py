@@ -1,12 +1,14 @@
 """Rows read block by block are the rows, and have the identity of the table that they were copied to before."""
 
+import gc
 import hashlib
+import os
 
 import numpy as np
 import pytest
 
 from lwgan_dist.data import blocks as module
-from lwgan_dist.data.blocks import blocks, digest, flat, precision_of, take
+from lwgan_dist.data.blocks import blocks, chosen, digest, flat, mapped, precision_of, take
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (23, 3, 4), dtype=np.uint8)
 
@@ -51,6 +53,51 @@ def test_rows_of_a_mapped_file_are_taken_a_few_at_a_time(tmp_path, monkeypatch):
     for some in (picks, picks[:4], picks[:0]):
         np.testing.assert_array_equal(take(mapped, some), IMAGES[some])
         np.testing.assert_array_equal(take(IMAGES, some), IMAGES[some])
+
+
+@pytest.mark.parametrize("dtype", ["u1", "?", ">i4", "f8"])
+@pytest.mark.parametrize("start", [0, 5, 5000])
+def test_whole_rows_are_read_from_where_they_lie_in_their_file(tmp_path, monkeypatch, dtype, start):
+    monkeypatch.setattr(module, "release", None)  # of no page: none was brought into memory
+    rows = IMAGES.astype(dtype)
+    (tmp_path / "x").write_bytes(b"-" * start + rows.tobytes())
+    with (tmp_path / "x").open("rb") as file:
+        array = mapped(file, rows.dtype, rows.shape, start)
+    picks = np.array([22, 3, 3, 0, 7, 1, 21])
+    np.testing.assert_array_equal(take(array, picks), rows[picks])
+    np.testing.assert_array_equal(take(array[2:], picks[1:6]), rows[2:][picks[1:6]])
+    np.testing.assert_array_equal(take(array[::3], picks[3:6]), rows[::3][picks[3:6]])
+    np.testing.assert_array_equal(take(flat(array), picks), flat(rows)[picks])
+    np.testing.assert_array_equal(chosen(array, picks), rows[picks])
+    assert take(array, picks).dtype == rows.dtype
+    assert take(array, picks[:0]).shape == (0, 3, 4)
+    for outside in (-1, 5):
+        with pytest.raises(IndexError):
+            take(array[:5], np.array([0, outside]))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_rows_in_pieces_are_taken_through_the_mapping(tmp_path, order):
+    (tmp_path / "x").write_bytes(IMAGES.tobytes(order))
+    with (tmp_path / "x").open("rb") as file:
+        array = mapped(file, IMAGES.dtype, IMAGES.shape, order=order)
+    picks = np.array([22, 3, 3, 0])
+    np.testing.assert_array_equal(take(array, picks), IMAGES[picks])
+    np.testing.assert_array_equal(take(np.moveaxis(array, 2, 1), picks), np.moveaxis(IMAGES, 2, 1)[picks])
+    np.testing.assert_array_equal(take(array[:, :, 1:], picks), IMAGES[picks, :, 1:])
+
+
+def test_a_file_that_has_become_shorter_is_an_error_and_closed_with_its_rows(tmp_path):
+    (tmp_path / "x").write_bytes(IMAGES.tobytes())
+    with (tmp_path / "x").open("rb") as file:
+        array = mapped(file, IMAGES.dtype, IMAGES.shape)
+    before = len(module._FILES)
+    os.truncate(tmp_path / "x", 30)
+    with pytest.raises(OSError, match="shorter"):
+        take(array, np.array([1, 2]))
+    del array
+    gc.collect()
+    assert len(module._FILES) == before - 1
 
 
 def test_what_was_written_into_a_private_mapping_is_kept(tmp_path):

@@ -253,7 +253,7 @@ def test_labels_choose_rows_of_a_table_without_being_a_column_of_it(tmp_path):
 
 
 def test_a_row_is_named_by_its_place_in_the_file(tmp_path):
-    table = pa.table({"a": np.where(np.arange(12) == 4, np.nan, np.arange(12.0)), "label": CLASSES})
+    table = pa.table({"a": np.where(np.arange(12) == 4, np.inf, np.arange(12.0)), "label": CLASSES})
     refused(write_parquet(tmp_path / "t.parquet", table), "column 'a', row 5: not a finite", labels=[1])
 
 

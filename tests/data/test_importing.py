@@ -197,6 +197,7 @@ def test_a_dataset_is_shown_with_its_checksums_and_a_picture(tmp_path):
         "labels: boot (4), Trouser (4), bag (4)",
         "size: 0.0 MiB, in memory",
         "checksums: ok",
+        "warning: 12 rows are few; taken as they are: the estimate is a guess, whatever its interval says",
     ]
     assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
     facts = json.loads(call("show", out, "--json").stdout)
@@ -234,7 +235,17 @@ def test_a_table_is_shown_as_it_would_be_read(tmp_path):
     assert answer.stdout.splitlines() == [
         f"{tmp_path / 't.csv'}: 2 rows of shape (2,), float64", "columns: a, b", "values: 1 to 4.5",
         "size: 0.0 MiB, in memory", "checksums: none (no manifest)",
+        "warning: 2 rows are few; taken as they are: the estimate is a guess, whatever its interval says",
+        "note: there are more columns (2) than rows (2), which lie in at most 1 directions; taken as they are: a "
+        "dimension near that number of directions cannot be told from noise",
     ]  # fmt: skip
+    (tmp_path / "u.csv").write_text("a;b;c;d\n1,5;2;x;7\n3;4,5;y;8\n")
+    answer = call("show", tmp_path / "u.csv", "data.drop=[d]", "--json")
+    facts = json.loads(answer.stdout)
+    assert facts["columns"] == ["a", "b"]
+    how = ["';' between columns", "decimal comma"]
+    assert facts["reading"] == {"how": how, "left_out": {"c": "text"}, "dropped_rows": 0, "imputed": 0}
+    assert call("show", tmp_path / "u.csv", "data.source=manifold", "data.name=sphere").exit_code == 2
     answer = call("show", tmp_path / "t.csv", "--out", tmp_path / "x.png")
     assert answer.exit_code == 4
     assert "--out draws images" in answer.stderr

@@ -187,7 +187,9 @@ def test_stray_rows_count_in_no_part():
 
 def fit(x, folder):
     told = override(FAST, {"data": {"source": "array", "holdout_fraction": 0.1}})
-    return Run(RunConfig.model_validate(told), x).fit(Folder.at(str(folder)), ExecutionConfig(workers=0)).result
+    run = Run(RunConfig.model_validate(told), x)
+    run.report_findings()
+    return run.fit(Folder.at(str(folder)), ExecutionConfig(workers=0)).result
 
 
 def test_a_run_on_clusters_tells_of_its_parts(tmp_path, caplog):

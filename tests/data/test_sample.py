@@ -165,6 +165,17 @@ def test_a_draw_from_a_fixed_sample_takes_every_row_as_often_as_it_can():
     assert sorted(counts) == [2] * 5 + [3] * 5
 
 
+@pytest.mark.parametrize("part", [slice(3, 9), np.array([0, 24, 7]), slice(0)])
+@pytest.mark.parametrize("rows_are", ["fixed", "stream"])
+def test_a_part_of_a_draw_is_that_part_and_other_rows_are_not_read(part, rows_are, monkeypatch):
+    sample = load_sample(ManifoldData(name="s_curve", n=20, rows=rows_are, holdout_fraction=0.5))
+    whole = sample.draw(generator(0, "test"), 25)
+    read, apply = [], Standardizer.apply
+    monkeypatch.setattr(Standardizer, "apply", lambda self, rows: apply(self, read.append(len(rows)) or rows))
+    np.testing.assert_array_equal(sample.draw(generator(0, "test"), 25, part=part), whole[part])
+    assert read == [25 if rows_are == "stream" else len(whole[part])]
+
+
 def test_a_stream_never_repeats_a_row_and_has_no_n():
     sample = load_sample(ManifoldData(name="s_curve", rows="stream"))
     drawn = np.concatenate([sample.draw(generator(0, "test", step), 50) for step in range(4)])

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from ray.exceptions import AuthenticationError, OutOfMemoryError
 
-from lwgan_dist.launch import private
+from lwgan_dist.errors import ClusterError
+from lwgan_dist.launch import private, session
 
 PACKAGE = Path(private.__file__).parents[1]
 
@@ -39,7 +40,7 @@ def test_no_other_module_imports_a_private_name():
         if is_private(name)
     }
     assert elsewhere == set()
-    assert len(PRIVATE) == 6
+    assert len(PRIVATE) == 7
 
 
 @pytest.mark.parametrize("name", PRIVATE)
@@ -107,3 +108,18 @@ def test_kills_for_memory_become_another_error_and_again_what_they_were():
     with private.memory_kills_as(ValueError):
         assert serialization.OutOfMemoryError is ValueError
     assert serialization.OutOfMemoryError is OutOfMemoryError
+
+
+def test_a_cluster_that_is_gone_is_not_waited_for(monkeypatch):
+    """``auto``: where Ray has written down a cluster that no longer answers, and where it knows of none."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(session, "cluster_here", lambda: "127.0.0.1:1")
+    with pytest.raises(ClusterError, match=r"no Ray cluster could be reached at 127\.0\.0\.1:1"):
+        session._check_reachable("auto")
+
+    def none():
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    monkeypatch.setattr(session, "cluster_here", none)
+    with pytest.raises(ClusterError, match="auto: this machine is not a node of a Ray cluster"):
+        session._check_reachable("auto")

@@ -22,6 +22,8 @@ from lwgan_dist.run.folder import read_result
 from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 ONE_SIZE = {"model.iterations": 1_200, "model.width": 16}
 LONGER = {
     "lwgan": {"schedule.embedding_iterations": 200, "schedule.matching_iterations": 200, "networks.width": 16},

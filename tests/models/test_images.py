@@ -13,6 +13,8 @@ from lwgan_dist.fitted import FittedModel
 from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 SIDE = 8
 HERE = ExecutionConfig(workers=0, checkpoint_seconds=0)
 LONGER = {

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
 from lwgan_dist.config import NetworksConfig
 from lwgan_dist.method.objective import input_gradient
+from lwgan_dist.networks.convolution import by_phases
 from lwgan_dist.networks.registry import build_networks
 
 RANKS = torch.tensor([1, 2, 3, 3, 2])
@@ -136,6 +138,25 @@ def test_wide_layers_are_rounded_in_bfloat16_and_nothing_that_comes_out(shape):
         assert 1e-5 < (one - other).norm() / one.norm() < 0.1
         kept = other[other != 0]
         assert (kept.bfloat16().float() != kept).double().mean() > 0.9
+
+
+@pytest.mark.parametrize(("kernel", "padding"), [(5, 2), (8, 0), (5, 0), (7, 2), (4, 2)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_transposed_convolution_by_phases_is_one(kernel, padding, bias):
+    """And so are its gradients."""
+    rng = torch.Generator().manual_seed(3)
+    x, weight, b = (
+        torch.randn(*shape, generator=rng, dtype=torch.float64, requires_grad=True)
+        for shape in ((2, 4, 5, 3), (4, 3, kernel, kernel), (3,))
+    )
+    given = [x, weight, b] if bias else [x, weight]
+    theirs = functional.conv_transpose2d(*given, stride=2, padding=padding)
+    height, width = theirs.shape[2:]
+    ours = by_phases(x, weight, b if bias else None, padding)[..., :height, :width]
+    torch.testing.assert_close(ours, theirs)
+    factors = torch.randn(theirs.shape, generator=rng, dtype=torch.float64)
+    for one, other in zip(*(torch.autograd.grad((y * factors).sum(), given) for y in (ours, theirs)), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_initial_values_depend_on_the_seed_alone():

@@ -54,7 +54,7 @@ def table(tmp_path_factory):
 def test_the_answer_is_the_results_and_comes_first(table):
     page, result = page_of(table), read_result(table)
     lead = re.search(r'<p class="lead">(.*?)</p>', page).group(1)
-    assert lead.startswith(f"Estimated intrinsic dimension: {result.dimension} (")
+    assert lead.startswith(f"The data look {result.dimension}-dimensional (")
     assert page.index('class="lead"') < page.index("<table>")
     scores = table_of(Reader(page).tables, ["rank", "score"])[1:]
     assert [line[0].split()[0] for line in scores] == [str(row.rank) for row in result.rank_scores]
@@ -95,7 +95,7 @@ def test_columns_are_compared_and_their_names_stay_names(table):
 def test_the_page_says_how_to_reproduce_the_run(table):
     page = page_of(table)
     facts = {line[0]: line[1] for line in table_of(Reader(page).tables, ["fact", "value"])[1:]}
-    result, environment = read_result(table), table.read_json("env.json")
+    result, environment = read_result(table), json.loads(table.read("env.json"))
     assert facts["fingerprint"] == result.fingerprint
     assert facts["data, SHA-256"] == environment["run"]["data_sha256"]
     assert f"torch {environment['versions']['torch']}" in facts["versions"]

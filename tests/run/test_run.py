@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pyarrow import fs
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny import FAST
+from tiny import FAST, WAE
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.errors import ConfigError, DataError, NonFiniteLossError, RunFailedError
@@ -187,6 +187,19 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
+def test_a_run_from_before_the_rows_decided_says_how_it_goes_on_and_one_without_names_is_the_same(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(200, 3)) * [1.0, 1000.0, 1.0]
+    before = RunConfig.model_validate(override(FAST, {"data": {"source": "array", "standardize": "global"}}))
+    now = RunConfig.model_validate(override(FAST, {"data": {"source": "array"}}))
+    assert Run(now, rows).fingerprint == Run(before, rows).fingerprint
+    decided = Run(now, rows, columns=("length", "mass", "age"))
+    assert decided.config.data.standardize == "per_column"
+    assert [finding.kind for finding in decided.findings] == ["differing_units"]
+    ((asked, config),) = list(decided.as_before())[:1]
+    assert asked == ["data.standardize=global"]
+    assert config.fingerprint(decided.sample.digest) == Run(before, rows).fingerprint
+
+
 @pytest.mark.parametrize(
     ("asked", "goes_on_with"),
     [
@@ -209,7 +222,7 @@ def test_a_run_from_before_there_was_a_setting_says_how_it_goes_on(tmp_path, ask
 def test_a_model_from_before_there_were_rounds_and_linear_paths_had_none(tmp_path):
     folder = Folder.at(str(tmp_path / "run"))
     Run(RunConfig.model_validate(override(FAST, {"networks.linear_path": False}))).train(folder, HERE)
-    description = folder.sub("model").read_json("model.json")
+    description = folder.sub("model").read_json("model.json", dict)
     del description["config"]["schedule"]["embedding_rounds"], description["config"]["networks"]["linear_path"]
     folder.sub("model").write("model.json", json.dumps(description).encode())
     config = FittedModel.load(folder.sub("model")).config
@@ -299,15 +312,6 @@ def test_an_estimate_that_reduces_nothing_is_noted():
     assert judged({"train": [0.3, 0.01, 0.01]}, **at_columns).notes == []
 
 
-def test_a_column_that_outweighs_the_others_is_noted():
-    rows = np.random.default_rng(0).normal(size=(100, 3)) * [1.0, 100.0, 1.0]
-    told = override(FAST, {"data": {"source": "array"}})
-    (note,) = artifacts.notes_on(Run(RunConfig.model_validate(told), rows))
-    assert note.startswith("column 'x2' has 100.0% of the variance")
-    per_column = RunConfig.model_validate(override(told, {"data.standardize": "per_column"}))
-    assert artifacts.notes_on(Run(per_column, rows)) == []
-
-
 def test_holdout_rows_that_disagree_are_noted():
     agreeing = {"train": [0.4, 0.1, 0.1], "holdout": [0.4, 0.1, 0.1]}
     differing = {"train": [0.4, 0.1, 0.1], "holdout": [0.1, 0.1, 0.1]}
@@ -381,3 +385,25 @@ def test_a_worker_imports_nothing_that_only_draws_or_embeds():
     code = f"import sys, lwgan_dist.run.run; print(sorted(set({late}) & set(sys.modules)))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+# tables ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_result_says_how_a_table_was_read_and_the_same_rows_are_the_same_run(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(60, 3)).round(3)
+    text = "\n".join(";".join([*map(str, row), "w"]) for row in rows.tolist())
+    files = {"plain.csv": text.replace(";w", "").replace(";", ","), "other.csv": text.replace(".", ",") + "\n1;;3;w"}
+    names = {"plain.csv": "a,b,c", "other.csv": "a;b;c;n"}
+    runs = {}
+    for file, content in files.items():
+        (tmp_path / file).write_text(f"{names[file]}\n{content}\n")
+        data = {"source": "table", "path": str(tmp_path / file)}
+        runs[file] = Run(RunConfig.model_validate({**WAE, "data": data}))
+    assert runs["other.csv"].fingerprint == runs["plain.csv"].fingerprint
+    folder = Folder.at(str(tmp_path / "run"))
+    runs["other.csv"].train(folder, HERE)
+    reading = read_result(folder).reading
+    assert reading.how == ["';' between columns", "decimal comma"]
+    assert reading.left_out == {"n": "text"}
+    assert reading.dropped_rows == 1

@@ -337,6 +337,14 @@ def test_the_fast_schedule_has_no_values_of_the_authors():
     assert space.paper_values(resolved(space)) == {"schedule.matching_learning_rate": 5e-3}
 
 
+def test_convolutions_have_the_authors_width_with_their_schedule_alone():
+    told = {**CONDITIONAL, "networks.width": {"choice": [16, 64]}}
+    space = space_of(told, {"networks": {"name": "conv"}})
+    default = space.run.resolved(train_rows=4500, ambient_dim=784, shape=(28, 28))
+    assert default.networks.width == 16
+    assert space.paper_values(default)["networks.width"] == 64
+
+
 def test_the_schedule_of_the_authors_is_theirs_where_it_is_searched():
     space = space_of(CONDITIONAL)
     values = space.paper_values(resolved(space))

@@ -25,7 +25,7 @@ PROPOSALS = [
 def _terminal(monkeypatch, width: int) -> io.StringIO:
     sink = io.StringIO()
     monkeypatch.setattr(
-        search_terminal, "Console",
+        search_terminal, "Screen",
         lambda **told: Console(**told | {"file": sink, "force_terminal": True, "color_system": None, "width": width}),
     )  # fmt: skip
     return sink
@@ -84,7 +84,7 @@ def test_silent_progress(capsys):
 
 def test_progress_on_a_terminal_is_one_bar(monkeypatch):
     sink = io.StringIO()
-    monkeypatch.setattr(terminal, "Console", lambda **_: Console(file=sink, force_terminal=True, width=120))
+    monkeypatch.setattr(terminal, "Screen", lambda **_: Console(file=sink, force_terminal=True, width=120))
     with SearchProgress("my [search]") as progress:
         progress.begin(None, "trials")
         progress.update(2, 1, 0, (0.5, 0), 7200.0)

@@ -15,6 +15,8 @@ from lwgan_dist.run.run import Run
 from lwgan_dist.study import work
 from lwgan_dist.study.config import StudyConfig
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 CONFIGS = sorted((Path(__file__).parents[2] / "tune_configs" / "study").glob("*.yaml"))
 
 

@@ -142,12 +142,29 @@ def test_a_run_is_that_of_the_train_command():
         ({"sizes": None}, r"sizes: is missing"),
         ({"lwgan": {"replicates": 0}, "classical": {}}, r"nothing to study"),
         ({"data": [{"name": "s_curve", "holdout_fraction": 0}], "lwgan": {"rules": {"h": {"score_on": "holdout"}}}},
-         r"lwgan.rules: .*holdout"),
+         r"lwgan.rules.h.score_on: 'holdout' needs holdout_fraction > 0, and data.0 has 0"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused(told, message):
     with pytest.raises(ConfigError, match=message):
         design(**told)
+
+
+def test_the_whole_table_decides_once_how_its_samples_are_standardised(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(80, 3)) * [1.0, 1000.0, 1.0]
+    counted = np.column_stack([np.arange(80), rows])
+    for name, table in (("named", rows), ("counted", counted)):
+        header = ",".join(["id", "length", "mass", "age"][-table.shape[1] :])
+        np.savetxt(tmp_path / f"{name}.csv", table, delimiter=",", header=header, comments="", fmt="%.17g")
+    plan = design(data=[{"path": str(tmp_path / "named.csv")}])
+    assert {group.config.data.standardize for group in plan.groups} == {"per_column"}
+    asked = design(data=[{"path": str(tmp_path / "named.csv"), "standardize": "per_column"}])
+    assert keys(plan) == keys(asked)
+    left_out = design(data=[{"path": str(tmp_path / "counted.csv")}])
+    assert {tuple(group.config.data.columns) for group in left_out.groups} == {("length", "mass", "age")}
+    assert {load_sample(run.config.data).shape for run in all_runs(left_out)} == {(3,)}
+    with pytest.raises(ConfigError, match=r"data\.standardize: auto is chosen once"):
+        design({"factors": {"data.standardize": ["auto"]}}, data=[{"path": str(tmp_path / "named.csv")}])
 
 
 def test_tables_are_subsampled_and_identified_by_their_rows(tmp_path):

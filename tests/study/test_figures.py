@@ -78,13 +78,16 @@ def test_the_level_is_the_dashed_line(mixed):
 
 @pytest.mark.parametrize("label", ["Price ($/m^2)", "$_$", "$\\frac{$", "a $x$ b"])
 def test_names_from_data_are_no_mathematics(label):
-    """A text between dollars would be drawn as a formula, and most are none: a traceback in the middle of a study."""
+    """A text between dollars would be drawn as a formula, and most are none: a traceback in the middle of a study.
+
+    One that is none is drawn, the others would be too: no text is read as a formula.
+    """
     for replicates in (1, 4):  # ranks of the bootstrap, its coverage
         made = study_tables.study({label: 2, f"{label} too": None}, methods=("LWGAN", f"LWGAN ({label})"),
                                   replicates=replicates, bootstrapped=replicates)  # fmt: skip
         figures = study_figures(StudyTables(**made.tables()))
         assert len(figures) == 6
-        for figure in figures.values():
+        for figure in figures.values() if label == "$\\frac{$" else ():
             assert png(figure).startswith(b"\x89PNG")
         assert label in _texts(figures["correct"])
         texts = [text for figure in figures.values() for text in figure.findobj(Text) if "$" in text.get_text()]

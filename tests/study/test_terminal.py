@@ -44,7 +44,7 @@ def test_green_from_the_level(monkeypatch):
     made = study_tables.study({"x": 2}, methods=("LWGAN",), failing=0)
     sink = io.StringIO()
     terminal_of_100 = {"file": sink, "force_terminal": True, "color_system": "standard", "width": 100}
-    monkeypatch.setattr(study_terminal, "Console", lambda **settings: Console(**settings, **terminal_of_100))
+    monkeypatch.setattr(study_terminal, "Screen", lambda **settings: Console(**settings, **terminal_of_100))
     print_study(made.cells, {}, level=0.8)
     for cell in made.cells.to_pylist():
         green = f"\x1b[32m{cell['correct']}/8 {short(cell['exact_low'])}" in sink.getvalue()
@@ -113,7 +113,7 @@ def test_silent_progress(capsys):
 
 def test_progress_on_a_terminal_is_one_bar(monkeypatch):
     sink = io.StringIO()
-    monkeypatch.setattr(terminal, "Console", lambda **_: Console(file=sink, force_terminal=True, width=120))
+    monkeypatch.setattr(terminal, "Screen", lambda **_: Console(file=sink, force_terminal=True, width=120))
     with StudyProgress("my [study]") as progress:
         progress.begin(4, "runs")
         progress.update(2, 1, 7200.0)

@@ -16,9 +16,9 @@ from typing import Any
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload([
-    "torch._dynamo", "torch.utils.tensorboard", "pyarrow.dataset", "matplotlib.backends.backend_agg", "scipy.stats",
-    "sklearn.ensemble", "sklearn.isotonic", "sklearn.neighbors", "pydantic.json_schema", "ruamel.yaml", "rich.table",
-    "safetensors.torch",
+    "torch._dynamo", "torch.utils.tensorboard", "pyarrow.dataset", "matplotlib.backends.backend_agg",
+    "mpl_toolkits.mplot3d", "scipy.stats", "sklearn.ensemble", "sklearn.isotonic", "sklearn.neighbors",
+    "pydantic.json_schema", "ruamel.yaml", "rich.table", "safetensors.torch",
 ])  # fmt: skip
 
 
@@ -69,10 +69,13 @@ def run(function: Callable[..., Any], *arguments: Any, **options: Any) -> "subpr
 
 
 def lwgan_dist(*arguments: Any) -> None:
-    """The command line, with arguments as typed."""
+    """The command line, with arguments as typed; it draws no figures."""
+    from undrawn import undrawn
+
     from lwgan_dist.cli import main
 
-    main([str(argument) for argument in arguments], prog_name="lwgan-dist")
+    with undrawn():
+        main([str(argument) for argument in arguments], prog_name="lwgan-dist")
 
 
 def _child(

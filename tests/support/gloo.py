@@ -10,7 +10,11 @@ import torch.distributed as dist
 from forked import Child
 from tiny import make_trainer, trajectory, whole_parameters
 
+from lwgan_dist.models.lwgan import stages
 from lwgan_dist.training.distributed import World, replicas_differ
+
+SCORE_INTERVAL = 2
+"""Iterations between two evaluations of the authors' schedule, of which 20 would take most of the time."""
 
 
 def trajectories(told: dict, workers: int, folder: Path, fault: str = "none") -> list[dict]:
@@ -24,6 +28,7 @@ def trajectories(told: dict, workers: int, folder: Path, fault: str = "none") ->
 
 def _worker(index: int, workers: int, meeting: str, told: dict, fault: str) -> None:
     torch.set_num_threads(1)
+    stages.SCORE_INTERVAL = SCORE_INTERVAL
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=index, world_size=workers)
     if fault == "local statistics":
         World.gather = lambda self, local, rows: local  # type: ignore[method-assign, assignment]

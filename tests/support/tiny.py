@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from lwgan_dist.config import NetworksConfig, RunConfig, override
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.models.registry import trainer_of
 from lwgan_dist.networks.registry import build_networks
 from lwgan_dist.training.distributed import World
-from lwgan_dist.training.trainer import Trainer
+from lwgan_dist.training.trainer import Trainer, TrainingState
 
 _SHARED = {
     "data": {"source": "manifold", "name": "s_curve", "n": 200},
@@ -113,6 +114,31 @@ def trajectory(trainer: Trainer, iterations: int = 40) -> dict:
         "components": trainer.components,
         "parameters": {name: t.double().mean().item() for name, t in sorted(parameters.items()) if "network/" in name},
     }
+
+
+def resumed_anywhere(told: dict, apart: int = 4) -> None:
+    """Whatever state a run is stopped in, going on from it gives the next state that it had, bit for bit: however often
+    it is stopped, it ends alike. From every fourth state it goes on to the end without another stop, as what a trainer
+    keeps beside its state may count only later.
+    """
+    straight = make_trainer(told)
+    states = [straight.state()] + [straight.state() for _ in straight.run()]
+    for place, state in enumerate(states[:-1]):
+        resumed = make_trainer(told)
+        resumed.load(state)
+        iterations = resumed.run()
+        next(iterations)
+        _equal(resumed.state(), states[place + 1])
+        if place % apart == 0:
+            for _ in iterations:
+                pass
+            _equal(resumed.state(), states[-1])
+
+
+def _equal(one: TrainingState, other: TrainingState) -> None:
+    assert one.tensors.keys() == other.tensors.keys()
+    assert all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
+    assert one.meta | {"seconds": None} == other.meta | {"seconds": None}
 
 
 NULL_DIRECTIONS = (

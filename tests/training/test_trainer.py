@@ -16,7 +16,8 @@ def finish(trainer):
 
 
 @pytest.mark.parametrize("name", ["paper", "fast"])
-def test_every_schedule_evaluates_the_score_as_often_as_asked(name):
+def test_every_schedule_evaluates_the_score_as_often_as_asked(name, monkeypatch):
+    monkeypatch.setattr("lwgan_dist.models.lwgan.stages.SCORE_INTERVAL", 2)
     told = override(CONFIGS[name], {"score.evaluations": 3})
     if name == "paper":
         told = override(told, {"schedule.critic_updates": 1, "schedule.iterations": 1})

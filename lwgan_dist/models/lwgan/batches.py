@@ -92,7 +92,7 @@ class Batches:
             x = self._rows(stage, f"critic/rows{purpose}", iteration, batches)
             z = self._normal(stage, f"critic/noise{purpose}", iteration, batches)
             for k in range(batches):
-                yield self._frozen(x[k, share], z[k, share], local_ranks)
+                yield self._frozen(x[k], z[k, share], local_ranks)
 
         if stage.independent_batches:
             for alpha, first, second in zip(alphas, frozen(""), frozen("/penalty"), strict=True):
@@ -139,17 +139,17 @@ class Batches:
             embedding = self.embedding
             assert embedding is not None
             draw = self._draw(stage, step, "guided", embedding.rows, embedding.at_tear)
-            x = self._tensor(draw(embedding.rows)[share]).view(-1, *self.sample.shape)  # they are flat
-            guide = mask_to_rank(self._tensor(draw(embedding.codes)[share]), local_ranks)
+            x = self._tensor(draw(embedding.rows)).view(-1, *self.sample.shape)  # they are flat
+            guide = mask_to_rank(self._tensor(draw(embedding.codes)), local_ranks)
             guide_weights = self._tensor(embedding.weights)
         elif self.sample.stream is None:
-            x = self._tensor(self._draw(stage, step, "all", self.sample.train)(self.sample.train)[share])
+            x = self._tensor(self._draw(stage, step, "all", self.sample.train)(self.sample.train))
         else:
-            x = self._rows(stage, "encoder_generator/rows", step, 1)[0, share]
+            (x,) = self._rows(stage, "encoder_generator/rows", step, 1)
         if matching and stage.independent_batches:
             (x_match,) = self._rows(stage, "encoder_generator/rows/matching", step, 1)
             (z_match,) = self._normal(stage, "encoder_generator/noise/matching", step, 1)
-            x_match, z_match = x_match[share], mask_to_rank(z_match, ranks)
+            z_match = mask_to_rank(z_match, ranks)
         return EncoderGeneratorBatch(
             size=size,
             ranks=local_ranks,
@@ -165,8 +165,8 @@ class Batches:
     def _draw(
         self, stage: LwganStage, step: Step, name: str, rows: Rows, fixed: NDArray[np.bool_] | None = None
     ) -> Callable[[Rows], NDArray[Any]]:
-        """What takes the rows of an encoder-generator batch out of a table: some of them or, if the stage interpolates
-        and the sample is small, points between them and their neighbours.
+        """What takes this worker's rows of an encoder-generator batch out of a table: some of them or, if the stage
+        interpolates and the sample is small, points between them and their neighbours.
 
         Args:
             stage, step: when.
@@ -174,13 +174,14 @@ class Batches:
             rows: between which it is interpolated.
             fixed: rows that are not moved.
         """
+        share = self.world.share(stage.batch_size)
         picks = pick_rows(self._rng(stage, "encoder_generator/rows", step), len(rows), stage.batch_size)
         if not stage.interpolation_neighbors or len(self.sample.train) > MOST_ROWS or self.sample.stream:
-            return lambda values: values[picks]
+            return lambda values: values[picks[share]]
         if name not in self._vicinities:
             self._vicinities[name] = Vicinity(rows, stage.interpolation_neighbors, fixed)
         ends, t = self._vicinities[name].draw(self._rng(stage, "encoder_generator/between", step), picks)
-        return lambda values: between(values, picks, ends, t)
+        return lambda values: between(values, picks[share], ends[share], t[share])
 
     def score(
         self, stage: LwganStage, iteration: int, size: int | None, split: Split, part: tuple[int, int]
@@ -229,8 +230,11 @@ class Batches:
         return self.world.tensor(values, self.dtype)
 
     def _rows(self, stage: LwganStage, purpose: str, step: Step, batches: int) -> Tensor:
-        rng, shape = self._rng(stage, purpose, step), self.sample.shape
-        return self._tensor(self.sample.draw(rng, batches * stage.batch_size)).view(batches, stage.batch_size, *shape)
+        """This worker's rows of some batches, shape (batches, rows, *shape)."""
+        size, rng = stage.batch_size, self._rng(stage, purpose, step)
+        part = np.arange(batches * size).reshape(batches, size)[:, self.world.share(size)]
+        rows = self.sample.draw(rng, batches * size, part=part.ravel())
+        return self._tensor(rows).view(*part.shape, *self.sample.shape)
 
     def _normal(self, stage: LwganStage, purpose: str, step: Step, batches: int) -> Tensor:
         shape = (batches, stage.batch_size, self.latent_dim)

@@ -1,5 +1,6 @@
 """The LWGAN as a kind of model: what it can be trained on, and how its scores are judged."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ from lwgan_dist.networks.registry import build_networks
 from lwgan_dist.results import COMPONENTS, Judgement, Part, ScoreTables, TearSummary
 from lwgan_dist.seeding import generator
 from lwgan_dist.training.distributed import World
+
+_log = logging.getLogger("lwgan_dist")
 
 UNFITTED = 0.02
 """How much worse than principal components, in units of the standardised data, networks may be."""
@@ -86,6 +89,12 @@ class LwganKind:
                 f"{source}score.score_on = holdout needs at least 4 hold-out rows, and "
                 f"data.holdout_fraction = {config.data.holdout_fraction} leaves {len(sample.holdout)}"
             )
+        rows = len(getattr(sample, config.score.score_on))
+        if given.score.batch_size and sample.stream is None and given.score.batch_size > rows // 2:
+            _log.warning(
+                "%sscore.batch_size = %d is more than half of the %d rows that the score is computed on: an evaluation "
+                "takes %d", source, given.score.batch_size, rows, max(2, rows // 2),
+            )  # fmt: skip
         latent_dim = self.latent_dim(config)
         try:
             for stage in stages_of(config):
@@ -95,7 +104,8 @@ class LwganKind:
                 raise
             raise DataError(
                 f"{source}{train_rows} training rows are too few for {latent_dim} ranks, of which "
-                "a batch holds at least 2 rows each: give more rows or a smaller networks.latent_dim (--max-dimension)"
+                f"a batch holds at least 2 rows each: give more rows, or at most {train_rows // 2} ranks "
+                "(--max-dimension, networks.latent_dim)"
             ) from None
 
     def stages(self, config: RunConfig) -> list[LwganStage]:

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from lwgan_dist.configbase import Fraction
+from lwgan_dist.configbase import NUMBER, Fraction
 from lwgan_dist.models.one_size.config import OneSizeModel
 
 
@@ -14,7 +14,7 @@ class NestedDropoutModel(OneSizeModel):
     name: Literal["nested_dropout"] = "nested_dropout"
     estimates_dimension: ClassVar[bool] = True
     generates_early: ClassVar[bool] = False
-    drop: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    drop: Annotated[float, Field(gt=0, lt=1), NUMBER] = 0.1
     """p of the geometric distribution of the rank at which a code is cut off: P(r) in proportion to (1 - p)^(r - 1) for
     r = 1..latent_dim."""
     explained: Fraction = 0.99

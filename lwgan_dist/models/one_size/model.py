@@ -153,7 +153,7 @@ class OneSize(ABC, Generic[M]):
         for update in self._updates:
             update.phase.tune(update.adam, iteration / stage.iterations)
             for _ in range(update.times):
-                rows = self.sample.draw(for_rows, self.batch_size)[self.world.share(self.batch_size)]
+                rows = self.sample.draw(for_rows, self.batch_size, part=self.world.share(self.batch_size))
                 yield update.phase, tuple(map(self.tensor, (rows, *self.noise(for_noise))))
 
     def has_ended(self, stage: Stage, iteration: int) -> bool:

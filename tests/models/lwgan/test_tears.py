@@ -41,7 +41,7 @@ TORN = {
     "flat torus": (lambda: factor("flat torus", 700), 2),
     "Klein bottle": (lambda: factor("Klein bottle", 800), 2),
     "sphere of 3": (lambda: factor("sphere of 3", 1000), 3),
-    "sphere of 4": (lambda: factor("sphere of 4", 1500), 4),
+    "sphere of 4": (lambda: factor("sphere of 4", 1000), 4),
 }
 WHOLE = {
     "S-curve": lambda: s_curve(rng(), 600, 2),

@@ -62,8 +62,9 @@ def trainer(neighbours, n=150):
         "networks": {"latent_dim": 4, "width": 16},
         "schedule": {
             "interpolation_neighbors": neighbours, "plateau": 0,
-            "embedding_iterations": 300, "matching_iterations": 600,
+            "embedding_iterations": 300, "matching_iterations": 600, "critic_iterations": 20,
         },
+        "score": {"evaluations": 4},
     })  # fmt: skip
     sample = load_sample(config.data)
     return trainer_of(config.resolved(train_rows=len(sample.train), ambient_dim=sample.ambient_dim), sample)
