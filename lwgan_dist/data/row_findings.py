@@ -25,7 +25,7 @@ def few_rows(seen: Overview) -> Iterator[Finding]:
     if seen.is_table and p >= n:
         yield note(
             "more_columns_than_rows",
-            f"there are more columns ({p}) than rows ({n}), which lie in at most {n - 1} directions",
+            f"{p} columns, but {n} rows, which lie in at most {n - 1} directions",
             "taken as they are: a dimension near that number of directions cannot be told from noise",
         )
 

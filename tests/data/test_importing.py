@@ -236,7 +236,7 @@ def test_a_table_is_shown_as_it_would_be_read(tmp_path):
         f"{tmp_path / 't.csv'}: 2 rows of shape (2,), float64", "columns: a, b", "values: 1 to 4.5",
         "size: 0.0 MiB, in memory", "checksums: none (no manifest)",
         "warning: 2 rows are few; taken as they are: the estimate is a guess, whatever its interval says",
-        "note: there are more columns (2) than rows (2), which lie in at most 1 directions; taken as they are: a "
+        "note: 2 columns, but 2 rows, which lie in at most 1 directions; taken as they are: a "
         "dimension near that number of directions cannot be told from noise",
     ]  # fmt: skip
     (tmp_path / "u.csv").write_text("a;b;c;d\n1,5;2;x;7\n3;4,5;y;8\n")
