@@ -60,13 +60,13 @@ class SampleConfig(Frozen):
 
     standardize: StandardizationChoice = "global"
     """``auto``, the default of tables and arrays: ``per_column`` where the columns have names of their own (not ``x1``,
-    ``x2``, .. or x, y, z) and one has less than 8 % of the standard deviation of another, so that it would count as
-    noise beside it; else ``global``, as for images, embeddings and manifolds. It also leaves out columns that certainly
-    number the rows. ``global``: centre, then divide everything by one scale, the standard deviation along a direction
-    picked in proportion to its variance, sqrt(tr(S^2) / tr(S)) for the covariance S (unchanged by rotation and by
-    constant columns). ``per_column``: each column to mean 0 and standard deviation 1. ``none``: the numbers as they
-    are. ``pixels``: 0.001 + 0.998 x / 255, of numbers 0 to 255 (in files of 8 bits alone), for a generator that ends in
-    a sigmoid. Undone in generated data."""
+    ``x2``, .. or single letters) and one has less than 8 % of the standard deviation of another, so that it would count
+    as noise beside it; else ``global``, as for images, embeddings and manifolds. It also leaves out columns that
+    certainly number the rows. ``global``: centre, then divide everything by one scale, the standard deviation along a
+    direction picked in proportion to its variance, sqrt(tr(S^2) / tr(S)) for the covariance S (unchanged by rotation
+    and by constant columns). ``per_column``: each column to mean 0 and standard deviation 1. ``none``: the numbers as
+    they are. ``pixels``: 0.001 + 0.998 x / 255, of numbers 0 to 255 (in files of 8 bits alone), for a generator that
+    ends in a sigmoid. Undone in generated data."""
     holdout_fraction: Annotated[float, Field(ge=0, le=0.5), NUMBER] = 0.1
     """Part of the rows that is never trained on; the score is computed on both parts. A stream has no such part."""
 

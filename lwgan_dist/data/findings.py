@@ -143,7 +143,8 @@ _NUMBER = re.compile(r"[\d\W_]*[xyz]?[\d\W_]*$")
 
 
 def have_meanings(columns: tuple[str, ...]) -> bool:
-    """Whether columns are called differently, and not just counted (``x1``, ``pixel_0_3``, ``PC2``) or x, y, z: only
-    then may they have different units.
+    """Whether columns are called differently, and not just counted (``x1``, ``pixel_0_3``, ``PC2``), by single letters
+    too (``a``, ``b``, or x, y, z): only then may they have different units.
     """
-    return len({_NUMBER.sub("", name.casefold()[-200:]) for name in columns}) > 1
+    stems = {_NUMBER.sub("", name.casefold()[-200:]) for name in columns}
+    return len({stem if len(stem) > 1 else "" for stem in stems}) > 1
