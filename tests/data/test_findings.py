@@ -122,7 +122,8 @@ def test_images_are_divided_by_one_scale_and_their_pixels_are_not_columns():
     [
         ("x1 x2 x3", False), ("pixel_0_0 pixel_0_1 pixel_7_7", False), ("PC1 PC2", False), ("0 1 2", False),
         ("acc_x acc_y acc_z", False), ("x y z", False), ("x1 y1 x2 y2", False), ("V1 V2 V3", False),
-        ("a b c", False), ("a1 b1", False), ("ab cd", True), ("height weight", True), ("x1 weight", True), ("score1 score2 income", True),
+        ("a b c", False), ("a1 b1", False), ("ab cd", True),
+        ("height weight", True), ("x1 weight", True), ("score1 score2 income", True),
     ],
 )  # fmt: skip
 def test_names_that_are_counted_are_those_of_one_space(columns, meanings):
