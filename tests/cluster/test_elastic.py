@@ -22,6 +22,7 @@ RECOVERY_SECONDS = float(os.environ.get("RECOVERY_SECONDS", "120"))
 SETTINGS = [
     "data.n=600", "networks.width=16", "networks.latent_dim=3", "score.evaluations=4", "schedule.batch_size=256",
     "schedule.matching_iterations=20", "schedule.critic_iterations=40", "schedule.scoring_interval=2",
+    "schedule.embedding_rounds=1", "schedule.plateau=0",
     "precision=float64", "execution.checkpoint_seconds=2", "schedule.embedding_learning_rate=3e-5",
 ]  # fmt: skip
 """The low rate keeps the rounding of another number of workers from growing: at the default rate it grows about tenfold
