@@ -71,6 +71,46 @@ MUTANTS = [
         "data/test_importing.py -k differ",
     ),
     Mutant(
+        "a comma in a text makes thousands of fractions", "data/written_numbers.py",
+        'not _are_numbers(fields, sign) or (sign == "." and', '(sign == "." and',
+        "data/test_written_numbers.py",
+    ),
+    Mutant(
+        "thousands among small numbers are read as fractions without a word", "data/written_numbers.py",
+        "len(either) >= _LEAST_DOUBTFUL and", "False and",
+        "data/test_written_numbers.py",
+    ),
+    Mutant(
+        "a number may begin its thousands with 0", "data/written_numbers.py",
+        "[1-9][0-9]{{0,2}}({mark}", "[0-9]{{1,3}}({mark}",
+        "data/test_written_numbers.py",
+    ),
+    Mutant(
+        "rows that lacked their number are read by some and not by others", "data/settle.py",
+        "if table.reading.dropped_rows:", "if False:",
+        "data/test_findings.py -k lacks_only",
+    ),
+    Mutant(
+        "columns of different units are divided by one scale", "data/settle.py",
+        '"per_column" if units else "global"', '"global"',
+        "data/test_findings.py",
+    ),
+    Mutant(
+        "the rows that are explained best are called the worst", "run/report.py",
+        "lines.sort(key=lambda line: -line[0])", "lines.sort(key=lambda line: line[0])",
+        "run/test_report.py -k worst",
+    ),
+    Mutant(
+        "what lies behind a link in a folder is changed", "storage.py",
+        "if local.is_symlink():\n                raise", "if False:\n                raise",
+        "test_storage.py",
+    ),
+    Mutant(
+        "true is taken for 1", "configbase.py",
+        'raise PydanticKnownError("int_type")', "pass",
+        "test_limits.py",
+    ),
+    Mutant(
         "text among the numbers of a column leaves the column out", "data/csv_layout.py",
         "if 2 * texts > filled:", "if texts:",
         "data/test_table_kinds.py -k text",
@@ -225,7 +265,7 @@ MUTANTS = [
     ),
     Mutant(
         "a fingerprint depends on where a table lies", "config.py",
-        'del identity["data"]["path"]', "pass",
+        'for name in ("path", *_READING):', "for name in _READING:",
         "test_config.py -k fingerprint",
     ),
     Mutant(
@@ -256,7 +296,7 @@ MUTANTS = [
     ),
     Mutant(
         "an interrupt is lost in the removal of a folder", "storage.py",
-        "    with interrupts_pass():\n        shutil.rmtree", "    if True:\n        shutil.rmtree",
+        "    with interrupts_pass():\n        if not path.is_sym", "    if True:\n        if not path.is_sym",
         "test_interrupts.py -k rmtree",
     ),
     Mutant(

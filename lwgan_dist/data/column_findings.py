@@ -280,6 +280,5 @@ def differing_units(seen: Overview) -> Finding | None:
         "differing_units",
         f"the columns differ in scale by a factor of {seen.deviation[most] / seen.deviation[least]:.2g} ({large} to "
         f"{small}), so their units differ",
-        "each was divided by its own standard deviation (data.standardize=per_column); until 2026-11-30 all were "
-        "divided by one scale, which data.standardize=global does",
+        "each was divided by its own standard deviation; data.standardize=global divides all by one scale",
     )

@@ -30,7 +30,7 @@ def read_excel(path: str, options: ReadOptions) -> Loaded:
         from python_calamine import CalamineError, CalamineWorkbook
     except ImportError:
         raise ConfigError(
-            f"{path}: Excel files are read with python-calamine: pip install python-calamine, or save it as CSV"
+            f"{path}: Excel files are read with python-calamine: pip install 'lwgan-dist[excel]', or save it as CSV"
         ) from None
     with damage_rejected(path, "Excel"):
         with zipfile.ZipFile(path) as archive:

@@ -2,6 +2,7 @@
 where the configuration leaves that open (``standardize: auto``), and what a person should know of them.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,7 +23,8 @@ from lwgan_dist.data.column_findings import (
     one_hot_columns,
     times,
 )
-from lwgan_dist.data.findings import Finding, Overview, have_meanings
+from lwgan_dist.data.findings import Finding, Overview, have_meanings, note
+from lwgan_dist.data.loading import Reading
 from lwgan_dist.data.row_findings import few_rows, outweighing_rows, repeated_rows
 from lwgan_dist.data.tables import Table, read_configured
 
@@ -79,13 +81,20 @@ def _with_columns(rows: Array, positions: NDArray[np.int64]) -> Array:
     return copy.rows()
 
 
+def _how_read(reading: Reading) -> Iterator[Finding]:
+    """What was found out about a file, and what of it is not used."""
+    if reading.line:
+        settings = "data.separator, data.decimal, data.encoding, data.columns, data.drop or data.missing"
+        yield note("reading", reading.line, f"say it with {settings} if it is not so")
+
+
 def look_at(table: Table, standardize: StandardizationChoice) -> list[Finding]:
     """Everything that a person should know of rows that will be standardised so; warnings come first."""
     with np.errstate(all="ignore"):
         seen = Overview.of(table.rows, table.columns)
         findings = [
             *few_rows(seen), *missing_codes(seen), *kept_counters(seen), *times(seen), *large_values(seen),
-            *one_hot_columns(seen),
+            *one_hot_columns(seen), *_how_read(table.reading),
             *(dominant_columns(seen) if standardize in ("global", "auto") else ()),
             *outweighing_rows(seen, by_column=standardize == "per_column"),
             *repeated_rows(seen), *constant_columns(seen),

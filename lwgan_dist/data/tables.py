@@ -2,7 +2,6 @@
 folder of pictures. Read, checked, as rows.
 """
 
-import logging
 import re
 import stat
 from collections.abc import Callable, Sequence
@@ -43,8 +42,6 @@ from lwgan_dist.data.pictures import folder_labels, picture_files, read_pictures
 from lwgan_dist.errors import DataError
 from lwgan_dist.logs import SECRET_IN_URI
 from lwgan_dist.retries import retried
-
-_log = logging.getLogger("lwgan_dist")
 
 Reader = Callable[[str, ReadOptions], Loaded]
 
@@ -126,8 +123,8 @@ def read_table(
     Rows keep the type of the file, and the shape: that of the tensors in a column, or that of the further axes of a
     NumPy array. Columns of several types become float32 if all are float32 or float16, otherwise float64, as do
     decimals. An NPY file, or an uncompressed Arrow file of a single batch of tensors, is not read but mapped if it has
-    at least `lwgan_dist.data.loading.MAPPED_BYTES`. What does not go without saying is logged in one line, as a warning
-    of the logger ``lwgan_dist``.
+    at least `lwgan_dist.data.loading.MAPPED_BYTES`. How the file was read, as far as it does not go without saying, is
+    ``reading`` of the table.
 
     Args:
         path: the file, whose suffix tells the format, or the folder.
@@ -149,8 +146,6 @@ def read_table(
     if channels == "last":
         loaded = _channels_first(loaded, path)
     loaded = without_missing(loaded, missing, path, columns_chosen=columns is not None)
-    if loaded.reading.line:
-        _log.warning("%s: %s", path, loaded.reading.line)
     check_rows(loaded.rows, loaded.columns, path, place=loaded.place)
     return Table(loaded.rows, loaded.columns, loaded.reading)
 

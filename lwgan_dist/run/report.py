@@ -18,7 +18,7 @@ from scipy.stats import ks_2samp
 from lwgan_dist.data.blocks import flat
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.data.standardize import Picked
-from lwgan_dist.errors import UserError
+from lwgan_dist.errors import ConfigError, UserError
 from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.registry import METRICS, floor_of
 from lwgan_dist.reporting import figures as drawn
@@ -61,20 +61,21 @@ def write_report(folder: Folder, beside: Folder | None = None) -> str:
         beside: the folder of another finished run, which is set beside it.
 
     Raises:
-        ConfigError: a folder holds no finished run.
+        ConfigError: a folder holds no finished run, or both are the same.
     """
     result = read_result(folder)
-    other = None if beside is None else read_result(beside)
+    results: dict[str, RunResult] = {}
+    if beside is not None:
+        results = dict(zip(_names(folder, beside), (result, read_result(beside)), strict=True))
     figures = {"rank_scores": drawn.rank_score_figure(result)}
     if "reconstruction" in result.rank_scores[0].components and folder.has(SCORES_FILE):
         with damage_named(f"{folder.location}/{SCORES_FILE}"):
             tables = scores_from_parquet(folder.read(SCORES_FILE))
         figures |= _some({"splits": drawn.splits_figure(result, tables, "reconstruction")})
-    results = _named(folder, result, beside, other)
-    if other is not None:
+    if results:
         figures["beside"] = drawn.beside_figure(results)
     unread, views = _views(folder, result)
-    page = _page(folder, result, results if other is not None else {}, views, unread)
+    page = _page(folder, result, results, views, unread)
     folder.write(files.PAGE, page.html({**figures, **views.figures}).encode())
     return f"{folder.location}/{files.PAGE}"
 
@@ -83,14 +84,17 @@ def _some(figures: Mapping[str, Figure | None]) -> dict[str, Figure]:
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def _named(folder: Folder, result: RunResult, beside: Folder | None, other: RunResult | None) -> dict[str, RunResult]:
-    """The runs by the shortest ends of their paths that tell them apart."""
-    if beside is None or other is None:
-        return {folder.location: result}
+def _names(folder: Folder, beside: Folder) -> list[str]:
+    """The shortest ends of the paths of two folders that tell them apart.
+
+    Raises:
+        ConfigError: they are the same.
+    """
     paths = [Path(one.location).parts for one in (folder, beside)]
-    length = next((k for k in range(1, max(map(len, paths))) if len({path[-k:] for path in paths}) == 2), 1)
-    names = ["/".join(path[-length:]) for path in paths]
-    return dict(zip(names if len(set(names)) == 2 else [*names[:1], "the same"], (result, other), strict=True))
+    if paths[0] == paths[1]:
+        raise ConfigError(f"--compare: {beside.location} is the run itself")
+    length = next(k for k in range(1, max(map(len, paths)) + 1) if paths[0][-k:] != paths[1][-k:])
+    return ["/".join(path[-length:]) for path in paths]
 
 
 def _views(folder: Folder, result: RunResult) -> tuple[list[str], Views]:

@@ -17,6 +17,7 @@ from table_files import ipc, npy, npz, parquet, written, xlsx
 from lwgan_dist.config import TableConfig
 from lwgan_dist.configfile import build_config, parse_overrides
 from lwgan_dist.data import excel_files, numpy_files
+from lwgan_dist.data.settle import look_at
 from lwgan_dist.data.tables import Table, read_configured, read_table
 from lwgan_dist.errors import ConfigError, DataError
 
@@ -345,17 +346,15 @@ def lasting(content: str | bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", READ)
-def test_a_table_is_read_as_it_is_and_one_line_says_how(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
-) -> None:
+def test_a_table_is_read_as_it_is_and_one_line_says_how(tmp_path: Path, kind: str) -> None:
     case = READ[kind]
     path = written(tmp_path, f"t{case.suffix}", lasting(case.content))
     table = configured(path, case.options)
     assert table.columns == case.names
     np.testing.assert_array_equal(table.rows, case.rows)
     assert table.reading.line == case.said
-    said = [record.getMessage() for record in caplog.records if "repeat" not in record.getMessage()]
-    assert said == [f"{path}: {case.said}"] * bool(case.said)
+    said = [finding.message for finding in look_at(table, "global") if finding.kind == "reading"]
+    assert said == [case.said] * bool(case.said)
 
 
 REFUSED = {
@@ -476,7 +475,7 @@ def test_without_its_library_an_excel_file_is_refused_with_the_way_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "python_calamine", None)
-    with pytest.raises(ConfigError, match="pip install python-calamine"):
+    with pytest.raises(ConfigError, match="pip install 'lwgan-dist"):
         read_table(written(tmp_path, "t.xlsx", xlsx({"S": [NAMES]})))
 
 

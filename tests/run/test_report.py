@@ -110,7 +110,10 @@ def test_two_runs_stand_beside_each_other(table, tmp_path):
     assert by_name["dimension"] == [str(read_result(one).dimension) for one in (table, other)]
     assert by_name["largest rank"] == ["3", "2"]
     assert by_name["rows"] == ["120", "200"]
+    assert [name.split("/")[-1] for name in grid[0][1:]] == ["run", "other"]
     assert "Beside the other run" not in page_of(table)
+    with pytest.raises(ConfigError, match="is the run itself"):
+        write_report(table, Folder.at(table.location))
 
 
 def test_a_page_without_the_data_says_so(table, tmp_path):
