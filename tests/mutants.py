@@ -72,7 +72,7 @@ MUTANTS = [
     ),
     Mutant(
         "a comma in a text makes thousands of fractions", "data/written_numbers.py",
-        'not _are_numbers(fields, sign) or (sign == "." and', '(sign == "." and',
+        'enumerate(columns) if _are_numbers(fields, ".") or _are_numbers(fields, ",")]', "enumerate(columns)]",
         "data/test_written_numbers.py",
     ),
     Mutant(

@@ -22,6 +22,7 @@ CASES = {
     "days and months": ([["01.05", "02.05", "31.12"], ["1,344", "8,474", "0,021"]], ";", Written(",")),
     "thousands among small numbers": ([["447", "2.307", "961", "1.114", "3.400"]], ";", Written(".", 0)),
     "English thousands among small numbers": ([["447", "1,487", "961", "1,114", "3,400"]], "\t", Written(",", 0)),
+    "one slip in a column": ([["1,5"] * 19 + ["2.5"]], ";", Written(",")),
     "both signs": ([["0.62", "0.91"], ["0,707", "0,361"]], ";", Written(",", 0)),
     "whole numbers": ([["1", "2"]], ";", Written(".")),
     "nothing": ([[], []], ";", Written(".")),
