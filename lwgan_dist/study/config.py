@@ -14,7 +14,7 @@ from lwgan_dist.models.configs import LwganModel
 Probability = Annotated[float, Field(gt=0, lt=1), NUMBER]
 Estimator = Literal[
     "TwoNN", "MLE", "CorrInt", "MiND", "lPCA", "PCA", "DANCo", "ESS", "FisherS", "KNN", "MADA", "MOM", "TLE",
-    "ABIDE", "Gride", "Isomap", "Start", "PCA+ABIDE", "PCA+TwoNN", "PCA+MLE",
+    "ABIDE", "Gride", "Isomap", "Start", "PCA+ABIDE", "PCA+TwoNN", "PCA+MLE", "PCA+DANCo",
 ]  # fmt: skip
 
 
