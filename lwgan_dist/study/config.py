@@ -35,6 +35,8 @@ class RuleConfig(Frozen):
     """Rows on which the score is computed."""
     critic: bool = True
     """As in the ``score`` section of a run."""
+    neighbours: bool = True
+    """As in the ``score`` section of a run."""
 
 
 class LwganMethod(Frozen):
