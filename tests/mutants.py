@@ -31,6 +31,36 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
+        "one neighbourhood is enough to refuse a rank", "method/neighbours.py",
+        "(values < _least(rank + 1, len(rows))).all()", "(values < _least(rank + 1, len(rows))).any()",
+        "method/test_neighbours.py",
+    ),
+    Mutant(
+        "copies of rows are neighbours", "method/neighbours.py",
+        "> MOST_COPIES).any()", "> 1.0).any()",
+        "method/test_neighbours.py",
+    ),
+    Mutant(
+        "rows in order are a sample", "method/neighbours.py",
+        "if near.mean() > MOST_IN_ORDER", "if near.mean() > 1.0 + MOST_IN_ORDER",
+        "method/test_neighbours.py",
+    ),
+    Mutant(
+        "the bound is that of another resolution", "method/neighbours.py",
+        'side="right")) - 1]', 'side="right")) - 9]',
+        "test_results.py",
+    ),
+    Mutant(
+        "neighbours raise a rank", "results.py",
+        "return rank if bound is None else min(rank, bound)", "return rank if bound is None else bound",
+        "test_results.py",
+    ),
+    Mutant(
+        "who asks for no bound gets one", "results.py",
+        "resolution) if score.neighbours else None", "resolution) if score.penalty else None",
+        "test_results.py",
+    ),
+    Mutant(
         "another round begins whatever the networks have learned", "models/lwgan/model.py",
         "last_round or errors[0] <= self._start_scale() * (self._decoded() + BEHIND)", "last_round",
         "models/lwgan/test_rounds.py",
