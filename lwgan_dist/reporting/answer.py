@@ -42,8 +42,8 @@ def stance(result: RunResult, competitor: Competitor) -> Stance | None:
 
 
 def value_of(competitor: Competitor) -> str:
-    """``4.6``, ``5``; ``-`` for none."""
-    return "-" if competitor.dimension is None else f"{competitor.value:.1f}".removesuffix(".0")
+    """``4.6``, ``5``; ``-`` for none. One that failed may have given a number nevertheless."""
+    return "-" if competitor.value is None else f"{competitor.value:.1f}".removesuffix(".0")
 
 
 def _dimension(result: RunResult) -> int | None:
@@ -86,9 +86,9 @@ def _by_heart(result: RunResult) -> str:
     held_out = result.metrics.get("reconstruction")
     if held_out is None or result.score_on != "train":
         return ""
-    (row,) = (row for row in result.rank_scores if row.rank == result.dimension)
-    trained = row.components["reconstruction"]
-    if held_out < BY_HEART * trained:
+    errors = {row.rank: row.components.get("reconstruction") for row in result.rank_scores}
+    trained = errors.get(result.dimension or 0)  # a model with one latent size may have no row of the estimate
+    if trained is None or held_out < BY_HEART * trained:
         return ""
     return (
         f"; the networks know the training rows by heart (reconstruction error {trained:.3g}, held out {held_out:.3g})"
@@ -102,7 +102,7 @@ def _votes(fits: Fits | None) -> Iterator[str]:
     count = 1 + len(fits.replicates)
     votes = [f"{votes} {'says' if votes == 1 else 'say'} {dimension}" for dimension, votes in fits.votes.items()]
     failed = count - sum(fits.votes.values())
-    if fits.votes[fits.dimension] == count:
+    if fits.votes == {fits.dimension: count}:
         yield f"All {count} fits say {fits.dimension}."
     else:
         yield f"Of {count} fits, {_joined(votes)}{f'; {failed} failed' if failed else ''}."
