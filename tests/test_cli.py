@@ -305,8 +305,9 @@ WITH_RIVALS = [argument for argument in ESTIMATE if argument != "--no-competitor
 def test_competitors_stand_beside_the_answer(run_dir, rivals):
     assert told(succeeded(*ESTIMATE, "--out", str(run_dir), "--json"))["competitors"] == []
     assert rivals == []
-    shown = succeeded(*WITH_RIVALS, "--out", str(run_dir)).stdout
-    assert "ABIDE says 1.6, TwoNN 1.6, MLE 1.6, DANCo 1.6: they " in " ".join(shown.split())
+    shown = succeeded(*WITH_RIVALS, "--out", str(run_dir))
+    assert "ABIDE says 1.6, TwoNN 1.6, MLE 1.6, DANCo 1.6: they " in " ".join(shown.stdout.split())
+    assert shown.stderr.splitlines()[-1] == "s_curve  ABIDE, TwoNN, MLE, DANCo on the same rows"
     said = told(succeeded(*WITH_RIVALS, "--out", str(run_dir), "--json"))
     assert rivals == ["ABIDE", "TwoNN", "MLE", "DANCo"]  # once: the second command reads them
     assert said == json.loads((run_dir / "result.json").read_text())
@@ -320,9 +321,10 @@ def test_what_would_have_to_be_installed_for_competitors_is_said(run_dir, rivals
     monkeypatch.setattr(competitors, "find_spec", lambda name: None)
     result = succeeded(*WITH_RIVALS, "--out", str(run_dir), "--json")
     assert rivals == ["ABIDE"]
-    assert result.stderr.splitlines()[-1] == (
-        "note: TwoNN, MLE, DANCo beside the answer: pip install 'lwgan-dist[classical]'"
-    )
+    assert result.stderr.splitlines()[-2:] == [
+        "note: TwoNN, MLE, DANCo beside the answer: pip install 'lwgan-dist[classical]'",
+        "s_curve  ABIDE on the same rows",
+    ]
 
 
 def test_a_run_has_no_competitors_unless_it_is_an_estimate(run_dir, folder, rivals):

@@ -17,8 +17,8 @@ SETTINGS = ("schedule.embedding_iterations=1000", "schedule.matching_iterations=
 @click.pass_context
 @guarded
 def demo(ctx: click.Context, out: str) -> None:
-    """Write a table of 500 rows of 5 columns, estimate its dimension as ``lwgan-dist estimate`` does, and write the
-    page of the run: half a minute of a core.
+    """Write a table of 500 rows of 5 columns, estimate its dimension as "lwgan-dist estimate" does, and write the page
+    of the run: half a minute of a core. The same command again shows the answer at once.
 
     The rows lie on a surface, the S-curve (sin t, u, sign(t) (cos t - 1)), turned into 5 columns, with noise of
     standard deviation 0.02; the dimension is 2.

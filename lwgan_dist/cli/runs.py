@@ -200,17 +200,17 @@ def _execute(
 
         result = train_replicates(run, folder, execution, fits, label=name, verbose=verbose)
     if competitors:
-        result = _beside_competitors(run, folder)
+        result = _beside_competitors(run, folder, name)
     show_result(result, folder.location, as_json)
 
 
-def _beside_competitors(run: "Run", folder: "Folder") -> "RunResult":
+def _beside_competitors(run: "Run", folder: "Folder", name: str) -> "RunResult":
     """The result with what the competitors say; those that are not installed are named."""
     from lwgan_dist.study.competitors import COMPETITORS, add_competitors, installed
 
     if missing := [name for name in COMPETITORS if name not in installed()]:
         tell(f"note: {', '.join(missing)} beside the answer: pip install 'lwgan-dist[classical]'")
-    return add_competitors(run, folder)
+    return add_competitors(run, folder, lambda names: tell(f"{name}  {names} on the same rows"))
 
 
 @click.command()

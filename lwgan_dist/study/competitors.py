@@ -4,7 +4,7 @@ They cost seconds: they see at most `MOST_ROWS` rows, and one that would take lo
 meet, the run has its answer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 
 import numpy as np
@@ -35,12 +35,19 @@ def installed() -> list[str]:
     return [name for name in COMPETITORS if name in OURS or find_spec("skdim")]
 
 
-def add_competitors(run: Run, folder: Folder) -> RunResult:
-    """The result of a finished run with what the competitors say, those that it lacks computed and written."""
+def add_competitors(run: Run, folder: Folder, notify: Callable[[str], None] = lambda _names: None) -> RunResult:
+    """The result of a finished run with what the competitors say, those that it lacks computed and written.
+
+    Args:
+        run: the finished run.
+        folder: of it.
+        notify: gets the names of those that are computed, before they are.
+    """
     result = read_result(folder)
     missing = [name for name in installed() if name not in {one.name for one in result.competitors}]
     if not missing:
         return result
+    notify(", ".join(missing))
     more = competitors_of(run.sample, run.config.seed, missing)
     return amend_result(folder, competitors=[*result.competitors, *more])
 
