@@ -376,6 +376,9 @@ class ScoreConfig(Frozen):
     resolution: Annotated[float, Field(ge=0, lt=1), NUMBER] = 0.08
     """Standard deviation, in units of the standardised data, below which variation along a direction counts as noise,
     for the rule ``resolution``: with ``standardize: global`` a share of the data's scale."""
+    neighbours: bool = True
+    """Whether ``resolution`` gives no rank that the distances between neighbouring rows refuse, see
+    `lwgan_dist.method.neighbours`. The other rules, which are those of the paper, know no such bound."""
     critic: bool = True
     """Whether the critic difference and the gradient penalty enter the score; without them it is that of a Wasserstein
     auto-encoder, a control."""
@@ -385,7 +388,11 @@ class ScoreConfig(Frozen):
     """Factor of the rule; for ``fixed`` lambda itself."""
 
 
-AS_BEFORE = {("schedule", "embedding_rounds"): 1, ("networks", "linear_path"): False}
+AS_BEFORE = {
+    ("schedule", "embedding_rounds"): 1,
+    ("networks", "linear_path"): False,
+    ("score", "neighbours"): False,
+}
 """Settings that were added, by section and name, the oldest first, with the values that leave a run as it was."""
 
 
@@ -393,10 +400,10 @@ def read_before(stored: dict[str, Any]) -> dict[str, Any]:
     """A stored configuration of a run with the settings of `AS_BEFORE` that it was written without."""
     filled = {name: dict(value) if isinstance(value, dict) else value for name, value in stored.items()}
     sections = {name: value for name, value in filled.items() if isinstance(value, dict)}
-    if sections.get("schedule", {}).get("name", "fast") == "fast":
-        for (section, name), value in AS_BEFORE.items():
-            if section in sections:
-                sections[section].setdefault(name, value)
+    of_fast = sections.get("schedule", {}).get("name", "fast") == "fast"
+    for (section, name), value in AS_BEFORE.items():
+        if section in sections and (of_fast or section == "score"):
+            sections[section].setdefault(name, value)
     if sections.get("model", {}).get("name", "lwgan") != "lwgan":
         filled["model"] = {"networks": "mlp", "linear_path": False, **sections["model"]}
     return filled

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from lwgan_dist.config import ObjectiveConfig, ScoreConfig, Split, StandardizationChoice
 from lwgan_dist.data.findings import Finding
+from lwgan_dist.method.neighbours import bound_at
 from lwgan_dist.method.rank_selection import RankChoice, ResolvedRanks, choose_rank, rank_scores
 
 COMPONENTS = ("critic", "reconstruction", "gradient_penalty", "mmd")
@@ -217,6 +219,9 @@ class RunResult(BaseModel):
             the rule, for which nothing was calibrated.
         other_dimension: by the same rule on the rows that the score was not computed on, under ``resolution`` from the
             reconstruction errors alone; None without such rows, and of the paper's rules in results of older versions.
+        neighbours: the largest rank that the distances between neighbouring rows allow, at each resolution of
+            `lwgan_dist.method.rank_selection.STAIRCASE`, whether or not the rule asks; None of few rows, of a stream,
+            of other models, and in results of older versions.
         tear: what was torn at the start; None without a start, and in results of older versions.
         parts: of data that fall apart; empty for data in one piece.
         score_on: the rows that the score was computed on.
@@ -256,6 +261,7 @@ class RunResult(BaseModel):
     rank_set: list[int] | None = None
     confidence: float | None = None
     other_dimension: int | None = None
+    neighbours: list[int] | None = None
     tear: TearSummary | None = None
     parts: list[Part] = []
     score_on: Split
@@ -308,9 +314,13 @@ class Judgement(BaseModel):
     rank_set: list[int] | None
     confidence: float | None
     other_dimension: int | None
+    neighbours: list[int] | None = None
 
     @classmethod
-    def of(cls, tables: ScoreTables, objective: ObjectiveConfig, score: ScoreConfig, rows: int | None) -> Self:
+    def of(
+        cls, tables: ScoreTables, objective: ObjectiveConfig, score: ScoreConfig, rows: int | None,
+        neighbours: list[int] | None = None,
+    ) -> Self:  # fmt: skip
         """Judge the components of a run, without refitting.
 
         Args:
@@ -318,9 +328,10 @@ class Judgement(BaseModel):
             objective: gives the weight of the MMD in the score.
             score: the split and the rule.
             rows: n, for the rule ``rate``.
+            neighbours: what `lwgan_dist.method.neighbours.largest_ranks` says of the rows.
         """
         table = tables[score.score_on]
-        choice = choice_of(table, objective.mmd_weight, score, rows)
+        choice = choice_of(table, objective.mmd_weight, score, rows, neighbours)
         means = table.mean(axis=0)
         rank_table = [
             RankScore(
@@ -332,39 +343,61 @@ class Judgement(BaseModel):
             )
             for i in range(len(means))
         ]
-        others = [other for split, other in tables.items() if split != score.score_on]
+        by_paper = score.penalty != "resolution"
+        others = [other for split, other in tables.items() if by_paper and split != score.score_on]
         details: dict[str, Any] = {
             "resolution": None, "staircase": [], "rank_set": None, "confidence": None,
             "other_dimension": choice_of(others[0], objective.mmd_weight, score, rows).rank if others else None,
         }  # fmt: skip
-        if score.penalty == "resolution":
+        if not by_paper:
             ranks = resolved_ranks(table, objective.mmd_weight, score)
-            other = other_dimension(tables, score)
+            other = other_dimension(tables, score, neighbours)
             details = {
                 "resolution": score.resolution,
-                "staircase": _steps(ranks.staircase()),
-                "rank_set": rank_set(ranks, score.resolution, other),
+                "staircase": _steps([(rho, bounded(rank, score, neighbours, rho)) for rho, rank in ranks.staircase()]),
+                "rank_set": rank_set(ranks, score, other, neighbours),
                 "confidence": RANK_SET_CONFIDENCE if _is_calibrated(score) else None,
                 "other_dimension": other,
             }
-        return cls(dimension=choice.rank, penalty=choice.penalty, rank_scores=rank_table, rule=score.penalty, **details)
+        return cls(
+            dimension=choice.rank, penalty=choice.penalty, rank_scores=rank_table, rule=score.penalty,
+            neighbours=neighbours, **details,
+        )  # fmt: skip
 
 
-def rank_set(ranks: ResolvedRanks, resolution: float, other: int | None, factor: float | None = None) -> list[int]:
-    """All ranks between those that the rule gives if more or less is allowed to a gain, and on the other rows.
+def bounded(rank: int, score: ScoreConfig, neighbours: list[int] | None, resolution: float | None = None) -> int:
+    """A rank of the rule ``resolution``, lowered to the largest that is not refused, where the rule asks neighbours.
+
+    Args:
+        rank: by the scores.
+        score: the rule.
+        neighbours: what `lwgan_dist.method.neighbours.largest_ranks` says.
+        resolution: by default that of the rule.
+    """
+    bound = bound_at(neighbours, score.resolution if resolution is None else resolution) if score.neighbours else None
+    return rank if bound is None else min(rank, bound)
+
+
+def rank_set(
+    ranks: ResolvedRanks, score: ScoreConfig, other: int | None, neighbours: list[int] | None = None,
+    factor: float | None = None,
+) -> list[int]:  # fmt: skip
+    """All ranks between those that the rule gives if more or less is allowed to a gain, and on the other rows; none of
+    them above the bound by neighbours.
 
     Args:
         ranks: the rule on the scores of a fit.
-        resolution: of the estimate.
+        score: the same rule.
         other: the estimate on the other rows, see `other_dimension`.
+        neighbours: what `lwgan_dist.method.neighbours.largest_ranks` says.
         factor: how much more is allowed at the lower end; by default `RANK_SET_FACTOR`.
     """
-    inner = ranks.rank_set(resolution, factor or RANK_SET_FACTOR, RANK_SET_UPPER)
-    ends = inner if other is None else [*inner, other]
+    inner = ranks.rank_set(score.resolution, factor or RANK_SET_FACTOR, RANK_SET_UPPER)
+    ends = [bounded(rank, score, neighbours) for rank in (inner if other is None else [*inner, other])]
     return list(range(min(ends), max(ends) + 1))
 
 
-def other_dimension(tables: ScoreTables, score: ScoreConfig) -> int | None:
+def other_dimension(tables: ScoreTables, score: ScoreConfig, neighbours: list[int] | None = None) -> int | None:
     """The dimension from the reconstruction errors alone, on the rows that the score was not computed on; None without.
 
     With networks that know the training rows by heart, these differ from what holds on rows not seen. A few rows tell
@@ -374,7 +407,8 @@ def other_dimension(tables: ScoreTables, score: ScoreConfig) -> int | None:
     if split not in tables:
         return None
     errors = tables[split][:, :, COMPONENTS.index("reconstruction")]
-    return ResolvedRanks(errors, errors, score.penalty_exponent, score.penalty_constant).dimension(score.resolution)
+    rule = ResolvedRanks(errors, errors, score.penalty_exponent, score.penalty_constant)
+    return bounded(rule.dimension(score.resolution), score, neighbours)
 
 
 RANK_SET_FACTOR = 8.645
@@ -385,7 +419,7 @@ RANK_SET_UPPER = 1.5
 
 RANK_SET_CONFIDENCE = 0.9
 
-_CALIBRATED = ("penalty", "resolution", "critic", "penalty_exponent", "penalty_constant", "score_on")
+_CALIBRATED = ("penalty", "resolution", "neighbours", "critic", "penalty_exponent", "penalty_constant", "score_on")
 """Fields of the rule; the rank set was calibrated at their defaults."""
 
 
@@ -394,10 +428,16 @@ def _is_calibrated(score: ScoreConfig) -> bool:
     return all(getattr(score, name) == getattr(default, name) for name in _CALIBRATED)
 
 
-def choice_of(table: NDArray[np.float64], mmd_weight: float, score: ScoreConfig, rows: int | None) -> RankChoice:
-    """The rank that a rule chooses from the components of one part of the rows, shape (evaluations, ranks, 4)."""
+def choice_of(
+    table: NDArray[np.float64], mmd_weight: float, score: ScoreConfig, rows: int | None,
+    neighbours: list[int] | None = None,
+) -> RankChoice:  # fmt: skip
+    """The rank that a rule chooses from the components of one part of the rows, shape (evaluations, ranks, 4), and
+    from what neighbours refuse.
+    """
     if score.penalty == "resolution":
-        return resolved_ranks(table, mmd_weight, score).choice(score.resolution)
+        choice = resolved_ranks(table, mmd_weight, score).choice(score.resolution)
+        return replace(choice, rank=bounded(choice.rank, score, neighbours))
     return choose_rank(
         scores_of(table, mmd_weight, critic=score.critic),
         score.penalty,

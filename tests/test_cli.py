@@ -48,6 +48,7 @@ KEYS = {
         "findings",
         "reading",
         "competitors",
+        "neighbours",
         "fits",
     ),
 }

@@ -3,6 +3,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lwgan_dist.config import ObjectiveConfig, ScoreConfig
+from lwgan_dist.method.rank_selection import STAIRCASE
 from lwgan_dist.results import COMPONENTS, Judgement, scores_from_parquet, scores_to_parquet
 
 
@@ -65,3 +66,32 @@ def test_other_settings_of_the_rule_claim_no_confidence():
     ]
     assert [judgement.confidence for judgement in told] == [0.9, None]
     assert all(judgement.rank_set for judgement in told)
+
+
+def judged(tables, neighbours, rule=None):
+    return Judgement.of(tables, ObjectiveConfig(), ScoreConfig(**rule or {}), 100, neighbours)
+
+
+def test_neighbours_lower_the_estimate_at_every_resolution_and_never_raise_it(tables):
+    free = judged(tables, None)
+    assert free.dimension == 3
+    for bound in (1, 2, 3, 4):
+        lowered = judged(tables, [bound] * len(STAIRCASE))
+        assert lowered.dimension == min(bound, 3)
+        assert lowered.other_dimension == min(bound, free.other_dimension)
+        assert max(lowered.rank_set) <= bound
+        assert {step.dimension for step in lowered.staircase} == {min(bound, s.dimension) for s in free.staircase}
+        assert lowered.rank_scores == free.rank_scores
+
+
+def test_the_bound_is_that_of_the_resolution(tables):
+    neighbours = [4 if resolution < 0.05 else 2 for resolution in STAIRCASE]
+    assert judged(tables, neighbours, {"resolution": 0.04}).dimension == 3
+    assert judged(tables, neighbours, {"resolution": 0.06}).dimension == 2
+    assert judged(tables, neighbours, {"resolution": 0.0}).dimension == 3
+
+
+@pytest.mark.parametrize("rule", [{"neighbours": False}, {"penalty": "reference"}, {"penalty": "rate"}])
+def test_rules_that_do_not_ask_neighbours_are_not_bounded(tables, rule):
+    dimensions = [judged(tables, bounds, rule).dimension for bounds in ([1] * len(STAIRCASE), None)]
+    assert dimensions[0] == dimensions[1] > 1

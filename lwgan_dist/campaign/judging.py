@@ -7,7 +7,7 @@ import numpy as np
 from lwgan_dist.campaign.record import Fit
 from lwgan_dist.config import RunConfig, ScoreConfig
 from lwgan_dist.method.rank_selection import RankChoice
-from lwgan_dist.results import ScoreTables, choice_of, scores_of
+from lwgan_dist.results import choice_of, scores_of
 
 _EVALUATED = ("evaluations", "batch_size")
 RULE_FIELDS = tuple(name for name in ScoreConfig.model_fields if name not in _EVALUATED)
@@ -20,30 +20,31 @@ class Judged:
 
     Attributes:
         choice: the rank and the penalised scores.
-        margin: by how many standard errors the choice differs from the next best one; None with one rank, or a
-            standard error of 0. It is (D + lambda (s - r)) / SE(D) for the two ranks r, s of the smallest penalised
-            scores, where D is the mean over the evaluations of S_s - S_r and SE(D) its standard error; under the rule
-            ``resolution`` the smaller of two slacks over SE(D): that of the estimate, and that by which the rank before
-            it is refused.
+        margin: by how many standard errors the choice differs from the next best one; None with one rank, a standard
+            error of 0, or where neighbours lowered the rank. It is (D + lambda (s - r)) / SE(D) for the two ranks r, s
+            of the smallest penalised scores, where D is the mean over the evaluations of S_s - S_r and SE(D) its
+            standard error; under the rule ``resolution`` the smaller of two slacks over SE(D): that of the estimate,
+            and that by which the rank before it is refused.
     """
 
     choice: RankChoice
     margin: float | None
 
 
-def judge(components: ScoreTables, rule: ScoreConfig, mmd_weight: float, rows: int | None) -> Judged:
-    """The rank that a rule chooses from the components of a fit, and by what margin.
+def judge(fit: Fit, rule: ScoreConfig, mmd_weight: float, rows: int | None) -> Judged:
+    """The rank that a rule chooses for a fit, and by what margin.
 
     Args:
-        components: by part of the rows, shape (evaluations, ranks, 4).
+        fit: its components of the score, and what neighbours refuse.
         rule: the rule.
         mmd_weight: w_mmd of the score.
         rows: n; None for a stream.
     """
-    table = components[rule.score_on]
-    choice = choice_of(table, mmd_weight, rule, rows)
+    table = fit.components()[rule.score_on]
+    choice = choice_of(table, mmd_weight, rule, rows, fit.neighbours)
     scores = scores_of(table, mmd_weight, critic=rule.critic)
-    if scores.shape[1] < 2:
+    is_lowered = rule.penalty == "resolution" and choice.slack[choice.rank - 1] > 0
+    if scores.shape[1] < 2 or is_lowered:
         return Judged(choice, None)
     second, distance = _next_best(choice, is_resolution=rule.penalty == "resolution")
     difference = scores[:, second] - scores[:, choice.rank - 1]

@@ -51,6 +51,8 @@ class Fit:
         train, holdout: components of the score on either part of the rows: evaluations x ranks x `COMPONENTS`,
             flattened; None or empty where there are none.
         metrics: values of each metric at the ranks 1..q, by name; of those that were computed.
+        neighbours: the largest rank that neighbours allow, see `lwgan_dist.method.neighbours.largest_ranks`; None where
+            they say nothing, and in fits of older versions.
     """
 
     data_sha256: str | None = None
@@ -61,6 +63,7 @@ class Fit:
     train: list[float] | None = None
     holdout: list[float] | None = None
     metrics: dict[str, list[float]] = field(default_factory=dict)
+    neighbours: list[int] | None = None
 
     def __post_init__(self) -> None:
         """Refuse scores and metrics that are not of the shape."""
@@ -69,13 +72,16 @@ class Fit:
             raise ValueError(f"scores are not those of {self.evaluations} evaluations of {self.ranks} ranks")
 
     @classmethod
-    def of(cls, sample: "Sample", components: ScoreTables, metrics: Mapping[str, list[float]]) -> Self:
+    def of(
+        cls, sample: "Sample", components: ScoreTables, neighbours: list[int] | None,
+        metrics: Mapping[str, list[float]],
+    ) -> Self:  # fmt: skip
         """The fit of a run on a sample, from the components by part of the rows, shape (evaluations, ranks, 4)."""
         evaluations, ranks, _ = components["train"].shape
         parts = {part: table.astype(np.float64).ravel().tolist() for part, table in components.items()}
         return cls(
             data_sha256=sample.digest, rows=sample.rows, ambient_dim=sample.ambient_dim,
-            evaluations=evaluations, ranks=ranks, metrics=dict(metrics), **parts,
+            evaluations=evaluations, ranks=ranks, metrics=dict(metrics), neighbours=neighbours, **parts,
         )  # fmt: skip
 
     def components(self) -> ScoreTables:

@@ -102,7 +102,7 @@ class Trial:
         if self.table_digest:
             content["data"]["path"] = self.table_digest
         for name in left_out:
-            del content["score"][name]
+            content["score"].pop(name, None)
         return hash_of([SCHEMA_VERSION, content, self.seeds, self.unit])
 
     @property
@@ -199,6 +199,6 @@ def judged_by(record: TrialRecord, fits: list[Fit], trial: Trial, truth: int | N
 
 def _run_judged_by(run: Mapping[str, Any], fit: Fit, trial: Trial, truth: int | None) -> dict[str, Any]:
     config = trial.run(run["index"])
-    rank = judge(fit.components(), config.score, config.objective.mmd_weight, fit.rows).choice.rank
+    rank = judge(fit, config.score, config.objective.mmd_weight, fit.rows).choice.rank
     measures = measures_of(fit.metrics_at(rank), rank, truth, run["cpu_seconds"])
     return {**run, "dimension": rank, "fingerprint": fingerprint_of(config, fit), **measures}

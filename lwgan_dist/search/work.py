@@ -176,7 +176,8 @@ class _UnderWay:
         if not trial.has_rank_rule:
             with torch_threads(execution.threads_per_worker):
                 return held_out_metrics(fit.model, run.sample, scale=unit) or {}, None
-        recorded = Fit.of(run.sample, fit.components, fitted_metrics(fit.model, run.sample, execution, unit))
+        metrics = fitted_metrics(fit.model, run.sample, execution, unit)
+        recorded = Fit.of(run.sample, fit.components, fit.result.neighbours, metrics)
         # of data that fall apart each part is judged, and the scores are of the whole
         return recorded.metrics_at(fit.model.dimension), None if fit.result.parts else recorded
 

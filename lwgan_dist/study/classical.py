@@ -106,7 +106,7 @@ def _start(_: Any, rows: Rows, seed: int) -> float:
     return start_alone(rows[_some(rows, START_ROWS, seed, "classical/start")])
 
 
-def _after_pca(name: str) -> ClassicalEstimator:
+def _after_pca(name: str, *, random: bool = False, compiled: bool = False) -> ClassicalEstimator:
     """An estimator on the principal components that hold 95 % of the variance."""
 
     def fit(skdim_id: Any, rows: Rows, seed: int) -> Any:
@@ -115,7 +115,8 @@ def _after_pca(name: str) -> ClassicalEstimator:
             components = np.column_stack([components, np.zeros(len(rows))])
         return ESTIMATORS[name].fit(skdim_id, components, seed)
 
-    return ClassicalEstimator(f"{name} on the principal components that hold 95 % of the variance", fit, distinct=True)
+    summary = f"{name} on the principal components that hold 95 % of the variance"
+    return ClassicalEstimator(summary, fit, random=random, distinct=True, compiled=compiled)
 
 
 ESTIMATORS: Mapping[str, ClassicalEstimator] = MappingProxyType(
@@ -207,6 +208,8 @@ ESTIMATORS: Mapping[str, ClassicalEstimator] = MappingProxyType(
         "PCA+ABIDE": _after_pca("ABIDE"),
         "PCA+TwoNN": _after_pca("TwoNN"),
         "PCA+MLE": _after_pca("MLE"),
+        # DANCo simulates balls of every dimension up to the number of columns: 3 CPU minutes at 784 of them.
+        "PCA+DANCo": _after_pca("DANCo", random=True, compiled=True),
         "TLE": ClassicalEstimator(
             "likelihood of all distances within neighbourhoods of 20 rows; mean over the rows",
             lambda skdim_id, rows, seed: skdim_id.TLE().fit(rows).dimension_,

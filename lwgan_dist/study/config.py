@@ -14,7 +14,7 @@ from lwgan_dist.models.configs import LwganModel
 Probability = Annotated[float, Field(gt=0, lt=1), NUMBER]
 Estimator = Literal[
     "TwoNN", "MLE", "CorrInt", "MiND", "lPCA", "PCA", "DANCo", "ESS", "FisherS", "KNN", "MADA", "MOM", "TLE",
-    "ABIDE", "Gride", "Isomap", "Start", "PCA+ABIDE", "PCA+TwoNN", "PCA+MLE",
+    "ABIDE", "Gride", "Isomap", "Start", "PCA+ABIDE", "PCA+TwoNN", "PCA+MLE", "PCA+DANCo",
 ]  # fmt: skip
 
 
@@ -34,6 +34,8 @@ class RuleConfig(Frozen):
     score_on: Split = "train"
     """Rows on which the score is computed."""
     critic: bool = True
+    """As in the ``score`` section of a run."""
+    neighbours: bool = True
     """As in the ``score`` section of a run."""
 
 

@@ -228,7 +228,7 @@ def _identity(group: Group) -> dict[str, Any]:
     if group.estimator:
         return {"data": identity["data"], "estimator": group.estimator}
     for name in RULE_FIELDS if group.kind == "lwgan" else ():
-        del identity["score"][name]
+        identity["score"].pop(name, None)
     return identity
 
 

@@ -97,4 +97,4 @@ def _name(data: str, method: str, key: str) -> str:
 
 def _dimension(group: Group, record: RunRecord) -> int:
     rule = group.rules[group.method]
-    return judge(record.components(), rule, group.config.objective.mmd_weight, group.n).choice.rank
+    return judge(record, rule, group.config.objective.mmd_weight, group.n).choice.rank

@@ -11,7 +11,6 @@ import pyarrow as pa
 from lwgan_dist.campaign.judging import fingerprint_of, judge
 from lwgan_dist.campaign.ledger import hash_of
 from lwgan_dist.config import ScoreConfig
-from lwgan_dist.results import ScoreTables
 from lwgan_dist.study.design import Group, PlannedRun
 from lwgan_dist.study.metrics import metric_fields
 from lwgan_dist.study.record import RunRecord
@@ -76,10 +75,9 @@ def rows_of(run: PlannedRun, record: RunRecord) -> list[dict[str, Any]]:
         return [_compared({**common, **estimate, "fingerprint": fingerprint})]
     if record.failure is not None:
         return [_compared({**common, "method": method, "dimension": None}) for method in group.rules]
-    components = record.components()
     rows = []
     for method, rule in group.rules.items():
-        choice = _choice(group, components, rule)
+        choice = _choice(group, record, rule)
         fingerprint = fingerprint_of(run.config.model_copy(update={"score": rule}), record)
         metrics = record.metrics_at(choice["dimension"])
         rows.append(_compared({**common, **choice, **metrics, "method": method, "fingerprint": fingerprint}))
@@ -91,8 +89,8 @@ def _compared(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "correct": None if truth is None else row["dimension"] == truth}
 
 
-def _choice(group: Group, components: ScoreTables, rule: ScoreConfig) -> dict[str, Any]:
-    judged = judge(components, rule, group.config.objective.mmd_weight, group.n)
+def _choice(group: Group, fit: RunRecord, rule: ScoreConfig) -> dict[str, Any]:
+    judged = judge(fit, rule, group.config.objective.mmd_weight, group.n)
     return {
         "value": float(judged.choice.rank),
         "dimension": judged.choice.rank,

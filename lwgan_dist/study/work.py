@@ -188,7 +188,7 @@ def _lwgan(run: LwganTask, study: Folder, execution: ExecutionConfig) -> RunReco
         return _failed(run, error, prepared.sample)
     if run.model:
         fit.model.save(study.sub(MODELS).sub(run.key))
-    return _record(run, fit, Fit.of(prepared.sample, fit.components, metrics))
+    return _record(run, fit, Fit.of(prepared.sample, fit.components, fit.result.neighbours, metrics))
 
 
 def _model(run: ModelTask, study: Folder, execution: ExecutionConfig) -> RunRecord:
@@ -243,7 +243,7 @@ def _refit(run: RefitTask, study: Folder, execution: ExecutionConfig) -> RunReco
         fit = prepared.fit(study.sub(SCRATCH).sub(run.key), execution, initial=initial)
     except (DataError, *NUMERICAL) as error:
         return _failed(run, error)
-    return _record(run, fit, Fit.of(prepared.sample, fit.components, {}))
+    return _record(run, fit, Fit.of(prepared.sample, fit.components, fit.result.neighbours, {}))
 
 
 _KINDS: dict[str, Callable[..., RunRecord]] = {

@@ -43,7 +43,7 @@ development members."""
 assert DEVELOPMENT.stop <= DEVELOPMENT_END
 DIMENSIONS = [(1, 3), (4, 6), (7, 10)]
 STRATA = list(itertools.product(["chart", "closed"], DIMENSIONS, [0, 0.02, 0.05], ["d+1", 20, 100]))
-BLOCKS_SEEN, BLOCKS = 4, 2
+BLOCKS_SEEN, BLOCKS = 6, 1
 """Blocks that were looked at before the defaults were changed, and blocks of the table."""
 ESTIMATORS = [
     "TwoNN",
@@ -71,6 +71,7 @@ REPORTED = f"""lwgan:
     authors' rule: {{penalty: reference}}
     without critic: {{critic: false}}
     hold-out: {{score_on: holdout}}
+    without neighbours: {{neighbours: false}}
 classical:
   replicates: 1
   estimators: [{", ".join(ESTIMATORS)}]
@@ -140,9 +141,10 @@ def least_factors(study: Path) -> list[tuple[int, float, int]]:
         group, tables = groups[record.key], record.components()
         score = next(iter(group.rules.values()))
         ranks = resolved_ranks(tables["train"], group.config.objective.mmd_weight, score)
-        other = other_dimension(tables, score)
-        covering = (f for f in FACTORS if group.intrinsic_dim in rank_set(ranks, score.resolution, other, f))
-        size = len(rank_set(ranks, score.resolution, other))
+        neighbours = record.neighbours
+        other = other_dimension(tables, score, neighbours)
+        covering = (f for f in FACTORS if group.intrinsic_dim in rank_set(ranks, score, other, neighbours, f))
+        size = len(rank_set(ranks, score, other, neighbours))
         found.append((group.intrinsic_dim, next(covering, math.inf), size))
     return found
 

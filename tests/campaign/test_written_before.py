@@ -3,7 +3,8 @@
 ``written_before`` holds a study and a search (its trials chosen by TPE: random draws are others since then) of the
 version of 2026-11-30 (commit cf8a372): a tiny one each, of the configurations in their ``config.yaml``, with gathered
 records and some in files of their own, and tables as they were published. Their runs had one
-round of the first stage and no linear path in their networks, which has to be asked for since then.
+round of the first stage, no linear path in their networks and no bound by neighbours, which has to be asked for since
+then.
 """
 
 import shutil
@@ -24,12 +25,14 @@ from lwgan_dist.study.config import StudyConfig
 from lwgan_dist.study.study import Study
 
 BEFORE = Path(__file__).parent / "written_before"
-AS_THEN = ["run.schedule.embedding_rounds=1", "run.networks.linear_path=false"]
+AS_THEN = ["run.schedule.embedding_rounds=1", "run.networks.linear_path=false", "run.score.neighbours=false"]
 
 
 def study(folder, **changes):
     config = read_config(StudyConfig, str(BEFORE / "study" / "config.yaml"), AS_THEN)
-    return Study(StudyConfig.model_validate(override(config.model_dump(), changes)), Folder.at(str(folder)))
+    return Study(
+        StudyConfig.model_validate(override(config.model_dump(exclude_unset=True), changes)), Folder.at(str(folder))
+    )
 
 
 def search(folder, *changes):

@@ -9,7 +9,9 @@ from tiny_search import ASHA, TINY, numbers, search
 from tiny_study import Silent
 
 from lwgan_dist.campaign.judging import judge
+from lwgan_dist.campaign.record import Fit
 from lwgan_dist.errors import NonFiniteLossError
+from lwgan_dist.method.rank_selection import STAIRCASE
 from lwgan_dist.results import Part
 from lwgan_dist.run.run import Run
 from lwgan_dist.search import search as search_module
@@ -46,8 +48,10 @@ def fitted(monkeypatch):
             part: rng.normal(size=table.shape) - np.arange(table.shape[1])[:, None]
             for part, table in told.components.items()
         }
-        rank = judge(components, self.config.score, self.config.objective.mmd_weight, 60).choice.rank
-        result = told.result.model_copy(update={"dimension": rank})
+        neighbours = [2] * len(STAIRCASE)
+        recorded = Fit.of(self.sample, components, neighbours, {})
+        rank = judge(recorded, self.config.score, self.config.objective.mmd_weight, 60).choice.rank
+        result = told.result.model_copy(update={"dimension": rank, "neighbours": neighbours})
         return told._replace(result=result, components=components, model=replace(told.model, dimension=rank))
 
     monkeypatch.setattr(Run, "fit", drawn)

@@ -1,5 +1,6 @@
 """The results of studies in docs/: the tables say what the runs say, and the configuration repeats them."""
 
+import json
 from pathlib import Path
 
 import polars as pl
@@ -47,8 +48,10 @@ def test_every_run_of_the_configuration_is_there(folder, monkeypatch):
     if earlier:
         monkeypatch.setattr("lwgan_dist.campaign.drawn.SCHEMA_VERSION", earlier)
 
+    precision = json.loads((folder / "env.json").read_text())["study"]["precision"]
+
     def planned(file):
-        design = Design(read_config(StudyConfig, str(file)), "bfloat16")
+        design = Design(read_config(StudyConfig, str(file)), precision)
         runs = [run for group in design.groups for run in design.runs(group, range(design.replicates(group)))]
         return [named(run.group.method, run.group.n, run.data_seed, run.seed, run.key) for run in runs]
 

@@ -13,13 +13,14 @@ from lwgan_dist.data.blocks import flat
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import ConfigError, DataError
+from lwgan_dist.method.neighbours import largest_ranks
 from lwgan_dist.method.rank_selection import ResolvedRanks
 from lwgan_dist.models.base import Codec, Finished, Verdict
 from lwgan_dist.models.lwgan.model import Lwgan
 from lwgan_dist.models.lwgan.stages import LwganStage, rank_parts, stages_of
 from lwgan_dist.networks.base import Networks, Shape
 from lwgan_dist.networks.registry import build_networks
-from lwgan_dist.results import COMPONENTS, Judgement, Part, ScoreTables, TearSummary
+from lwgan_dist.results import COMPONENTS, Judgement, Part, ScoreTables, TearSummary, bounded
 from lwgan_dist.seeding import generator
 from lwgan_dist.training.distributed import World
 
@@ -37,7 +38,7 @@ PART_EVALUATIONS, LEAST_PART_ROWS = 10, 60
 
 def dimensions_by_part(codec: Codec, config: RunConfig, sample: Sample, parts: NDArray[np.int64]) -> list[Part]:
     """The dimension of each part of data that fall apart, by the rule ``resolution`` on its reconstruction errors
-    alone, in units of the part's own scale.
+    alone, in units of the part's own scale, and by its neighbours.
 
     The critic compares distributions of the whole: how hard it is for one generator to leave gaps between the parts is
     no evidence about the dimension of a part.
@@ -61,7 +62,8 @@ def dimensions_by_part(codec: Codec, config: RunConfig, sample: Sample, parts: N
             errors /= Standardizer.fit(x, "global").scale.flat[0]
             table = np.stack([errors[group].mean(axis=0) for group in np.array_split(order, PART_EVALUATIONS)])
             rule = ResolvedRanks(table, table, score.penalty_exponent, score.penalty_constant)
-            dimension = rule.dimension(score.resolution)
+            neighbours = largest_ranks(Standardizer.fit(x, "global").apply(x), len(table[0]))
+            dimension = bounded(rule.dimension(score.resolution), score, neighbours)
         results.append(Part(rows=len(x), share=len(x) / len(parts), dimension=dimension))
     return results
 
@@ -131,13 +133,15 @@ class LwganKind:
     def judge(self, finished: Finished) -> Verdict:
         """The rank that the rule chooses, and how far it is to be believed."""
         config, sample, tables = finished.config, finished.sample, finished.tables
-        judgement = Judgement.of(tables, config.objective, config.score, sample.rows)
+        neighbours = None if sample.stream else largest_ranks(sample.train, self.latent_dim(config))
+        judgement = Judgement.of(tables, config.objective, config.score, sample.rows, neighbours)
         parts: list[Part] = []
         notes: list[str] = []
         if finished.parts is not None:
             parts = dimensions_by_part(finished.fitted(), config, sample, finished.parts)
             if judgement.resolution is not None:  # the parts are judged by this rule
                 judgement, notes = _reconciled(judgement, parts)
+        notes += _lowered(judgement, config)
         notes += _bounds(judgement, sample)
         notes += _elsewhere(judgement, config, tables)
         notes += _unfitted(judgement, config, sample)
@@ -150,6 +154,18 @@ KIND = LwganKind()
 def tear_of(start: Mapping[str, Any]) -> TearSummary:
     """The tear of a start, as a checkpoint holds it, maybe of an earlier version."""
     return TearSummary(**{name: start[name] for name in TearSummary.model_fields if name in start})
+
+
+def _lowered(judgement: Judgement, config: RunConfig) -> list[str]:
+    """A note where neighbours refuse the rank that the scores ask for."""
+    dimension, score = judgement.dimension or 0, config.score
+    by_scores = min(row.rank for row in judgement.rank_scores if row.refused is None or row.refused <= 0)
+    if score.penalty != "resolution" or not dimension < by_scores:
+        return []
+    return [
+        f"networks need rank {by_scores} to explain the rows, but the distances between neighbouring rows are those of "
+        f"no more than {dimension} dimension{'s' * (dimension > 1)}: the estimate is {dimension} (score.neighbours)"
+    ]
 
 
 def _bounds(judgement: Judgement, sample: Sample) -> list[str]:
