@@ -1,13 +1,25 @@
 """Learn the intrinsic dimension of data with latent Wasserstein GANs, from a laptop to a cluster.
 
-`LWGAN` is the scikit-learn estimator, and those of the other models are beside it; the command line is ``lwgan-dist``.
+`LWGAN` is the scikit-learn estimator, and those of the other models are beside it; `estimate` gives the answer for a
+table with what classical estimators say; the command line is ``lwgan-dist``.
 """
 
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lwgan_dist.estimator import ARDVAE, GAN, LWGAN, VAE, WAE, WGANGP, CycleGAN, DataWarning, NestedDropoutAE
+    from lwgan_dist.estimator import (
+        ARDVAE,
+        GAN,
+        LWGAN,
+        VAE,
+        WAE,
+        WGANGP,
+        CycleGAN,
+        DataWarning,
+        NestedDropoutAE,
+        estimate,
+    )
 
 try:
     __version__ = version("lwgan-dist")
@@ -24,6 +36,7 @@ __all__ = [
     "DataWarning",
     "NestedDropoutAE",
     "__version__",
+    "estimate",
 ]
 
 

@@ -4,6 +4,8 @@ import json
 import re
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -79,19 +81,27 @@ class ModelEstimator(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
             ValueError: data that scikit-learn would not accept either.
             ConfigError, DataError, NonFiniteLossError: see `lwgan_dist.errors`.
         """
+        with self._folder() as folder:
+            self._train(X, folder)
+            return self._adopt(folder, **{} if self.run_dir else {"run_dir": ""})  # it is temporary
+
+    @contextmanager
+    def _folder(self) -> Iterator[Folder]:
+        """The run folder, or one that is gone after the block."""
+        if self.run_dir is not None:
+            yield Folder.at(self.run_dir)
+            return
+        with tempfile.TemporaryDirectory(prefix="lwgan-") as temporary:
+            yield Folder.at(temporary)
+
+    def _train(self, X: Any, folder: Folder) -> Run:
+        """The run on X, finished in a folder; for methods that a user calls, at whom the warnings point."""
         rows = self._validated(X, ensure_min_samples=4)
         run = Run(self._config(), rows, columns=self._column_names())
         for finding in run.findings:
-            warnings.warn(_in_python(finding), DataWarning, stacklevel=2)
-        execution = ExecutionConfig(workers=self.workers)
-        if self.run_dir is not None:
-            folder = Folder.at(self.run_dir)
-            run.train(folder, execution, on_findings=lambda: None)
-            return self._adopt(folder)
-        with tempfile.TemporaryDirectory(prefix="lwgan-") as temporary:
-            folder = Folder.at(temporary)
-            run.train(folder, execution, on_findings=lambda: None)
-            return self._adopt(folder, run_dir="")  # it is temporary
+            warnings.warn(_in_python(finding), DataWarning, stacklevel=3)
+        run.train(folder, ExecutionConfig(workers=self.workers), on_findings=lambda: None)
+        return run
 
     def _column_names(self) -> tuple[str, ...] | None:
         """The names of the columns of X; None where it has none, or one twice."""
@@ -290,6 +300,35 @@ class LWGAN(ModelEstimator):
         """
         check_is_fitted(self)
         return self.model_.at_tear(self._known(X))
+
+
+def estimate(X: Any, *, replicates: int = 1, competitors: bool = True, **parameters: Any) -> RunResult:
+    """The answer for X as ``lwgan-dist estimate`` gives it; `lwgan_dist.reporting.answer.answer_sentence` puts it in
+    words.
+
+    Args:
+        X: rows, as for `LWGAN.fit`.
+        replicates: fits, the further ones with other seeds and splits, each as long as the first; ``fits`` of the
+            result says what they say together.
+        competitors: whether ``competitors`` of the result says what classical estimators make of the same rows, see
+            `lwgan_dist.study.competitors`; all but ABIDE need the extra ``classical``.
+        **parameters: of `LWGAN`.
+
+    Raises:
+        ValueError, ConfigError, DataError, NonFiniteLossError: as `LWGAN.fit`.
+    """
+    from lwgan_dist.run.replicates import train_replicates
+    from lwgan_dist.study.competitors import add_competitors
+
+    estimator = LWGAN(**parameters)
+    with estimator._folder() as folder:
+        run = estimator._train(X, folder)
+        if replicates > 1:
+            train_replicates(run, folder, ExecutionConfig(workers=estimator.workers), replicates)
+        if competitors:
+            add_competitors(run, folder)
+        result = read_result(folder)
+        return result if estimator.run_dir else result.model_copy(update={"run_dir": ""})
 
 
 class OneSizeEstimator(ModelEstimator):

@@ -123,6 +123,83 @@ class Step(BaseModel):
     dimension: int
 
 
+class Competitor(BaseModel):
+    """The estimate of a classical estimator on rows of the run, see `lwgan_dist.study.competitors`.
+
+    Attributes:
+        name: of the estimator, see `lwgan_dist.study.classical.ESTIMATORS`.
+        value: the number as the estimator gave it; None if it gave none.
+        dimension: the value rounded half up, at least 1; None exactly where there is a ``failure``.
+        rows: that it was given, distinct ones.
+        cpu_seconds: of the estimator alone.
+        failure: why there is no estimate.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    value: float | None = None
+    dimension: int | None = None
+    rows: int
+    cpu_seconds: float = 0.0
+    failure: str | None = None
+
+
+class Replicate(BaseModel):
+    """A further fit of the same data, with another seed and another split.
+
+    Attributes:
+        seed: of the run.
+        dimension: its estimate; None if the fit failed.
+        rank_set: its rank set; None without one.
+        other_dimension: its estimate on the rows held out, see `RunResult`.
+        run_dir: its run folder, beneath that of the first fit.
+        failure: why there is no estimate.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    seed: int
+    dimension: int | None = None
+    rank_set: list[int] | None = None
+    other_dimension: int | None = None
+    run_dir: str
+    failure: str | None = None
+
+
+class Fits(BaseModel):
+    """What several fits of the same data say together.
+
+    Attributes:
+        dimension: that most of them say; of several the smallest, for errors are nearly all too large.
+        rank_set: from the smallest to the largest rank of the sets of all of them, of a fit without a set its estimate:
+            it holds the truth at least as often as each of them.
+        votes: number of fits by dimension, in ascending order.
+        replicates: the fits beside the first.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    dimension: int
+    rank_set: list[int]
+    votes: dict[int, int]
+    replicates: list[Replicate]
+
+    @classmethod
+    def of(cls, dimension: int, rank_set: list[int] | None, replicates: Sequence[Replicate]) -> Self:
+        """Of the estimate and the rank set of the first fit, and of the others."""
+        fits = [(dimension, rank_set), *((one.dimension, one.rank_set) for one in replicates)]
+        estimates = sorted(estimate for estimate, _ in fits if estimate is not None)
+        votes = {estimate: estimates.count(estimate) for estimate in estimates}
+        ranks = [rank for estimate, ranks in fits if estimate is not None for rank in ranks or [estimate]]
+        return cls(
+            dimension=max(votes, key=lambda estimate: votes[estimate]),
+            rank_set=list(range(min(ranks), max(ranks) + 1)),
+            votes=votes,
+            replicates=list(replicates),
+        )
+
+
 class RunResult(BaseModel):
     """The estimate, the evidence for it, and what it cost.
 
@@ -140,8 +217,8 @@ class RunResult(BaseModel):
         rank_set: the ranks that hold the truth with ``confidence``; None for rules without one.
         confidence: of the rank set, over the draws that it was calibrated on, see docs/rule; None for other settings of
             the rule, for which nothing was calibrated.
-        other_dimension: from the reconstruction errors alone, on the rows that the score was not computed on; None
-            for rules without a resolution, and without such rows.
+        other_dimension: by the same rule on the rows that the score was not computed on, under ``resolution`` from the
+            reconstruction errors alone; None without such rows, and of the paper's rules in results of older versions.
         neighbours: the largest rank that the distances between neighbouring rows allow, at each resolution of
             `lwgan_dist.method.rank_selection.STAIRCASE`, whether or not the rule asks; None of few rows, of a stream,
             of other models, and in results of older versions.
@@ -166,6 +243,9 @@ class RunResult(BaseModel):
         notes: what a reader of the estimate should know.
         standardize: how the data were standardised; None in results of older versions.
         findings: about the data, before the training; none in results of older versions.
+        competitors: classical estimators on the same rows; none where nobody asked for them, and in results of older
+            versions.
+        fits: of several, what they say together; None of a single one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -202,6 +282,8 @@ class RunResult(BaseModel):
     notes: list[str]
     standardize: StandardizationChoice | None = None
     findings: list[Finding] = []
+    competitors: list[Competitor] = []
+    fits: Fits | None = None
 
     @property
     def is_penalised(self) -> bool:
@@ -261,10 +343,13 @@ class Judgement(BaseModel):
             )
             for i in range(len(means))
         ]
+        by_paper = score.penalty != "resolution"
+        others = [other for split, other in tables.items() if by_paper and split != score.score_on]
         details: dict[str, Any] = {
-            "resolution": None, "staircase": [], "rank_set": None, "confidence": None, "other_dimension": None,
+            "resolution": None, "staircase": [], "rank_set": None, "confidence": None,
+            "other_dimension": choice_of(others[0], objective.mmd_weight, score, rows).rank if others else None,
         }  # fmt: skip
-        if score.penalty == "resolution":
+        if not by_paper:
             ranks = resolved_ranks(table, objective.mmd_weight, score)
             other = other_dimension(tables, score, neighbours)
             details = {

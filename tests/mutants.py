@@ -131,6 +131,26 @@ MUTANTS = [
         "run/test_report.py -k worst",
     ),
     Mutant(
+        "in a wide set any competitor agrees", "reporting/answer.py",
+        '"agrees" if abs(competitor.dimension - dimension) <= 1 else "in the set"', '"agrees"',
+        "reporting/test_answer.py",
+    ),
+    Mutant(
+        "competitors see repeated rows", "study/competitors.py",
+        "return np.asarray(rows[np.sort(places)])", "return np.asarray(rows)",
+        "study/test_competitors.py -k repeated",
+    ),
+    Mutant(
+        "of several estimates that as many fits say the largest is the answer", "results.py",
+        "key=lambda estimate: votes[estimate]", "key=lambda estimate: (votes[estimate], estimate)",
+        "reporting/test_answer.py -k several",
+    ),
+    Mutant(
+        "a further fit has the split of the first", "run/replicates.py",
+        'update={"seed": config.data.seed + number}', 'update={"seed": config.data.seed}',
+        "run/test_replicates.py -k ordinary",
+    ),
+    Mutant(
         "what lies behind a link in a folder is changed", "storage.py",
         "if local.is_symlink():\n                raise", "if False:\n                raise",
         "test_storage.py",

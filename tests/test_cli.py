@@ -18,15 +18,16 @@ from lwgan_dist.config import RunConfig, TrainConfig
 from lwgan_dist.configfile import read_config
 from lwgan_dist.errors import ClusterError, RunFailedError
 from lwgan_dist.metrics.registry import METRICS
-from lwgan_dist.results import scores_from_parquet
+from lwgan_dist.results import Competitor, scores_from_parquet
 from lwgan_dist.run import run as run_module
 from lwgan_dist.storage import Folder, exclusive
+from lwgan_dist.study import competitors
 
 pytestmark = pytest.mark.usefixtures("blank_figures")
 
 TINY = ["data.n=200", "schedule.embedding_iterations=5", "schedule.embedding_rounds=1",
         "schedule.matching_iterations=3", "schedule.critic_iterations=20", "schedule.scoring_interval=1",
-        "score.evaluations=2", "networks.width=4", "--max-dimension", "3"]  # fmt: skip
+        "score.evaluations=2", "networks.width=4", "--max-dimension", "3", "--no-competitors"]  # fmt: skip
 ESTIMATE = ["estimate", "s_curve", *TINY]
 KEYS = {
     *("dimension", "max_dimension", "rank_scores", "penalty", "score_on", "rows", "ambient_dim", "intrinsic_dim"),
@@ -46,6 +47,9 @@ KEYS = {
         "standardize",
         "findings",
         "reading",
+        "competitors",
+        "neighbours",
+        "fits",
     ),
 }
 RANK_KEYS = {"rank", "score", "se", "refused", "critic", "reconstruction", "gradient_penalty", "mmd"}
@@ -281,6 +285,81 @@ def test_a_dry_run_writes_nothing_and_shows_the_configuration_of_the_run(folder,
     assert result.stdout == (finished[0] / "config.yaml").read_text()
     assert result.stderr.splitlines()[:2] == [f"run folder: {folder}/r", "iterations: 11"]
     assert contents(folder) == {}
+
+
+@pytest.fixture
+def rivals(monkeypatch) -> list[str]:
+    """The names of competitors, whose estimates cost nothing here, each time that they are asked for."""
+    asked: list[str] = []
+
+    def estimates(sample, seed, names):
+        asked.extend(names)
+        return [Competitor(name=name, value=1.6, dimension=2, rows=sample.rows) for name in names]
+
+    monkeypatch.setattr(competitors, "competitors_of", estimates)
+    return asked
+
+
+WITH_RIVALS = [argument for argument in ESTIMATE if argument != "--no-competitors"]
+
+
+def test_competitors_stand_beside_the_answer(run_dir, rivals):
+    assert told(succeeded(*ESTIMATE, "--out", str(run_dir), "--json"))["competitors"] == []
+    assert rivals == []
+    shown = succeeded(*WITH_RIVALS, "--out", str(run_dir))
+    assert "ABIDE says 1.6, TwoNN 1.6, MLE 1.6, DANCo 1.6: they " in " ".join(shown.stdout.split())
+    assert shown.stderr.splitlines()[-1] == "s_curve  ABIDE, TwoNN, MLE, DANCo on the same rows"
+    said = told(succeeded(*WITH_RIVALS, "--out", str(run_dir), "--json"))
+    assert rivals == ["ABIDE", "TwoNN", "MLE", "DANCo"]  # once: the second command reads them
+    assert said == json.loads((run_dir / "result.json").read_text())
+    assert said["competitors"][0] == {
+        "name": "ABIDE", "value": 1.6, "dimension": 2, "rows": 200, "cpu_seconds": 0.0, "failure": None,
+    }  # fmt: skip
+    assert told(succeeded("show", str(run_dir), "--json"))["competitors"] == said["competitors"]
+
+
+def test_what_would_have_to_be_installed_for_competitors_is_said(run_dir, rivals, monkeypatch):
+    monkeypatch.setattr(competitors, "find_spec", lambda name: None)
+    result = succeeded(*WITH_RIVALS, "--out", str(run_dir), "--json")
+    assert rivals == ["ABIDE"]
+    assert result.stderr.splitlines()[-2:] == [
+        "note: TwoNN, MLE, DANCo beside the answer: pip install 'lwgan-dist[classical]'",
+        "s_curve  ABIDE on the same rows",
+    ]
+
+
+def test_a_run_has_no_competitors_unless_it_is_an_estimate(run_dir, folder, rivals):
+    said = told(succeeded("train", str(run_dir / "config.yaml"), "--storage", str(folder), "--name", "run", "--json"))
+    assert (said["competitors"], rivals) == ([], [])
+
+
+def test_replicates_are_further_fits_beneath_the_first(run_dir):
+    result = succeeded(*ESTIMATE, "--out", str(run_dir), "--replicates", "2")
+    said = told(succeeded(*ESTIMATE, "--out", str(run_dir), "--json"))
+    assert said == json.loads((run_dir / "result.json").read_text())
+    (one,) = said["fits"]["replicates"]
+    other = json.loads((run_dir / one["run_dir"] / "result.json").read_text())
+    assert (one["seed"], one["dimension"]) == (1, other["dimension"])
+    assert f"look {said['fits']['dimension']}-dimensional (at least 90 %" in result.stdout
+    assert "s_curve, fit 2 of 2  11/11" in result.stderr
+    assert "iterations: 11 of each of 2 fits" in succeeded(*ESTIMATE, "--replicates", "2", "--dry-run").stderr
+
+
+def test_replicates_are_of_models_that_estimate_a_dimension():
+    line = rejected("estimate", "s_curve", "model.name=wae", "--replicates", "2")
+    assert line == "error: --replicates: a wae estimates no dimension"
+
+
+def test_a_demo_leaves_a_table_its_answer_and_a_page(folder, rivals, monkeypatch):
+    tiny = [setting for setting in TINY if "=" in setting and not setting.startswith("data.n")]
+    monkeypatch.setattr(sys.modules["lwgan_dist.cli.demo"], "SETTINGS", tuple(tiny))
+    result = succeeded("demo")
+    assert "The data look " in result.stdout
+    assert f"page:  {folder}/lwgan-demo/run/report.html" in result.stdout
+    assert (folder / "lwgan-demo" / "run" / "report.html").read_text().startswith("<!DOCTYPE html>")
+    lines = (folder / "lwgan-demo" / "table.csv").read_text().splitlines()
+    assert (lines[0], len(lines)) == ("x1,x2,x3,x4,x5", 501)
+    assert "is finished already" in succeeded("demo").stderr
 
 
 # train ----------------------------------------------------------------------------------------------------------------

@@ -7,13 +7,14 @@ import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tiny import MODELS
 
-from lwgan_dist import ARDVAE, GAN, LWGAN, VAE, WAE, WGANGP, CycleGAN, DataWarning, NestedDropoutAE
+from lwgan_dist import ARDVAE, GAN, LWGAN, VAE, WAE, WGANGP, CycleGAN, DataWarning, NestedDropoutAE, estimate
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.data.manifolds import s_curve
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.run.run import Run
 from lwgan_dist.seeding import generator
 from lwgan_dist.storage import Folder
+from lwgan_dist.study import competitors
 
 pytestmark = [
     pytest.mark.usefixtures("blank_figures"),
@@ -210,6 +211,19 @@ def test_what_is_found_in_the_data_is_a_warning_each_and_kept():
     assert 'standardize="global"' in said[1]
     assert estimator.model_.columns == tuple(frame.columns)
     assert estimator.model_.config.data.standardize == "per_column"
+
+
+def test_one_function_gives_the_answer_with_its_competitors_and_replicates(x, fitted, monkeypatch, tmp_path):
+    monkeypatch.setattr(competitors, "installed", lambda: ["ABIDE"])
+    result = estimate(x, max_dimension=3, settings=TINY, replicates=2)
+    same = {"cpu_seconds", "wall_seconds", "competitors", "fits"}
+    assert result.model_dump(exclude=same) == fitted.result_.model_dump(exclude=same)
+    assert [one.name for one in result.competitors] == ["ABIDE"]
+    assert [one.seed for one in result.fits.replicates] == [1]
+    with pytest.warns(DataWarning, match="rows") as warned:
+        alone = estimate(x[:30], competitors=False, max_dimension=3, settings=TINY, run_dir=str(tmp_path / "run"))
+    assert {warning.filename for warning in warned} == {__file__}
+    assert (alone.competitors, alone.fits, alone.run_dir) == ([], None, str(tmp_path / "run"))
 
 
 def test_arrays_without_names_are_standardised_as_before(x):

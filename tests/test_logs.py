@@ -242,7 +242,7 @@ def test_a_command_tells_programs_and_leaves_standard_output_alone(tmp_path):
     tiny = ["schedule.batch_size=16", "schedule.embedding_iterations=2", "schedule.matching_iterations=2"]
     tiny += ["schedule.critic_iterations=20", "schedule.scoring_interval=1", "score.evaluations=3", "networks.width=2"]
     done = command(
-        "estimate", str(path), *tiny, "--out", str(tmp_path / "run"), "--json",
+        "estimate", str(path), *tiny, "--out", str(tmp_path / "run"), "--json", "--no-competitors",
         LWGAN_DIST_LOG_FORMAT="json", SECRET_OF_MINE="hunter2",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

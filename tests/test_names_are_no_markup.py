@@ -34,7 +34,7 @@ MARKUP = [
 QUICK = [
     "networks.width=2", "networks.latent_dim=2", "schedule.batch_size=16", "schedule.embedding_iterations=2",
     "schedule.embedding_rounds=1", "schedule.matching_iterations=2", "schedule.critic_iterations=20",
-    "score.evaluations=3",
+    "score.evaluations=3", "--no-competitors",
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import click
 from lwgan_dist.cli.common import INTERRUPTED
 from lwgan_dist.cli.comparisons import compare
 from lwgan_dist.cli.data import data
+from lwgan_dist.cli.demo import demo
 from lwgan_dist.cli.doctor import doctor
 from lwgan_dist.cli.inspection import metrics, report, show, validate
 from lwgan_dist.cli.jobs import job, submit
@@ -39,6 +40,7 @@ def main() -> None:
     """Learn the intrinsic dimension of data with latent Wasserstein GANs.
 
     \b
+    lwgan-dist demo                            a table, its dimension and its page, in half a minute
     lwgan-dist estimate table.parquet          the dimension of a table, with the evidence
     lwgan-dist train CONFIG.yaml               the run of a configuration, on any number of workers
     lwgan-dist study CONFIG.yaml               is the estimate right, and from which n on?
@@ -63,6 +65,7 @@ def main() -> None:
 
 
 for command in (
+    demo,
     estimate,
     train,
     study,

@@ -30,6 +30,9 @@ from lwgan_dist.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from lwgan_dist.config import ExecutionConfig, RunConfig
+    from lwgan_dist.results import RunResult
+    from lwgan_dist.run.run import Run
+    from lwgan_dist.storage import Folder
 
 
 @click.command(short_help="Estimate the intrinsic dimension of a table.")
@@ -40,6 +43,14 @@ if TYPE_CHECKING:
 )
 @click.option("--schedule", type=click.Choice(["fast", "paper"]), default="fast", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the run.")
+@click.option(
+    "--replicates",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Fits, the further ones with other seeds and splits, each as long as the first.",
+)
+@click.option("--no-competitors", is_flag=True, help="No classical estimators beside the answer (seconds).")
 @click.option("--out", metavar="DIR", help="The run folder.  [default: runs/<data>-<fingerprint>]")
 @workers_option
 @dry_run_option
@@ -47,14 +58,18 @@ if TYPE_CHECKING:
 @verbose_option
 @guarded
 def estimate(
-    data: str, changes: tuple[str, ...], max_dimension: int | None, schedule: str, seed: int, out: str | None,
-    workers: int | None, dry_run: bool, as_json: bool, verbose: bool,
+    data: str, changes: tuple[str, ...], max_dimension: int | None, schedule: str, seed: int, replicates: int,
+    no_competitors: bool, out: str | None, workers: int | None, dry_run: bool, as_json: bool, verbose: bool,
 ) -> None:  # fmt: skip
     """Estimate the intrinsic dimension of DATA, with the evidence for it and a generator.
 
     DATA is a table (.csv, .tsv, .txt, .parquet, .feather, .npy, .npz, .xlsx, a folder of Parquet files) or the name of
     a manifold of known dimension (s_curve, hyperplane, sphere, ...). Any field of the configuration can be set by
     key=value, for example data.columns=[a,b] schedule.matching_iterations=3000 precision=bfloat16.
+
+    Beside the answer stands what ABIDE, TwoNN, MLE and DANCo say of the same rows, and whether they agree: in the rank
+    set, and at most one off. All but ABIDE need pip install 'lwgan-dist[classical]'. --replicates 3 says in how many of
+    three fits the answer is the same. The same command again goes on where it was interrupted.
     """
     from lwgan_dist.config import TrainConfig
     from lwgan_dist.configfile import build_config, located, parse_overrides
@@ -71,7 +86,10 @@ def estimate(
     config = build_config(TrainConfig, values, parse_overrides(changes))
     name = data if is_manifold else Path(data).name.split(".")[0] or "table"
     with located(None, changes):
-        _execute(config.run(), config.execution, name, out, dry_run, as_json, verbose)
+        _execute(
+            config.run(), config.execution, name, out, dry_run, as_json, verbose,
+            fits=replicates, competitors=not no_competitors,
+        )  # fmt: skip
 
 
 def _is_manifold(data: str) -> bool:
@@ -136,16 +154,19 @@ def train(
 def _execute(
     config: "RunConfig", execution: "ExecutionConfig", name: str, out: str | None,
     dry_run: bool, as_json: bool, verbose: bool, storage: str = "runs", metrics: Sequence[str] = (),
+    fits: int = 1, competitors: bool = False,
 ) -> None:  # fmt: skip
-    """Train a run in its folder and show the result."""
+    """Train a run in its folder, further fits beneath it, and show the result."""
     check_manifold(config)
     check_device(execution)
+    if fits > 1 and not config.model.estimates_dimension:
+        raise ConfigError(f"--replicates: a {config.model.name} estimates no dimension")
     from lwgan_dist.data.sample import load_sample
     from lwgan_dist.reporting.opening import say_findings, say_opening
 
     sample = load_sample(config.data)
     if not dry_run:
-        say_opening(config, sample)  # the rest waits for torch
+        say_opening(config, sample, fits)  # the rest waits for torch
     from lwgan_dist.configfile import to_yaml
     from lwgan_dist.reporting.terminal import ProgressLine
     from lwgan_dist.run.run import Run
@@ -159,8 +180,8 @@ def _execute(
     folder = Folder.at(out or inside(storage, f"{re.sub('[^A-Za-z0-9._-]+', '-', name)[:40]}-{run.fingerprint}"))
     if dry_run:
         iterations = sum(stage.iterations for stage in run.stages)
-        tell(f"run folder: {folder.location}\niterations: {iterations}\n")
-        say_opening(config, sample)
+        tell(f"run folder: {folder.location}\niterations: {iterations}{f' of each of {fits} fits' * (fits > 1)}\n")
+        say_opening(config, sample, fits)
         say_findings(further)
         click.echo(run.config.model_dump_json() if as_json else to_yaml(run.config), nl=as_json)
         return
@@ -174,7 +195,22 @@ def _execute(
             metrics=metrics,
             verbose=verbose,
         )
+    if fits > 1:
+        from lwgan_dist.run.replicates import train_replicates
+
+        result = train_replicates(run, folder, execution, fits, label=name, verbose=verbose)
+    if competitors:
+        result = _beside_competitors(run, folder, name)
     show_result(result, folder.location, as_json)
+
+
+def _beside_competitors(run: "Run", folder: "Folder", name: str) -> "RunResult":
+    """The result with what the competitors say; those that are not installed are named."""
+    from lwgan_dist.study.competitors import COMPETITORS, add_competitors, installed
+
+    if missing := [name for name in COMPETITORS if name not in installed()]:
+        tell(f"note: {', '.join(missing)} beside the answer: pip install 'lwgan-dist[classical]'")
+    return add_competitors(run, folder, lambda names: tell(f"{name}  {names} on the same rows"))
 
 
 @click.command()

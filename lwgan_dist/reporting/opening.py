@@ -22,8 +22,10 @@ _STANDARDIZED = {
 }
 
 
-def say_opening(config: RunConfig, sample: Sample) -> None:
-    """What was read, how it will be standardised, and what was found, on standard error; of generated data nothing."""
+def say_opening(config: RunConfig, sample: Sample, fits: int = 1) -> None:
+    """What was read, how it will be standardised, what was found, and how long so many fits take, on standard error; of
+    generated data nothing.
+    """
     if not isinstance(config.data, TableData):
         return
     name = Path(config.data.path).name
@@ -33,7 +35,7 @@ def say_opening(config: RunConfig, sample: Sample) -> None:
     say(f"{name}: {_size(sample)}; standardised: {standardization(sample.config.standardize)}")
     say_findings(sample.findings)
     if length := expected_length(config, sample):
-        say(f"training takes {length}")
+        say(f"training takes {length}{f', each of {fits} fits' if fits > 1 else ''}")
 
 
 def standardization(how: StandardizationChoice) -> str:

@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,10 +16,11 @@ from rich.text import Text
 
 from lwgan_dist.logs import printable, visible
 from lwgan_dist.metrics.registry import METRICS, floor_of
+from lwgan_dist.reporting.answer import answer_sentence
 from lwgan_dist.reporting.components import component_words
 from lwgan_dist.reporting.opening import standardization
 from lwgan_dist.reporting.values import number_text
-from lwgan_dist.results import RunResult
+from lwgan_dist.results import Competitor, RunResult
 
 
 class Screen(Console):
@@ -261,24 +262,6 @@ def print_result(result: RunResult, files: Mapping[str, str]) -> None:
     print_files(console, files)
 
 
-def answer_sentence(result: RunResult) -> str:
-    """The answer in a sentence: The data look 5-dimensional (90 %: 4 to 6), and so do the rows held out."""
-    if result.dimension is None:
-        return (
-            f"{result.model} of latent size {result.max_dimension}, which estimates no dimension, in "
-            f"{result.ambient_dim} columns."
-        )
-    answer = f"The data look {result.dimension}-dimensional"
-    if result.rank_set and result.confidence:
-        first, last = result.rank_set[0], result.rank_set[-1]
-        answer += f" ({100 * result.confidence:.0f} %: {first if first == last else f'{first} to {last}'})"
-    if result.other_dimension is not None:
-        rows = "the rows held out" if result.score_on == "train" else "the training rows"
-        agree = result.other_dimension == result.dimension
-        answer += f", and so do {rows}" if agree else f", but {rows} say {result.other_dimension}"
-    return f"{answer}{'' if result.intrinsic_dim is None else f'; they are {result.intrinsic_dim}-dimensional'}."
-
-
 def _describe_run(result: RunResult) -> str:
     """What the estimate was made from, and what it cost."""
     rows = "a stream of rows" if result.rows is None else f"{result.rows} rows"
@@ -344,7 +327,21 @@ def describe_evidence(result: RunResult) -> list[str]:
             for part in result.parts
         )
         sentences.append(f"the data fall into {len(result.parts)} parts; share and dimension of each: {parts}")
-    return sentences
+    return [*sentences, *_describe_competitors(result.competitors)]
+
+
+def _describe_competitors(competitors: Sequence[Competitor]) -> Iterator[str]:
+    """What the competitors were given, and which of them have no estimate."""
+    if not competitors:
+        return
+    given = ", ".join(f"{rows:,}" for rows in sorted({one.rows for one in competitors}))
+    failures: dict[str, list[str]] = {}
+    for one in competitors:
+        if one.failure:
+            failures.setdefault(one.failure, []).append(one.name)
+    without = "".join(f"; none by {', '.join(names)} ({failure})" for failure, names in failures.items())
+    seconds = sum(one.cpu_seconds for one in competitors)
+    yield f"classical estimators on {given} distinct rows, as they were fitted, {seconds:.1f} CPU seconds{without}"
 
 
 def describe_staircase(result: RunResult) -> str:

@@ -26,7 +26,7 @@ from lwgan_dist.configfile import to_yaml
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.results import RunResult
 from lwgan_dist.run.prepare import Prepared
-from lwgan_dist.storage import Folder
+from lwgan_dist.storage import Folder, exclusive
 
 CONFIG_FILE, ENVIRONMENT_FILE, RESULT_FILE = "config.yaml", "env.json", "result.json"
 SCORES_FILE, RANK_SCORES_PNG, SAMPLES_PNG = "scores.parquet", "rank_scores.png", "samples.png"
@@ -142,6 +142,18 @@ def read_result(folder: Folder) -> RunResult:
         raise ConfigError(f"{folder.location}: holds {state} (no {RESULT_FILE})")
     result = folder.read_json(RESULT_FILE, RunResult)
     return result.model_copy(update={"run_dir": folder.location})
+
+
+def amend_result(folder: Folder, **changes: Any) -> RunResult:
+    """The result of a finished run with changes, written.
+
+    Raises:
+        ConfigError: as `read_result`; or another process works in the folder.
+    """
+    with exclusive(folder):
+        result = read_result(folder).model_copy(update=changes)
+        folder.write(RESULT_FILE, result.model_dump_json(indent=1).encode())
+        return result
 
 
 def versions() -> dict[str, str]:

@@ -23,12 +23,13 @@ from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.registry import METRICS, floor_of
 from lwgan_dist.reporting import figures as drawn
 from lwgan_dist.reporting import files
+from lwgan_dist.reporting.answer import answer_sentence, stance, value_of
 from lwgan_dist.reporting.components import component_words
 from lwgan_dist.reporting.page import Grid, Page
 from lwgan_dist.reporting.pictures import TITLES, Shown, pictures
-from lwgan_dist.reporting.terminal import answer_sentence, describe_evidence
+from lwgan_dist.reporting.terminal import describe_evidence
 from lwgan_dist.reporting.values import number_text, value_text
-from lwgan_dist.results import RunResult, scores_from_parquet
+from lwgan_dist.results import Replicate, RunResult, scores_from_parquet
 from lwgan_dist.run.folder import CONFIG_FILE, ENVIRONMENT_FILE, SCORES_FILE, Environment, read_result, run_files
 from lwgan_dist.run.run import Run
 from lwgan_dist.seeding import generator
@@ -173,6 +174,8 @@ def _page(
         "scores": _scores(result),
         "beside": _beside(results) if results else None,
         "evidence": describe_evidence(result),
+        "competitors": _competitors(result),
+        "fits": _fits(result),
         "rank": result.dimension or result.max_dimension,
         "worst": views.worst,
         "shown": [kind for kind in TITLES if kind in views.figures],
@@ -208,6 +211,36 @@ def _scores(result: RunResult) -> Grid:
     return Grid(header, lines)
 
 
+def _competitors(result: RunResult) -> Grid | None:
+    """What classical estimators say, and whether they agree."""
+    lines = [
+        [one.name, value_of(one), value_text(one.dimension), one.failure or value_text(stance(result, one)),
+         f"{one.cpu_seconds:.2f}"]
+        for one in result.competitors
+    ]  # fmt: skip
+    return Grid(["estimator", "value", "rounded", "beside the answer", "CPU seconds"], lines) if lines else None
+
+
+def _fits(result: RunResult) -> Grid | None:
+    """The first fit and its replicates."""
+    if result.fits is None:
+        return None
+    first = Replicate(
+        seed=result.seed, dimension=result.dimension, rank_set=result.rank_set, other_dimension=result.other_dimension,
+        run_dir=".",
+    )  # fmt: skip
+    lines = [
+        [str(one.seed), value_text(one.dimension), value_text(_span(one.rank_set)), value_text(one.other_dimension),
+         one.failure or one.run_dir]
+        for one in (first, *result.fits.replicates)
+    ]  # fmt: skip
+    return Grid(["seed", "dimension", "rank set", "on the other rows", "run folder"], lines)
+
+
+def _span(ranks: Sequence[int] | None) -> str | None:
+    return f"{ranks[0]} to {ranks[-1]}" if ranks else None
+
+
 def _beside(results: Mapping[str, RunResult]) -> Grid:
     """What two runs say, a column each."""
     facts = [_facts(result) for result in results.values()]
@@ -216,10 +249,9 @@ def _beside(results: Mapping[str, RunResult]) -> Grid:
 
 
 def _facts(result: RunResult) -> dict[str, Any]:
-    ranks = result.rank_set
     return {
         "dimension": result.dimension,
-        "rank set": f"{ranks[0]} to {ranks[-1]}" if ranks else None,
+        "rank set": _span(result.rank_set),
         "dimension on the other rows": result.other_dimension,
         "model": result.model,
         "largest rank": result.max_dimension,

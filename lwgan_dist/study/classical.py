@@ -237,10 +237,10 @@ def classical_estimate(name: str, rows: NDArray[Any], seed: int) -> ClassicalEst
         seed: of the estimators that draw random numbers, any integer.
 
     Raises:
-        ConfigError: an unknown name, or scikit-dimension is not installed.
+        ConfigError: an unknown name, or an estimator of scikit-dimension, which is not installed.
     """
     estimator = _named(name)
-    skdim_id = _library()
+    skdim_id = None if name in OURS else _library()
     stream = seeding.derive(seed, "classical", name) % 2**32
     value, started, ended = math.nan, 0.0, 0.0
     with _contained() as caught:

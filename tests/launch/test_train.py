@@ -173,7 +173,7 @@ def test_a_killed_driver_started_again_gives_the_same_bits(config, uninterrupted
 def test_a_table_at_a_relative_path_is_read_by_the_workers(tmp_path):
     np.save(tmp_path / "t.npy", np.random.default_rng(0).normal(size=(300, 3)))
     settings = [setting for setting in TINY if not setting.startswith("data.n=")]
-    arguments = ["estimate", "t.npy", *settings, "--out", "run", "--json", "--workers", "1"]
+    arguments = ["estimate", "t.npy", *settings, "--out", "run", "--json", "--workers", "1", "--no-competitors"]
     done = forked.run(forked.lwgan_dist, *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["rows"] == 300

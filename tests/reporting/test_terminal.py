@@ -2,8 +2,8 @@
 
 import pytest
 
-from lwgan_dist.reporting.terminal import answer_sentence, describe_evidence
-from lwgan_dist.results import RunResult, TearSummary
+from lwgan_dist.reporting.terminal import describe_evidence
+from lwgan_dist.results import Competitor, RunResult, TearSummary
 
 
 def told(**tear):
@@ -30,28 +30,13 @@ def test_groups_without_a_tear_are_told_alone():
     assert "torn" not in said
 
 
-def answer(**told):
-    told = {
-        "dimension": 5, "rank_set": [4, 5, 6], "confidence": 0.9, "other_dimension": 5, "score_on": "train",
-        "intrinsic_dim": None, **told,
-    }  # fmt: skip
-    return answer_sentence(RunResult.model_construct(**told))
-
-
-@pytest.mark.parametrize(
-    ("told", "sentence"),
-    [
-        ({}, "The data look 5-dimensional (90 %: 4 to 6), and so do the rows held out."),
-        ({"rank_set": [5]}, "The data look 5-dimensional (90 %: 5), and so do the rows held out."),
-        ({"other_dimension": 3}, "The data look 5-dimensional (90 %: 4 to 6), but the rows held out say 3."),
-        (
-            {"other_dimension": 3, "score_on": "holdout"},
-            "The data look 5-dimensional (90 %: 4 to 6), but the training rows say 3.",
-        ),
-        ({"confidence": None, "other_dimension": None}, "The data look 5-dimensional."),
-        ({"other_dimension": None, "intrinsic_dim": 4},
-         "The data look 5-dimensional (90 %: 4 to 6); they are 4-dimensional."),
-    ],
-)  # fmt: skip
-def test_the_answer_is_a_sentence(told, sentence):
-    assert answer(**told) == sentence
+def test_competitors_without_an_estimate_are_named_with_the_reason():
+    competitors = [
+        Competitor(name="ABIDE", value=2.0, dimension=2, rows=1978, cpu_seconds=0.4),
+        Competitor(name="MLE", rows=1978, failure="far"),
+        Competitor(name="DANCo", rows=1978, failure="far"),
+    ]
+    result = RunResult.model_construct(resolution=None, tear=None, competitors=competitors)
+    assert describe_evidence(result) == [
+        "classical estimators on 1,978 distinct rows, as they were fitted, 0.4 CPU seconds; none by MLE, DANCo (far)"
+    ]

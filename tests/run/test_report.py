@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import fsspec
 import numpy as np
@@ -16,8 +17,9 @@ from lwgan_dist.cli import main
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.fitted import FittedModel
-from lwgan_dist.results import scores_from_parquet
-from lwgan_dist.run.folder import read_result
+from lwgan_dist.reporting.answer import stance
+from lwgan_dist.results import Competitor, Fits, Replicate, scores_from_parquet
+from lwgan_dist.run.folder import amend_result, read_result
 from lwgan_dist.run.report import write_report
 from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder
@@ -100,6 +102,28 @@ def test_the_page_says_how_to_reproduce_the_run(table):
     assert facts["data, SHA-256"] == environment["run"]["data_sha256"]
     assert f"torch {environment['versions']['torch']}" in facts["versions"]
     assert "holdout_fraction: 0.1" in page
+
+
+def test_competitors_and_further_fits_have_a_table_each(table, tmp_path):
+    copy = Folder.at(str(shutil.copytree(table.location, tmp_path / "copy")))
+    result = read_result(copy)
+    competitors = [
+        Competitor(name="ABIDE", value=float(result.dimension), dimension=result.dimension, rows=120, cpu_seconds=0.25),
+        Competitor(name="DANCo", rows=120, failure=EVIL),
+    ]
+    replicates = [Replicate(seed=1, dimension=3, rank_set=[2, 3], other_dimension=3, run_dir="replicates/seed-1"),
+                  Replicate(seed=2, run_dir="replicates/seed-2", failure="diverged")]  # fmt: skip
+    amend_result(copy, competitors=competitors, fits=Fits.of(result.dimension, result.rank_set, replicates))
+    page = page_of(copy)
+    assert "ABIDE says" in re.search(r'<p class="lead">(.*?)</p>', page).group(1)
+    assert table_of(Reader(page).tables, ["estimator"])[1:] == [
+        ["ABIDE", str(result.dimension), str(result.dimension), stance(read_result(copy), competitors[0]), "0.25"],
+        ["DANCo", "-", "-", EVIL, "0.00"],
+    ]
+    assert [line[1:] for line in table_of(Reader(page).tables, ["seed", "dimension"])[2:]] == [
+        ["3", "2 to 3", "3", "replicates/seed-1"], ["-", "-", "-", "diverged"],
+    ]  # fmt: skip
+    assert "classical estimators" not in page_of(table)
 
 
 def test_two_runs_stand_beside_each_other(table, tmp_path):

@@ -22,7 +22,7 @@ POINTS = 5
 
 def estimate(out, *, killed_after=None, seed=0):
     command = ["estimate", "s_curve", *SETTINGS, "execution.checkpoint_seconds=0", "--seed", seed]
-    command += ["--out", out, "--json"]
+    command += ["--out", out, "--json", "--no-competitors"]
     if killed_after is None:
         return forked.run(forked.lwgan_dist, *command)
     return forked.run(killed, killed_after, *command)

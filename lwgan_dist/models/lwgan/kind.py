@@ -143,7 +143,7 @@ class LwganKind:
                 judgement, notes = _reconciled(judgement, parts)
         notes += _lowered(judgement, config)
         notes += _bounds(judgement, sample)
-        notes += _elsewhere(judgement, config, tables, sample)
+        notes += _elsewhere(judgement, config, tables)
         notes += _unfitted(judgement, config, sample)
         return Verdict(judgement, notes, tear_of(finished.start) if finished.start else None, parts)
 
@@ -181,19 +181,14 @@ def _bounds(judgement: Judgement, sample: Sample) -> list[str]:
     return []
 
 
-def _elsewhere(judgement: Judgement, config: RunConfig, tables: ScoreTables, sample: Sample) -> list[str]:
+def _elsewhere(judgement: Judgement, config: RunConfig, tables: ScoreTables) -> list[str]:
     """A note where the rows that the score was not computed on give another dimension."""
-    notes = []
-    for split in tables.keys() - {config.score.score_on}:
-        other = judgement.other_dimension
-        how = "the reconstruction errors alone give"
-        if config.score.penalty != "resolution":
-            score = config.score.model_copy(update={"score_on": split})
-            other = Judgement.of(tables, config.objective, score, sample.rows).dimension
-            how = "the same rule gives"
-        if other is not None and other != judgement.dimension:
-            notes.append(f"on the {split} rows {how} {other}: the evidence is weak")
-    return notes
+    other = judgement.other_dimension
+    if other in (None, judgement.dimension):
+        return []
+    how = "the reconstruction errors alone give" if judgement.rule == "resolution" else "the same rule gives"
+    (split,) = tables.keys() - {config.score.score_on}
+    return [f"on the {split} rows {how} {other}: the evidence is weak"]
 
 
 def _unfitted(judgement: Judgement, config: RunConfig, sample: Sample) -> list[str]:
