@@ -1,5 +1,7 @@
 """What mkdocs adds to the files of docs/ (``make docs``): pages that follow from the code, so that they cannot go out
 of date, and pages that lie elsewhere in the repository. A page that loads anything from elsewhere ends the build.
+
+Tests look at the pages without mkdocs, which is imported where it is used.
 """
 
 import json
@@ -7,13 +9,14 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.exceptions import PluginError
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -38,8 +41,10 @@ TYPES = {
 }
 
 
-def on_files(files: Files, config: MkDocsConfig) -> Files:
+def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
     """With the pages that are no files of docs/."""
+    from mkdocs.structure.files import File
+
     for uri, content in pages().items():
         files.append(File.generated(config, uri, content=content()))
     return files
@@ -56,7 +61,7 @@ def pages() -> dict[str, Callable[[], str]]:
     }
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, page: "Page", config: "MkDocsConfig", files: "Files") -> str:
     """With links between files of the repository as links between pages; without those that lead to no page."""
     uri = page.file.src_uri
     source = next((ROOT / path for path, place in MOVED.items() if place == uri), DOCS / uri)
@@ -83,8 +88,10 @@ def _place(target: Path) -> str | None:
     return {"README.md": "index.md", **MOVED}.get(path.as_posix())
 
 
-def on_post_build(config: MkDocsConfig) -> None:
+def on_post_build(config: "MkDocsConfig") -> None:
     """Refuses a site that needs anything from elsewhere."""
+    from mkdocs.exceptions import PluginError
+
     for page in sorted(Path(config.site_dir).rglob("*.html")):
         if found := FROM_ELSEWHERE.search(page.read_text()):
             raise PluginError(f"{page}: needs something from elsewhere: {found[0]}")
@@ -164,9 +171,7 @@ def configuration(kind: str) -> str:
 
 
 def _section(path: str, place: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
-    """Lines about a section, the keys in it, and the sections in it. A section that a study takes over from a run is
-    only named.
-    """
+    """Lines about a section, the keys in it, and the sections in it."""
     fields = {f"{path}.{name}".lstrip("."): field for name, field in place["properties"].items()}
     yield from ("", _sentence(place), "", "| key | value | default | what |", "|---|---|---|---|")
     required = place.get("required", [])
@@ -183,14 +188,15 @@ def _inner(field: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[str,
     """The sections that a key can hold, each with what it is for."""
     from lwgan_dist.configerrors import follow
 
-    field = field.get("items") or field
+    several = field.get("items") or field.get("additionalProperties")
+    each, field = (", each", several) if isinstance(several, dict) else ("", field)
     branches = field.get("oneOf") or field.get("anyOf") or [field]
     key = field.get("discriminator", {}).get("propertyName")
     for branch in branches:
         place = follow(schema, branch)
         if "properties" in place:
-            yield (f": {place['properties'][key]['const']}" if key else "", place)
-        elif "items" in place:
+            yield (f"{each}: {place['properties'][key]['const']}" if key else each, place)
+        elif place.get("items"):
             yield from _inner(place, schema)
 
 
@@ -221,7 +227,7 @@ def _value(field: dict[str, Any], schema: dict[str, Any]) -> str:
     if "const" in place:
         return f"`{place['const']}`"
     if place.get("type") == "array":
-        return f"list of {_value(place.get('items', {}), schema)}"
+        return f"list of {_value(place.get('items', {}), schema).replace('section', 'sections')}"
     limits = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
-    words = [f"{word} {place[key]:,g}" for key, word in limits.items() if key in place]
+    words = [f"{word} {place[key]:,}" for key, word in limits.items() if key in place]
     return ", ".join([TYPES.get(place.get("type", ""), "any"), *words])

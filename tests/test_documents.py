@@ -6,8 +6,10 @@ Commands and snippets of the tutorials are also executed: tests/test_tutorials.p
 
 import ast
 import re
+import runpy
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import click
@@ -21,6 +23,7 @@ from lwgan_dist.config import ManifoldName, TrainConfig
 from lwgan_dist.configfile import build_config, parse_overrides, read_config
 from lwgan_dist.search.config import SearchConfig
 from lwgan_dist.study.config import StudyConfig
+from lwgan_dist.study.tables import CELLS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -32,18 +35,8 @@ MODELS = {
     "tune": SearchConfig,
     "compare": CompareConfig,
 }
-HOOKS = {
-    node.targets[0].id: ast.literal_eval(node.value)
-    for node in ast.parse((DOCS / "hooks.py").read_text()).body
-    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)
-}
-MADE = {
-    *HOOKS["MOVED"].values(),
-    *(f"reference/examples/{kind}.md" for kind in HOOKS["EXAMPLES"]),
-    *(f"reference/configuration/{kind}.md" for kind in MODELS if kind != "estimate"),
-    "reference/commands.md",
-    "reference/columns.md",
-}
+HOOKS = runpy.run_path(str(DOCS / "hooks.py"))
+MADE = HOOKS["pages"]()
 """Pages of the site that are no files of docs/."""
 
 OPEN = re.compile(r" \.\.|\.\.\.|\||<|=[A-Z]\b| \[")
@@ -86,7 +79,42 @@ def pages_of(nav):
 def test_the_navigation_of_the_site_lists_every_page_once():
     nav = pages_of(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
     assert len(set(nav)) == len(nav)
-    assert set(nav) == {str(path.relative_to(DOCS)) for path in DOCS.glob("**/*.md")} | MADE
+    assert set(nav) == {str(path.relative_to(DOCS)) for path in DOCS.glob("**/*.md")} | set(MADE)
+
+
+@pytest.mark.parametrize("kind", ["train", "study", "tune", "compare"])
+def test_the_site_describes_every_key(kind):
+    page = MADE[f"reference/configuration/{kind}.md"]()
+    schema = MODELS[kind].model_json_schema()
+    for place in (schema, *schema["$defs"].values()):
+        for name, field in place.get("properties", {}).items():
+            assert re.search(rf"^\| `([\w.]+\.)?{name}` \|", page, re.MULTILINE), name
+            about = " ".join(field.get("description", "").split()).replace("|", "\\|")
+            assert about in page, name
+
+
+def test_the_site_has_every_command_example_and_column():
+    names = re.findall(r"^## (.*)$", MADE["reference/commands.md"](), re.MULTILINE)
+    assert {"lwgan-dist estimate", "lwgan-dist data import", "lwgan-dist job resume"} < set(names)
+    for path in ROOT.glob("tune_configs/*/*.yaml"):
+        assert f"\n## {path.stem}\n" in MADE[f"reference/examples/{path.parent.name}.md"](), path
+    columns = MADE["reference/columns.md"]()
+    assert "## cells.parquet of a study" in columns
+    assert "## trials.parquet of a search" in columns
+    assert "## compare.parquet of a comparison" in columns
+    assert f"| `p_correct` | double | {CELLS.field('p_correct').metadata[b'doc'].decode()} |" in columns
+
+
+def test_links_between_files_become_links_between_pages():
+    def linked(uri, text):
+        return HOOKS["on_page_markdown"](text, SimpleNamespace(file=SimpleNamespace(src_uri=uri)), None, None)
+
+    example = "[x](../../tune_configs/study/noise.yaml)"
+    assert linked("guide/study.md", example) == "[x](../reference/examples/study.md#noise)"
+    assert linked("project/contributing.md", "[x](docs/extension.md)") == "[x](../extension.md)"
+    assert linked("guide/cluster.md", "[x](../../cluster/README.md#a)") == "[x](../project/cluster.md#a)"
+    assert linked("project/cluster.md", "see [x](vm/aws.yaml)") == "see x", "no page of the site"
+    assert linked("index.md", "![x](a.png) [y](https://example.org)") == "![x](a.png) [y](https://example.org)"
 
 
 def commands_in(text):
