@@ -189,6 +189,7 @@ def _inner(field: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[str,
     from lwgan_dist.configerrors import follow
 
     several = field.get("items") or field.get("additionalProperties")
+    several = next(iter(field.get("patternProperties", {}).values()), several)
     each, field = (", each", several) if isinstance(several, dict) else ("", field)
     branches = field.get("oneOf") or field.get("anyOf") or [field]
     key = field.get("discriminator", {}).get("propertyName")
