@@ -22,7 +22,7 @@ run: setup  ## the main job: a small consistency study, table and figure of P(co
 	$(BIN)/lwgan-dist study tune_configs/study/quickstart.yaml
 
 docs: .venv/.docs  ## the documentation as a site of files, site/index.html, with search and without a server; half a minute
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 .venv/.docs: .venv/.ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
