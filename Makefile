@@ -5,7 +5,7 @@ KILLS ?= 10
 FAULTS ?= 5
 PROCESSES ?= 2
 
-.PHONY: help setup run test mutants test-faults test-cluster gpu check format bench bench-scale estimates population clean
+.PHONY: help setup run docs test mutants test-faults test-cluster gpu check format bench bench-scale estimates population clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -20,6 +20,13 @@ setup: .venv/.ready  ## make .venv with lwgan-dist in it
 
 run: setup  ## the main job: a small consistency study, table and figure of P(correct) against n; some minutes on 2 cores
 	$(BIN)/lwgan-dist study tune_configs/study/quickstart.yaml
+
+docs: .venv/.docs  ## the documentation as a site of files, site/index.html, with search and without a server; half a minute
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+.venv/.docs: .venv/.ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
 
 # Tests that start a local Ray wait much of the time: they run beside the others, and their output comes at the end.
 # The others share out their files among processes of about 1 GiB each.
@@ -76,4 +83,4 @@ population: setup  ## random manifolds that nobody tuned for: the study, and the
 	$(BIN)/python tests/benchmarks/population_study.py report runs/population docs/population
 
 clean:  ## remove the environment and the runs
-	rm -rf .venv runs
+	rm -rf .venv runs site

@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from lwgan_dist.compare.design import PlannedRun
-from lwgan_dist.compare.measure import FRESH
 from lwgan_dist.compare.record import RunRecord
-from lwgan_dist.compare.tables import COMPARED, RATES, runs_schema
+from lwgan_dist.compare.tables import COMPARED, FRESH, RATES, runs_schema
 from lwgan_dist.reporting.values import Row, distinct, finite
 
 CONFIDENCE = 0.95

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from matplotlib.figure import Figure
 
-from lwgan_dist.compare.measure import FRESH
+from lwgan_dist.compare.tables import FRESH
 from lwgan_dist.reporting import look
 from lwgan_dist.reporting.look import GREY, folded
 from lwgan_dist.reporting.values import Row, distinct, finite

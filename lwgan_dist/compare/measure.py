@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from threadpoolctl import threadpool_limits
 
+from lwgan_dist.compare.tables import FRESH
 from lwgan_dist.config import Known
 from lwgan_dist.data.blocks import Array
 from lwgan_dist.data.population import sampler_of
@@ -16,11 +17,6 @@ from lwgan_dist.seeding import derive, generator
 
 PROJECTIONS, ENERGY_ROWS = 100, 4_096
 """Directions of the sliced distance; rows, at most, of the energy distance, whose memory grows with their square."""
-FRESH = {
-    "fresh_sliced_wasserstein": "sliced Wasserstein distance of generated rows to rows drawn anew",
-    "fresh_energy_distance": "energy distance of generated rows to rows drawn anew",
-}
-"""Distances to rows drawn anew, with what they are."""
 
 
 def measured(
