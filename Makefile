@@ -4,8 +4,10 @@ BIN := .venv/bin
 KILLS ?= 10
 FAULTS ?= 5
 PROCESSES ?= 2
+SIGNALS ?= 60
+SEED ?= 0
 
-.PHONY: help setup run test mutants test-faults test-cluster gpu check format bench bench-scale estimates population clean
+.PHONY: help setup run test mutants test-faults test-endings test-cluster gpu check format bench bench-scale estimates population clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -39,6 +41,9 @@ mutants: setup  ## deliberate faults, each of which its tests have to notice; so
 test-faults: setup  ## studies and searches killed ten times, nodes too; KILLS=50 for more
 	KILLS=$(KILLS) $(BIN)/python -m pytest -s -m 'faults or not faults' \
 		tests/study/test_study_on_ray.py tests/search/test_search_on_ray.py
+
+test-endings: setup  ## every command interrupted at random moments, from its first line on; SIGNALS=60, SEED=0
+	$(BIN)/python tests/benchmarks/interrupt_campaign.py --signals $(SIGNALS) --seed $(SEED)
 
 test-cluster: setup  ## training and studies on several nodes that are lost, drained, cut off; jobs, tokens, SLURM; FAULTS=50 for more
 	FAULTS=$(FAULTS) $(BIN)/python -m pytest -s -m cluster

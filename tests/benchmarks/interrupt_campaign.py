@@ -111,11 +111,7 @@ def outcome(folder: Path) -> dict[str, Any]:
 
     if (folder / "result.json").exists():
         said = json.loads((folder / "result.json").read_text())
-        return {
-            name: value
-            for name, value in said.items()
-            if name not in ("cpu_seconds", "wall_seconds", "run_dir")
-        }
+        return {name: value for name, value in said.items() if name not in ("cpu_seconds", "wall_seconds", "run_dir")}
     tables = [name for name in ("runs", "cells", "trials") if (folder / f"{name}.parquet").exists()]
     return {name: numbers(pq.read_table(folder / f"{name}.parquet")).to_pylist() for name in tables}
 
