@@ -290,3 +290,27 @@ def in_the_background() -> None:
     interrupts.begin()
     signal.raise_signal(signal.SIGINT)
     print("ignored")
+
+
+@pytest.mark.parametrize("closed", [(1,), (0, 1, 2)], ids=str)
+def test_a_stream_that_is_closed_leads_nowhere(closed, tmp_path):
+    """And not into the file that is opened next."""
+    ended = run(without_streams, closed, str(tmp_path))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (tmp_path / "next").read_text() == "mine"
+
+
+def without_streams(closed: tuple[int, ...], folder: str) -> None:
+    for number in closed:
+        os.close(number)
+        setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+    from lwgan_dist import __main__, cli
+
+    def command(**_options: object) -> None:
+        with open(Path(folder, "next"), "w") as file:
+            print("said")
+            os.write(1, b"said by C")
+            file.write("mine")
+
+    cli.main = command
+    __main__.main()
