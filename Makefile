@@ -4,8 +4,11 @@ BIN := .venv/bin
 KILLS ?= 10
 FAULTS ?= 5
 PROCESSES ?= 2
+SIGNALS ?= 60
+SECONDS_EACH ?= 60
+SEED ?= 0
 
-.PHONY: help setup run docs test mutants test-faults test-cluster gpu check format bench bench-scale estimates population clean
+.PHONY: help setup run docs test mutants test-faults test-endings fuzz test-cluster gpu check format bench bench-scale estimates population clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -46,6 +49,12 @@ mutants: setup  ## deliberate faults, each of which its tests have to notice; so
 test-faults: setup  ## studies and searches killed ten times, nodes too; KILLS=50 for more
 	KILLS=$(KILLS) $(BIN)/python -m pytest -s -m 'faults or not faults' \
 		tests/study/test_study_on_ray.py tests/search/test_search_on_ray.py
+
+test-endings: setup  ## every command interrupted at random moments, from its first line on; SIGNALS=60, SEED=0
+	$(BIN)/python tests/benchmarks/interrupt_campaign.py --signals $(SIGNALS) --seed $(SEED)
+
+fuzz: setup  ## readers of tables and images on damaged files; SECONDS_EACH=60 of the processor for each of 6 families, SEED=0
+	$(BIN)/python tests/benchmarks/fuzz_readers.py --seconds $(SECONDS_EACH) --seed $(SEED)
 
 test-cluster: setup  ## training and studies on several nodes that are lost, drained, cut off; jobs, tokens, SLURM; FAULTS=50 for more
 	FAULTS=$(FAULTS) $(BIN)/python -m pytest -s -m cluster

@@ -4,7 +4,6 @@
 table with what classical estimators say; the command line is ``lwgan-dist``.
 """
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,10 +20,8 @@ if TYPE_CHECKING:
         estimate,
     )
 
-try:
-    __version__ = version("lwgan-dist")
-except PackageNotFoundError:  # sources sent to a node that has only what they need
-    __version__ = "0+sources"
+    __version__: str
+
 __all__ = [
     "ARDVAE",
     "GAN",
@@ -41,7 +38,16 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the estimators when one is asked for: they bring torch, which the command line's help does not need."""
+    """Import the estimators when one is asked for: they bring torch, which the command line's help does not need; and
+    look up the version then, so that little is imported before interrupts are answered.
+    """
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("lwgan-dist")
+        except PackageNotFoundError:  # sources sent to a node that has only what they need
+            return "0+sources"
     if name in __all__:
         from lwgan_dist import estimator
 

@@ -34,8 +34,9 @@ MOST_BRACKETS = 100
 
 
 def read_config(
-    model: type[Config], file: str, changes: Sequence[str] = (), fill: Callable[[dict[str, Any]], dict[str, Any]] = dict
-) -> Config:
+    model: type[Config], file: str, changes: Sequence[str] = (),
+    fill: Callable[[dict[str, Any]], dict[str, Any]] = dict, document: Any = None,
+) -> Config:  # fmt: skip
     """A configuration from a YAML file, with ``a.b=value`` overrides.
 
     Args:
@@ -43,12 +44,13 @@ def read_config(
         file: path of the file.
         changes: the overrides.
         fill: adds values that the file was written without.
+        document: what `read_yaml` gave for the file, if it was read already.
 
     Raises:
         ConfigError: all errors at once, each as ``file:line:column: key: what is wrong``; for an override, the
             override stands in place of the position.
     """
-    document = read_yaml(file)
+    document = read_yaml(file) if document is None else document
     return build_config(model, fill(_plain(document)), parse_overrides(changes), source=file, positions=document)
 
 

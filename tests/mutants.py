@@ -370,9 +370,14 @@ MUTANTS = [
         "compare/test_aggregate.py -k rate",
     ),
     Mutant(
-        "an interrupt ends with 1", "cli/common.py",
+        "an interrupt ends with 1", "interrupts.py",
         "INTERRUPTED = 130", "INTERRUPTED = 1",
         "test_cli.py -k every_way_to_end",
+    ),
+    Mutant(
+        "an interrupt in an import is raised there", "interrupts.py",
+        'not _STATE["at work"] or _is_importing(frame)', 'not _STATE["at work"]',
+        "test_interrupts.py -k any_moment_of_the_program",
     ),
 ]  # fmt: skip
 

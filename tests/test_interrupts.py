@@ -4,12 +4,16 @@ The signal comes within a call of the operating system, one that a draw decides 
 as the call returns, wherever that is, in the clean-up too.
 """
 
+import atexit
 import gc
+import importlib.abc
 import json
 import os
 import shutil
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +24,10 @@ import pytest
 import tiny_search
 import tiny_study
 from click.testing import CliRunner, Result
+from forked import run
 from safetensors.numpy import load_file
 
+from lwgan_dist import interrupts
 from lwgan_dist.cli import main
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.errors import interrupts_pass
@@ -222,3 +228,89 @@ def test_a_second_ctrl_c_while_the_first_is_answered_ends_with_130_too(monkeypat
     monkeypatch.setattr("lwgan_dist.cli.common.click.echo", interrupted)
     ended = call("train", "c.yaml")
     assert (ended.exit_code, ended.output) == (130, "")
+
+
+# The program itself, in a process of its own ----------------------------------------------------------------------
+
+
+def program(moment: str, name: str) -> None:
+    """``lwgan-dist`` with a signal at a moment of it."""
+    from lwgan_dist import __main__, cli, logs
+
+    def sent(*_arguments: object) -> None:
+        try:
+            signal.raise_signal(signal.Signals[name])
+        except KeyboardInterrupt:
+            raise ValueError("as C extensions make of it") from None
+
+    class Finalised:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.Signals[name])
+
+    def finalised() -> str:
+        Finalised()
+        time.sleep(20)
+        return "text"
+
+    class Importer(importlib.abc.MetaPathFinder):
+        def find_spec(self, module: str, *_where: object) -> None:
+            if module == "interrupting":
+                sent()
+
+    sys.meta_path.insert(0, Importer())
+    if moment == "before":
+        cli.main = lambda **_options: sent()
+    elif moment == "after":
+        atexit.register(sent)
+    else:
+        logs.chosen_format = {"work": sent, "finaliser": finalised, "import": lambda: __import__("interrupting")}[
+            moment
+        ]
+    sys.argv = ["lwgan-dist", "validate", "--schema"]
+    __main__.main()
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("moment", ["before", "import", "work", "finaliser", "after"])
+def test_a_signal_at_any_moment_of_the_program_ends_it_with_one_line(moment, name):
+    ended = run(program, moment, name, path=Path(__file__).parent)
+    expected = (0, "") if moment == "after" else (130, "interrupted\n")
+    assert (ended.returncode, ended.stderr) == expected
+    assert (ended.stdout == "") == (moment != "after")
+
+
+def test_what_is_ignored_stays_ignored():
+    """Ctrl-C in the background of a script."""
+    ended = run(in_the_background, path=Path(__file__).parent)
+    assert (ended.returncode, ended.stdout) == (0, "ignored\n")
+
+
+def in_the_background() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interrupts.begin()
+    signal.raise_signal(signal.SIGINT)
+    print("ignored")
+
+
+@pytest.mark.parametrize("closed", [(1,), (0, 1, 2)], ids=str)
+def test_a_stream_that_is_closed_leads_nowhere(closed, tmp_path):
+    """And not into the file that is opened next."""
+    ended = run(without_streams, closed, str(tmp_path))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (tmp_path / "next").read_text() == "mine"
+
+
+def without_streams(closed: tuple[int, ...], folder: str) -> None:
+    for number in closed:
+        os.close(number)
+        setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+    from lwgan_dist import __main__, cli
+
+    def command(**_options: object) -> None:
+        with open(Path(folder, "next"), "w") as file:
+            print("said")
+            os.write(1, b"said by C")
+            file.write("mine")
+
+    cli.main = command
+    __main__.main()

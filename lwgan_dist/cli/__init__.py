@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from lwgan_dist.cli.common import INTERRUPTED
 from lwgan_dist.cli.comparisons import compare
 from lwgan_dist.cli.data import data
 from lwgan_dist.cli.demo import demo
@@ -16,6 +15,7 @@ from lwgan_dist.cli.jobs import job, submit
 from lwgan_dist.cli.runs import estimate, generate, train
 from lwgan_dist.cli.searches import tune
 from lwgan_dist.cli.studies import study
+from lwgan_dist.interrupts import INTERRUPTED
 
 __all__ = ["main"]
 
@@ -59,7 +59,7 @@ def main() -> None:
 
     \b
     Exit codes: 0 ok, 2 usage or configuration, 3 a run failed, 4 data rejected,
-    5 cluster unreachable or refused, 130 interrupted.
+    5 cluster unreachable or refused, 130 interrupted (Ctrl-C, SIGTERM).
     LWGAN_DIST_LOG_FORMAT=json makes log records JSON lines.
     """  # noqa: D301  (click wants the character)
 

@@ -14,6 +14,7 @@ import click
 
 from lwgan_dist import logs
 from lwgan_dist.errors import ConfigError, RunFailedError, UserError, interrupts_pass, refuse_client_address
+from lwgan_dist.interrupts import INTERRUPTED, AtWork
 
 if TYPE_CHECKING:
     from lwgan_dist.campaign.progress import Standing
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from lwgan_dist.study.config import StudyConfig
 
 AnyConfig = TypeVar("AnyConfig", "TrainConfig", "StudyConfig", "SearchConfig", "CompareConfig")
-
-INTERRUPTED = 130
 
 UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 """A folder or file that was named and cannot be used; the person can name another."""
@@ -40,7 +39,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
-            with interrupts_pass():
+            with AtWork(), interrupts_pass():
                 logs.configure(logs.chosen_format())
                 command(*args, **kwargs)
         except UserError as error:

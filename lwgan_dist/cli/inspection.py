@@ -21,8 +21,6 @@ from lwgan_dist.cli.searches import content_of_search
 from lwgan_dist.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from lwgan_dist.storage import Folder
 
 
@@ -168,30 +166,22 @@ def validate(config_file: str | None, schema: bool, kind: str | None) -> None:
     from lwgan_dist.search.config import SearchConfig
     from lwgan_dist.study.config import StudyConfig
 
+    models: dict[str, type[Any]] = {
+        "train": TrainConfig, "study": StudyConfig, "tune": SearchConfig, "compare": CompareConfig,
+    }  # fmt: skip
     if schema:
-        models: dict[str, type[BaseModel]] = {
-            "train": TrainConfig, "study": StudyConfig, "tune": SearchConfig, "compare": CompareConfig,
-        }  # fmt: skip
         click.echo(json_schema(models[kind or "train"]))
         return
     if config_file is None:
         raise ConfigError("validate needs a CONFIG.yaml, or --schema")
-    kind = kind or _kind_of(read_yaml(config_file))
-    if kind == "tune":
-        check_search(read_config(SearchConfig, config_file), config_file, ())
-        click.echo(f"{config_file}: ok")
-        return
-    if kind == "study":
-        check_study(read_config(StudyConfig, config_file), config_file, ())
-        click.echo(f"{config_file}: ok")
-        return
-    if kind == "compare":
-        check_comparison(read_config(CompareConfig, config_file), config_file, ())
-        click.echo(f"{config_file}: ok")
-        return
-    config = read_config(TrainConfig, config_file)
-    with located(config_file, ()):
-        check_manifold(config)
+    document = read_yaml(config_file)
+    kind = kind or _kind_of(document)
+    config = read_config(models[kind], config_file, document=document)
+    if kind == "train":
+        with located(config_file, ()):
+            check_manifold(config)
+    else:
+        {"tune": check_search, "study": check_study, "compare": check_comparison}[kind](config, config_file, ())
     click.echo(f"{config_file}: ok")
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lwgan_dist.cli.common import (
-    INTERRUPTED,
     check_comparison,
     check_manifold,
     check_name,
@@ -27,6 +26,7 @@ from lwgan_dist.cli.runs import train
 from lwgan_dist.cli.searches import tune
 from lwgan_dist.cli.studies import study
 from lwgan_dist.errors import ConfigError, RunFailedError
+from lwgan_dist.interrupts import INTERRUPTED, answer
 from lwgan_dist.logs import SECRET_IN_URI
 
 if TYPE_CHECKING:
@@ -434,7 +434,7 @@ def run_job(command: tuple[str, ...]) -> None:
     """What a job's entrypoint calls: the command, with the secrets of the job and a working Ctrl-C."""
     from lwgan_dist.cluster.secrets import FILE, load_secrets
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # of nodes started in the background, it is ignored
+    signal.signal(signal.SIGINT, answer)  # of nodes started in the background, it is ignored
     if Path(FILE).is_file():
         load_secrets()
     ours: Any = COMMANDS[command[0]]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lwgan_dist.cli.common import (
-    INTERRUPTED,
     at_address,
     campaign_options,
     check_device,
@@ -18,6 +17,7 @@ from lwgan_dist.cli.common import (
     without_infinities,
 )
 from lwgan_dist.errors import RunFailedError
+from lwgan_dist.interrupts import INTERRUPTED
 
 if TYPE_CHECKING:
     from lwgan_dist.campaign.progress import Standing

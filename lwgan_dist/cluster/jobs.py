@@ -44,6 +44,9 @@ PACKAGE_BYTES = 100 * 1024**2
 ALIVE_NODES = "/api/v0/nodes?limit=10000&filter_keys=state&filter_predicates=%3D&filter_values=ALIVE"
 """Where the dashboard lists them, up to the most that it does."""
 
+_DIRECT = {"no_proxy": "*"}
+"""A head is reached as its nodes reach each other: a proxy is for the world outside."""
+
 LOST = "the node that ran it is gone"
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 
@@ -380,7 +383,8 @@ class _Client(JobSubmissionClient):  # type: ignore[misc]
                 "nodes see them, and large code into an image"
             )
         seconds = FIND_SECONDS if endpoint == "/api/version" else ANSWER_SECONDS
-        answer: requests.Response = super()._do_request(method, endpoint, timeout=(FIND_SECONDS, seconds), **options)
+        options |= {"timeout": (FIND_SECONDS, seconds), "proxies": _DIRECT}
+        answer: requests.Response = super()._do_request(method, endpoint, **options)
         return answer
 
     def nodes(self) -> set[str]:

@@ -125,7 +125,7 @@ def _package_of(checkout: str, folder: str) -> str:
     if not (package / "__init__.py").is_file():
         raise ConfigError(f"--working-dir {checkout}: holds no lwgan_dist/: give the folder of a checkout")
     try:
-        number = tomllib.loads(Path(checkout, "pyproject.toml").read_text())["project"]["version"]
+        number = tomllib.loads(Path(checkout, "pyproject.toml").read_text("utf-8"))["project"]["version"]
     except (OSError, KeyError, ValueError):
         raise ConfigError(f"--working-dir {checkout}: its pyproject.toml names no version") from None
     metadata = Path(folder, f"lwgan_dist-{number}.dist-info", "METADATA")

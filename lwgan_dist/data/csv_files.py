@@ -22,6 +22,7 @@ from lwgan_dist.data.csv_layout import (
     TextSource,
     collapsed,
     find_layout,
+    is_void,
     kind_of,
 )
 from lwgan_dist.data.loading import (
@@ -62,8 +63,9 @@ def read_text(source: TextSource, options: ReadOptions, kind: str) -> Loaded:
     """The rows of a text, float64; boolean if all columns are.
 
     The first line is a header unless all its fields are numbers; then the columns are called x1..xp, or as the comment
-    says that stands before it. Empty lines are skipped. Columns of which more than half of the fields are text are left
-    out, as are names of the rows; a column of which fewer are is refused.
+    says that stands before it. Empty lines are skipped, and lines of blanks or behind a ``#`` that have not as many
+    fields as there are columns. Columns of which more than half of the fields are text are left out, as are names of
+    the rows; a column of which fewer are is refused.
 
     Args:
         source: the text.
@@ -130,7 +132,10 @@ def _parse(layout: Layout, chosen: list[int]) -> pa.Table:
         block_size=min(max(8 * length, _MIN_BLOCK), _MAX_BLOCK),
         encoding="utf8" if is_utf8 else layout.dialect.encoding,
     )
-    parse = arrow_csv.ParseOptions(delimiter=layout.dialect.separator, newlines_in_values=True)
+    parse = arrow_csv.ParseOptions(
+        delimiter=layout.dialect.separator, newlines_in_values=True,
+        invalid_row_handler=lambda row: "skip" if is_void(row.text) else "error",
+    )  # fmt: skip
     convert = arrow_csv.ConvertOptions(
         column_types=types | ends, include_columns=[*types, *ends], null_values=list(MISSING), strings_can_be_null=True,
         decimal_point=layout.dialect.decimal,

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import IO, Literal
 
 from lwgan_dist.data.loading import ROW_NAMES, ReadOptions, numbered_columns, quoted
-from lwgan_dist.data.written_numbers import GROUPED_NUMBER, NUMBER, Sign, Written, decimal_sign
+from lwgan_dist.data.written_numbers import GROUPED_NUMBER, NUMBER, Sign, Written, decimal_sign, doubtful_in
 from lwgan_dist.errors import DataError
 
 MISSING = (
@@ -42,6 +42,9 @@ _TIME = re.compile(
     r"\s*([0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.]([0-9]{4}|[0-9]{2})|[0-9]{1,2}:[0-9]{2})"
     r"([T ]?[0-9:.,]*(Z|[+-][0-9:]+)?\s*([AaPp][Mm])?)?\s*"
 )
+
+_ROWS = 4096
+"""Rows that are looked at in one go."""
 
 _LINES, _CHARACTERS = 200, 1 << 20
 """The sample: so many lines of a file at most, of so many characters in all, but three at least."""
@@ -87,21 +90,22 @@ class Dialect:
     decimal: Sign = "."
     encoding: str = "utf-8-sig"
 
-    def records(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-        """(number of its last line, fields) of each record; empty lines are no records.
+    def records(self, lines: Iterable[str], start: int = 0) -> Iterator[tuple[int, list[str]]]:
+        """(number of its last line, fields) of each record behind ``start`` lines; empty lines are no records.
 
         Raises:
             csv.Error: a record that cannot be.
         """
+        lines = islice(lines, start, None)
         if self.separator == BLANKS:
             lines = (f"{collapsed(line)}\n" for line in lines)
         reader = csv.reader(lines, delimiter=self.separator)
         try:
             for fields in reader:
                 if fields:
-                    yield reader.line_num, fields
+                    yield start + reader.line_num, fields
         except csv.Error as error:
-            raise csv.Error(f"line {reader.line_num}: {error}") from None
+            raise csv.Error(f"line {start + reader.line_num}: {error}") from None
 
     def kind(self, text: str) -> Kind | None:
         """What a field holds; None of a missing value."""
@@ -120,6 +124,16 @@ def _is_split(text: str, kind: Kind | None) -> bool:
     """Whether a field holds a number between further separators."""
     pieces = re.split(r"[;\t|, ]", text) if kind == "text" else []
     return len(pieces) > 1 and any(map(NUMBER["."].fullmatch, pieces))
+
+
+def is_void(text: str) -> bool:
+    """Whether a line holds nothing, but for blanks or a comment."""
+    return not text.strip() or re.match(r"#(\s|$)", text) is not None
+
+
+def _is_row(fields: list[str], width: int) -> bool:
+    """Whether a record is one; a line with nothing in it is none, unless it has as many fields as there are columns."""
+    return len(fields) == width or not is_void(fields[0]) or (len(fields) > 1 and not fields[0].strip())
 
 
 def collapsed(line: str) -> str:
@@ -142,6 +156,7 @@ class Layout:
         header: where the names of the columns are from: the first row, a line with ``#``, or nowhere.
         first: fields of the first row; empty if there are no rows.
         doubtful: position of a column that leaves the decimal sign in doubt; None of none.
+        is_spoken: whether the decimal sign is given, a column speaks for it, or all rows were seen.
         fit: share of the rows of the sample that have as many fields as there are columns.
         whole: share of their fields that no further separator would split.
     """
@@ -156,6 +171,7 @@ class Layout:
     header: Literal["first row", "#", "none"]
     first: list[str]
     doubtful: int | None
+    is_spoken: bool
     fit: float
     whole: float
 
@@ -166,8 +182,8 @@ class Layout:
             DataError: a record that cannot be.
         """
         try:
-            for line, fields in self.dialect.records(self.source.lines(self.dialect.encoding)):
-                if line > self.start:
+            for line, fields in self.dialect.records(self.source.lines(self.dialect.encoding), self.start):
+                if _is_row(fields, len(self.names)):
                     yield line, fields
         except csv.Error as error:
             raise DataError(f"{self.source.path}: {error}") from None
@@ -220,6 +236,8 @@ def find_layout(source: TextSource, options: ReadOptions) -> Layout:
     if decimal and layout.numbers == 0 < free.numbers:
         mend = f"{free.numbers} do with {quoted(free.dialect.decimal)}: leave data.decimal out"
         raise DataError(f"{path}: data.decimal: no column holds numbers with {quoted(decimal)}; {mend}")
+    if not layout.is_spoken and layout.doubtful is None:
+        layout = replace(layout, doubtful=_doubtful_anywhere(layout))
     if layout.doubtful is not None:
         name = quoted(layout.names[layout.doubtful])
         mend = "say which with data.decimal=point or data.decimal=comma"
@@ -227,6 +245,15 @@ def find_layout(source: TextSource, options: ReadOptions) -> Layout:
     if any("\udc80" <= character <= "\udcff" for name in layout.names for character in name):
         raise DataError(f"{path}: line {layout.start}: not UTF-8 text; say which it is with data.encoding")
     return layout
+
+
+def _doubtful_anywhere(layout: Layout) -> int | None:
+    """The position of a column that leaves the decimal sign in doubt when all rows are looked at; None of none."""
+    with layout.source.binary() as stream:
+        if not any(b"." in block or b"," in block for block in iter(partial(stream.read, _CHARACTERS), b"")):
+            return None
+    rows = (fields for _, fields in layout.records())
+    return doubtful_in(map(_columns, iter(lambda: list(islice(rows, _ROWS)), [])), layout.dialect.separator)
 
 
 def _character(given: str | None) -> str | None:
@@ -303,12 +330,13 @@ def _best(
 def _framed(source: TextSource, lines: list[str], is_all: bool, dialect: Dialect, decimal: Sign | None) -> Layout:
     """The layout with a separator."""
     count = _comments(lines)
-    records = list(dialect.records(lines[count:]))
+    records = list(dialect.records(lines, count))
     if not is_all and len(records) > 2:
         del records[-1]  # it may go on
     if not records:
         raise DataError(f"{source.path}: no rows, nothing but comments")
-    rows = [fields for _, fields in records]
+    width, _ = Counter(len(fields) for _, fields in records).most_common(1)[0]
+    rows = [fields for i, (_, fields) in enumerate(records) if i == 0 or _is_row(fields, width)]
     written = _decimal(dialect, rows)
     dialect = replace(dialect, decimal=decimal or written.sign)
     has_end = len(rows[-1]) > 1 and all(fields[-1] == "" for fields in rows[1:] or rows)
@@ -322,12 +350,13 @@ def _framed(source: TextSource, lines: list[str], is_all: bool, dialect: Dialect
     return Layout(
         source, dialect, names,
         kinds=tuple(kind_of(Counter(of[i] for of in kinds if i < len(of))) for i in range(len(names))),
-        start=count + (records[0][0] if header == "first row" else 0),
+        start=records[0][0] if header == "first row" else count,
         has_row_names=header == "first row" and names[0] in ROW_NAMES,
         has_end=has_end,
         header=header,
         first=body[0] if body else [],
         doubtful=None if decimal else written.doubtful,
+        is_spoken=bool(decimal) or is_all or written.is_spoken,
         fit=sum(len(fields) == len(names) for fields in body) / max(1, len(body)),
         whole=1 - sum(_is_split(text, kind) for text, kind in fields) / max(1, len(fields)),
     )  # fmt: skip
@@ -356,9 +385,13 @@ def _comments(lines: list[str]) -> int:
 
 def _decimal(dialect: Dialect, rows: list[list[str]]) -> Written:
     """The decimal sign of rows, the first of which may hold names."""
-    body = rows[1:] or rows
-    columns = [[fields[i] for fields in body if i < len(fields)] for i in range(max(map(len, body)))]
-    return decimal_sign([[text for text in of if text.strip() not in MISSING] for of in columns], dialect.separator)
+    return decimal_sign(_columns(rows[1:] or rows), dialect.separator)
+
+
+def _columns(rows: list[list[str]]) -> list[list[str]]:
+    """What is not missing in each column."""
+    columns = [[fields[i] for fields in rows if i < len(fields)] for i in range(max(map(len, rows)))]
+    return [[text for text in of if text.strip() not in MISSING] for of in columns]
 
 
 def _names(

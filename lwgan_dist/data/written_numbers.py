@@ -1,7 +1,7 @@
 """How numbers are written in a text: the patterns, and which of point and comma is the decimal sign."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 Sign = Literal[".", ","]
@@ -32,10 +32,13 @@ _SURE, _LEAST_DOUBTFUL = 0.9, 3
 
 
 class Written(NamedTuple):
-    """The decimal sign of a text, and the position of a column that leaves it in doubt; None of none."""
+    """The decimal sign of a text, the position of a column that leaves it in doubt, None of none, and whether a column
+    speaks for the sign.
+    """
 
     sign: Sign
     doubtful: int | None = None
+    is_spoken: bool = True
 
 
 def decimal_sign(columns: Sequence[Sequence[str]], separator: str) -> Written:
@@ -54,7 +57,20 @@ def decimal_sign(columns: Sequence[Sequence[str]], separator: str) -> Written:
         return Written("," if comma else ".", doubtful=point[0] if comma and point else None)
     doubtful = next((i for i in of_numbers if _may_be_thousands(columns[i])), None)
     has_comma = any("," in text for i in of_numbers for text in columns[i])
-    return Written("," if has_comma else ".", doubtful)
+    return Written("," if has_comma else ".", doubtful, is_spoken=False)
+
+
+def doubtful_in(parts: Iterable[Sequence[Sequence[str]]], separator: str) -> int | None:
+    """The position of a column that leaves the decimal sign in doubt, of a text whose columns are seen part by part;
+    None of none, or if a column speaks for a sign.
+    """
+    seen: dict[int, set[str]] = {}
+    for columns in parts:
+        if decimal_sign(columns, separator).is_spoken:
+            return None
+        for i, fields in enumerate(columns):
+            seen.setdefault(i, set()).update(fields)
+    return next((i for i, fields in sorted(seen.items()) if _may_be_thousands(list(fields))), None)
 
 
 def _are_numbers(fields: Sequence[str], sign: Sign) -> bool:

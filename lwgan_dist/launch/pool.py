@@ -27,6 +27,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher, SearchGenerator
 
 from lwgan_dist.config import ExecutionConfig, WorkerRange
+from lwgan_dist.interrupts import answer
 from lwgan_dist.launch.placement import autoscaler_refuses, await_places, resources, slots, waiting_for
 from lwgan_dist.launch.private import memory_kills_as
 from lwgan_dist.launch.prometheus import Meter
@@ -428,16 +429,15 @@ def _interruptible() -> Iterator[threading.Event]:
     noted = threading.Event()
     number = signal.SIGINT if callable(signal.getsignal(signal.SIGINT)) else signal.SIGTERM
     before = signal.getsignal(number)
-    if threading.current_thread() is not threading.main_thread() or before not in (
-        signal.default_int_handler,
-        interrupt,
-    ):
+    ours = callable(before) and before in (signal.default_int_handler, answer, interrupt)
+    if threading.current_thread() is not threading.main_thread() or not ours:
         yield noted
         return
+    first: Callable[[int, FrameType | None], Any] = before  # type: ignore[assignment]
 
     def note(number: int, frame: FrameType | None) -> None:
         noted.set()
-        signal.default_int_handler(number, frame)
+        first(number, frame)
 
     signal.signal(number, note)
     try:

@@ -3,12 +3,14 @@
 import io
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
@@ -23,6 +25,12 @@ from lwgan_dist.launch.worker_logs import ray_fields
 
 CONNECT_SECONDS = 10.0
 """How long a cluster has to answer."""
+
+LONGEST_SOCKET_FILE = 103 if sys.platform == "darwin" else 107
+"""Bytes in the name of a socket."""
+
+LEAST_FREE = 16 << 20
+"""Bytes for the logs of a session, without which it does not start."""
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -54,28 +62,42 @@ def session(
     address = address_of(execution)
     refuse_client_address(address)
     local: dict[str, Any] = {"include_dashboard": dashboard} if address == "local" else {}
+    if address == "local":
+        _check_temporary_folder()
     _check_reachable(address)
     private_token_file(create=address == "local")
+    with _terminable():
+        _start(address, verbose, local)
+        _answer_sigterm()
+        if logs.is_json():
+            logs.configure("json", **ray_fields())
+        with redirect_stdout(sys.stderr if verbose else _Brief(sys.stderr)):
+            _OWN.append(address == "local")
+            try:
+                yield address != "local"
+            finally:
+                _OWN.clear()
+                ray.shutdown()
+
+
+def _start(address: str, verbose: bool, local: Mapping[str, Any]) -> None:
+    """Join a cluster or start a local one; see `session`."""
+    level = logging.INFO if verbose else logging.ERROR
     try:
-        ray.init(
-            address=address,
-            log_to_driver=verbose,
-            logging_level=logging.INFO if verbose else logging.ERROR,
-            **local,
-        )
+        ray.init(address=address, log_to_driver=verbose, logging_level=level, **local)
     except ray.exceptions.AuthenticationError:
         raise ClusterError(refusal(address)) from None
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterError(f"no Ray cluster could be reached at {address}: {error}") from error
-    if logs.is_json():
-        logs.configure("json", **ray_fields())
-    with redirect_stdout(sys.stderr if verbose else _Brief(sys.stderr)), _terminable():
-        _OWN.append(address == "local")
-        try:
-            yield address != "local"
-        finally:
-            _OWN.clear()
-            ray.shutdown()
+    except SystemExit:  # Ray's answer to SIGTERM
+        raise KeyboardInterrupt from None
+    except Exception as error:  # Ray raises the bare class too
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if address != "local":
+            raise ClusterError(f"no Ray cluster could be reached at {address}: {reason}") from error
+        raise ClusterError(
+            f"Ray did not start on this machine: {reason} (logs: {temporary_folder()}/ray/session_latest/logs). "
+            "Try again when the machine is less busy, or name another folder for its files in RAY_TMPDIR; workers = 0 "
+            "needs no Ray"
+        ) from error
 
 
 _OWN: list[bool] = []
@@ -90,11 +112,17 @@ def _terminable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.getsignal(signal.SIGTERM)
+    _answer_sigterm()
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _answer_sigterm() -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, interrupt)
 
 
 def interrupt(_number: int, frame: FrameType | None) -> None:
@@ -127,6 +155,31 @@ class _Brief(io.TextIOBase):
 def address_of(execution: ExecutionConfig) -> str:
     """Where Ray is; ``local`` for a session of our own."""
     return execution.address or os.environ.get("RAY_ADDRESS") or "local"
+
+
+def temporary_folder() -> str:
+    """Where Ray makes its folder ``ray``."""
+    return os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108
+
+
+def _check_temporary_folder() -> None:
+    """Ray would try for half a minute to start where it cannot make its sockets and logs.
+
+    Raises:
+        ClusterError: it cannot; says what to do.
+    """
+    folder = Path(temporary_folder(), "ray")
+    socket_file = f"{folder}/session_YYYY-MM-DD_HH-MM-SS_ffffff_{os.getpid()}/sockets/plasma_store"
+    above = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if (surplus := len(os.fsencode(socket_file)) - LONGEST_SOCKET_FILE) > 0:
+        wrong = f"its name is {surplus} bytes too long for Ray's sockets"
+    elif not os.path.isdir(above) or not os.access(above, os.W_OK | os.X_OK):
+        wrong = "it is of another user, or cannot be written to" if above == folder else "it cannot be made"
+    elif shutil.disk_usage(above).free < LEAST_FREE:
+        wrong = "its disk is full"
+    else:
+        return
+    raise ClusterError(f"{folder}: Ray cannot use it: {wrong}; name a short folder of your own in RAY_TMPDIR")
 
 
 def _check_reachable(address: str) -> None:

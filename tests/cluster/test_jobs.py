@@ -286,6 +286,14 @@ def test_nobody_listens_or_nobody_answers(study_file):
         assert time.monotonic() - begun < 60, "a bound there is"
 
 
+def test_a_proxy_is_for_the_world_outside(cluster, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, NOBODY)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert call("job", "list", "--address", cluster.url).stderr == ""
+    assert any(path == "/api/jobs/" for _, path, _ in cluster.requests)
+
+
 @pytest.mark.parametrize(("status", "found"), [(401, False), (403, True)])
 def test_a_token_that_is_wanted(cluster, monkeypatch, status, found):
     cluster.refuse = status

@@ -295,6 +295,33 @@ def test_newlines_and_empty_lines_do_not_matter(tmp_path: Path, newline: str) ->
     assert same(read_table(path), np.array([[1.0, 2.0], [3.0, 4.0]]), ("a", "b"))
 
 
+@pytest.mark.parametrize("separator", [",", ";", " "])
+@pytest.mark.parametrize("void", ["   ", "# the end", "# of x, y, z; by; me", "#"])
+@pytest.mark.parametrize("rows", [10, 500])
+def test_lines_with_nothing_in_them_are_skipped_wherever_they_are(tmp_path, separator, void, rows):
+    lines = [f"{i}.5{separator}{i}" for i in range(rows)]
+    lines[rows // 2 :] = [void, *lines[rows // 2 :], void]
+    (tmp_path / "t.csv").write_text("\n".join([f"a{separator}b", *lines]))
+    assert read_table(str(tmp_path / "t.csv")).rows[:, 1].tolist() == list(range(rows))
+    (tmp_path / "t.csv").write_text("\n".join([f"a{separator}b", *lines, f"x{separator}1"]))
+    with pytest.raises(DataError, match=rf"row {rows + 1} \(line {rows + 4}\): text, not a number \(got 'x'\)"):
+        read_table(str(tmp_path / "t.csv"))
+
+
+def test_a_line_of_another_length_is_no_comment(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n" + "1,2\n" * 300 + "#1,2,3\n")
+    with pytest.raises(DataError, match=r"row 301 \(line 302\): 3 fields, 2 are expected"):
+        read_table(str(tmp_path / "t.csv"))
+
+
+@pytest.mark.parametrize("header", ["", "a,b\n"])
+def test_a_quote_in_a_comment_above_does_not_shift_the_lines_of_messages(tmp_path, header):
+    text = '# by, "me\n# a,b\n' + header + "1.5,2\n" * 10 + "x,1\n"
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(DataError, match=rf"'a', row 11 \(line {len(text.splitlines())}\)"):
+        read_table(str(tmp_path / "t.csv"))
+
+
 def test_a_column_of_true_and_false_is_boolean(tmp_path: Path) -> None:
     path = written(tmp_path, "t.csv", b"a,b\nTrue,1\nFalse,3\n")
     assert same(read_table(path), np.array([[1.0, 1.0], [0.0, 3.0]]), ("a", "b"))

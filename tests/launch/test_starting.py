@@ -1,7 +1,9 @@
 """How commands under Ray end and begin anew, without Ray: signals, groups that do not start, workers that are unfit."""
 
+import os
 import pickle
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,8 +12,9 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
-from lwgan_dist.config import RunConfig
-from lwgan_dist.launch import train
+from lwgan_dist.config import ExecutionConfig, RunConfig
+from lwgan_dist.errors import ClusterError
+from lwgan_dist.launch import session, train
 from lwgan_dist.launch.pool import ProcessOutOfMemoryError, _interruptible
 from lwgan_dist.launch.private import memory_kills_as
 from lwgan_dist.launch.prometheus import reason_class
@@ -104,6 +107,71 @@ def test_sigterm_interrupts_whatever_ctrl_c_does(before, in_pool):
     if noted is not None:
         assert noted.is_set() == (before != "other"), "to be raised again"
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+
+
+@pytest.fixture
+def start(monkeypatch):
+    """What a command does before Ray starts, and what it makes of an error of Ray's start."""
+
+    def started(error):
+        def init(**_options):
+            raise error
+
+        monkeypatch.setattr(session.ray, "init", init)
+        monkeypatch.setattr(session, "private_token_file", lambda **_options: None)
+        handler = signal.getsignal(signal.SIGTERM)
+        with pytest.raises((ClusterError, KeyboardInterrupt)) as told, session.session(ExecutionConfig(), {}):
+            pass
+        assert signal.getsignal(signal.SIGTERM) == handler
+        return told.value
+
+    for name in ("RAY_TMPDIR", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TMPDIR", "/tmp")
+    return started
+
+
+def test_what_ray_says_of_its_start_is_one_line_with_the_mend(start):
+    said = str(start(Exception("The current node timed out during startup.\nThe GCS has become overloaded.")))
+    assert said.startswith("Ray did not start on this machine: The current node timed out during startup. The GCS")
+    assert "RAY_TMPDIR" in said
+    assert "\n" not in said
+    assert isinstance(start(SystemExit(1)), KeyboardInterrupt), "Ray's answer to SIGTERM"
+
+
+@pytest.mark.parametrize("kind", ["long", "file", "absent", "foreign", "full"])
+def test_a_temporary_folder_that_ray_cannot_use_is_named_before_it_starts(start, monkeypatch, tmp_path, kind):
+    folder = Path("/dev/null") if kind == "absent" else Path(tmp_path, "t" * 70) if kind == "long" else tmp_path
+    monkeypatch.setattr(session, "LONGEST_SOCKET_FILE", len(f"{tmp_path}") + 80)
+    monkeypatch.setenv("RAY_TMPDIR", str(folder))
+    if kind == "file":
+        (tmp_path / "ray").touch()
+    if kind == "foreign":
+        (tmp_path / "ray").mkdir()
+        monkeypatch.setattr(session.os, "access", lambda *_: False)
+    if kind == "full":
+        monkeypatch.setattr(session, "LEAST_FREE", 1 << 62)
+    said = str(start(AssertionError("Ray is not asked")))
+    assert said.startswith(f"{folder}/ray: Ray cannot use it: ")
+    assert said.endswith("name a short folder of your own in RAY_TMPDIR")
+
+
+def test_a_socket_of_the_longest_name_that_is_let_through_can_be_made(start, monkeypatch, tmp_path):
+    """Beside Ray's own check of the name."""
+    from ray._private.utils import validate_socket_filepath
+
+    for length in range(1, 60):
+        folder = "/" + "t" * length
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        said = str(start(ValueError("asked")))
+        try:
+            validate_socket_filepath(
+                f"{folder}/ray/session_2026-11-30_21-04-49_123456_{os.getpid()}/sockets/plasma_store"
+            )
+        except OSError:
+            assert "too long" in said
+        else:
+            assert "too long" not in said
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class Child:
             self._process.kill()
             self._folder.cleanup()
             raise subprocess.TimeoutExpired("child", seconds)
-        stdout, stderr = (path.read_text() if path.exists() else "" for path in self._files)
+        stdout, stderr = (path.read_text(errors="replace") if path.exists() else "" for path in self._files)
         self._folder.cleanup()
         return subprocess.CompletedProcess("child", code, stdout, stderr)
 
