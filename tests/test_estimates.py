@@ -15,12 +15,12 @@ def estimate(folder, name, **schedule):
             "data": {"source": "manifold", "name": name, "n": 800, "noise": 0.02},
             "networks": {"latent_dim": 3, "width": 32},
             "precision": "float32",
-            "score": {"evaluations": 20},
+            "score": {"evaluations": 4},
             "schedule": {
-                "batch_size": 256,
+                "batch_size": 128,
                 "embedding_iterations": 300,
-                "matching_iterations": 500,
-                "critic_iterations": 200,
+                "matching_iterations": 250,
+                "critic_iterations": 50,
                 **schedule,
             },
         }

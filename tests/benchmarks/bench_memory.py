@@ -14,6 +14,7 @@ Images are read in a process of its own for each format, after 200 images that b
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+import forked
 
 ROWS, COLUMNS = 100_000, 64
 LIMIT_MIB = 2048.0
@@ -41,29 +46,6 @@ IMAGES, SIDE = 20_000, 28
 HOLES_MIB = 512
 FORMATS = (".npy", ".npz", ".parquet", ".arrow", ".flat.npy")
 """Of images; the last is a table of as many columns as an image has pixels."""
-
-READING = """
-import resource, sys
-from pathlib import Path
-from lwgan_dist.config import RunConfig
-from lwgan_dist.data import blocks
-from lwgan_dist.data.sample import load_sample
-from lwgan_dist.run.run import Run
-
-def peak():  # KiB; on Linux not by getrusage, which counts what the parent took before it started this program
-    if sys.platform == "linux":
-        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # of bytes, on a Mac
-
-few, path, what, spilled = sys.argv[1:]
-blocks.SPILLED_BYTES = int(spilled) or blocks.SPILLED_BYTES
-configs = [RunConfig.model_validate({"data": {"source": "table", "path": p}}) for p in (few, path)]
-prepared = lambda config: load_sample(config.data) if what == "load" else Run(config)
-prepared(configs[0])
-before = peak()
-prepared(configs[1])
-print(peak() - before)
-"""
 
 
 def write_table(path: Path) -> None:
@@ -124,13 +106,40 @@ def write_holes(path: Path, mib: int) -> None:
     rows.flush()
 
 
+def peak_kib() -> float:
+    """Of this process; on Linux not by getrusage, which counts what the parent took before it started this one."""
+    if sys.platform == "linux":
+        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # of bytes, on a Mac
+
+
+def read(few: str, path: str, what: str, spilled: int) -> None:
+    """Print by how many KiB the peak grows that loading ``few`` has left, as `mib_beyond_imports` says."""
+    from lwgan_dist.config import RunConfig
+    from lwgan_dist.data import blocks
+    from lwgan_dist.data.sample import load_sample
+    from lwgan_dist.run.run import Run
+
+    blocks.SPILLED_BYTES = spilled or blocks.SPILLED_BYTES
+    first, second = (RunConfig.model_validate({"data": {"source": "table", "path": file}}) for file in (few, path))
+
+    def prepare(config: RunConfig) -> None:
+        load_sample(config.data) if what == "load" else Run(config)
+
+    prepare(first)
+    before = peak_kib()
+    prepare(second)
+    print(peak_kib() - before)
+
+
 def mib_beyond_imports(few: Path, path: Path, what: str, spilled: int = 0) -> float:
     """Peak resident MiB of loading a file (``load``) or preparing a run on it (``run``) beyond those for few rows.
 
     Decoded rows are kept in a mapped file from ``spilled`` bytes on; 0 for as many as the package says.
     """
-    command = [sys.executable, "-W", "ignore", "-c", READING, few, path, what, str(spilled)]
-    child = subprocess.run(command, check=True, capture_output=True, text=True)
+    child = forked.run(read, str(few), str(path), what, spilled, path=Path(__file__).parent)
+    if child.returncode:
+        raise RuntimeError(child.stderr)
     return float(child.stdout) / 1024
 
 

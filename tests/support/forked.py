@@ -1,9 +1,11 @@
-"""Child processes without the seconds that their imports take: forks of a server that has imported the libraries.
+"""Child processes without the seconds that their imports take: forks of a server that has imported the libraries and
+the package.
 
-A child has a memory, a working folder, an environment and signals of its own, may be killed, and imports this package
-itself. What it calls lies in a module that it can import: one of the package, or one beside this file.
+A child has a memory, a working folder, an environment and signals of its own, and may be killed. What it calls lies in
+a module that it can import: one of the package, or one beside this file.
 """
 
+import importlib.util
 import multiprocessing
 import os
 import signal
@@ -19,6 +21,7 @@ _SERVER.set_forkserver_preload([
     "torch._dynamo", "torch.utils.tensorboard", "pyarrow.dataset", "matplotlib.backends.backend_agg",
     "mpl_toolkits.mplot3d", "scipy.stats", "sklearn.ensemble", "sklearn.isotonic", "sklearn.neighbors",
     "pydantic.json_schema", "ruamel.yaml", "rich.table", "safetensors.torch",
+    "lwgan_dist.cli.runs", "lwgan_dist.run.run", "lwgan_dist.run.artifacts", "lwgan_dist.run.report",
 ])  # fmt: skip
 
 
@@ -29,7 +32,7 @@ class Child:
         function, arguments: what it does.
         cwd: its working folder.
         env: variables beside those of this process.
-        path: where it looks first for what it imports.
+        path: where it looks first for what it imports, which may be another copy of the package.
     """
 
     def __init__(
@@ -39,7 +42,9 @@ class Child:
         self._folder = tempfile.TemporaryDirectory(prefix="child-")
         self._files = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
         state = (list(map(str, self._files)), str(cwd or Path.cwd()), {**os.environ, **(env or {})}, path)
-        self._process = _SERVER.Process(target=_child, args=(*state, function, arguments), daemon=True)
+        package = importlib.util.find_spec("lwgan_dist")
+        begun = (*state, package and package.origin, function, arguments)
+        self._process = _SERVER.Process(target=_child, args=begun, daemon=True)
         self._process.start()
 
     @property
@@ -79,7 +84,7 @@ def lwgan_dist(*arguments: Any) -> None:
 
 
 def _child(
-    files: list[str], cwd: str, env: dict[str, str], path: Path | None,
+    files: list[str], cwd: str, env: dict[str, str], path: Path | None, package: str | None,
     function: Callable[..., Any], arguments: tuple[Any, ...],
 ) -> None:  # fmt: skip
     for number, file in enumerate(files, start=1):
@@ -90,4 +95,9 @@ def _child(
     os.environ.update(env)
     if path:
         sys.path.insert(0, str(path))
+    if path and (path / "lwgan_dist").is_dir():
+        for name in [name for name in sys.modules if name.partition(".")[0] == "lwgan_dist"]:
+            del sys.modules[name]
+    elif "lwgan_dist" in sys.modules:
+        assert sys.modules["lwgan_dist"].__file__ == package, "the server has another copy of the package"
     function(*arguments)
