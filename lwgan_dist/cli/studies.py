@@ -73,11 +73,15 @@ def _show_plan(prepared: "Study", as_json: bool) -> None:
     )
     if prepared.config.stop_when:
         click.echo("and further replicates on demand (stop_when)")
+    if solve := prepared.config.solve:
+        click.echo(
+            f"and what the searches for n ask for (solve), at most {solve.max_runs} runs for each data and method"
+        )
 
 
 def _execute_study(prepared: "Study", label: str, as_json: bool, verbose: bool) -> None:
     from lwgan_dist.study.publish import publish, study_caveats, study_files
-    from lwgan_dist.study.terminal import print_study
+    from lwgan_dist.study.terminal import print_solved, print_study
 
     outcome = executed(prepared, label, publish, study_caveats, verbose=verbose)
     files = study_files(prepared.folder)
@@ -85,7 +89,11 @@ def _execute_study(prepared: "Study", label: str, as_json: bool, verbose: bool) 
         content = {"cells": outcome.tables.cells.to_pylist(), "trends": outcome.tables.trends.to_pylist(),
                    "runs": outcome.planned, "unfinished": outcome.unfinished, "diverged": outcome.diverged,
                    "files": files}  # fmt: skip
+        if outcome.tables.solved is not None:
+            content["solved"] = outcome.tables.solved.to_pylist()
         click.echo(json.dumps(without_infinities(content), allow_nan=False))
+    elif outcome.tables.solved is not None:
+        print_solved(outcome.tables.solved, files)
     else:
         print_study(outcome.tables.cells, files)
     problems = []
