@@ -1,9 +1,11 @@
 """The configuration of a study. Pure data, as `lwgan_dist.config`: neither torch nor Ray."""
 
 import math
-from typing import Annotated, Any, Literal, Self
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
+from pydantic_core import PydanticCustomError
 
 from lwgan_dist.campaign.named_model import NamedModel
 from lwgan_dist.campaign.sources import Label, Metric, OnSamples, SampledTable, check_execution, refuse_many
@@ -25,6 +27,32 @@ Estimator = Literal[
     "TwoNN", "MLE", "CorrInt", "MiND", "lPCA", "PCA", "DANCo", "ESS", "FisherS", "KNN", "MADA", "MOM", "TLE",
     "ABIDE", "Gride", "Isomap", "Start", "PCA+ABIDE", "PCA+TwoNN", "PCA+MLE",
 ]  # fmt: skip
+_CLASS = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"
+
+
+def _with_classes(value: Any, named: ValidatorFunctionWrapHandler) -> Any:
+    """``{import: "package:Class"}`` as ``package:Class``; other names are those of the estimators here."""
+    is_import = isinstance(value, dict) and set(value) == {"import"}
+    value = value["import"] if is_import else value
+    if not isinstance(value, str) or not (is_import or ":" in value):
+        return named(value)
+    if not re.fullmatch(_CLASS, value):
+        raise PydanticCustomError("import", "'{name}' is not package.module:Class", {"name": value})
+    return value
+
+
+if TYPE_CHECKING:
+    EstimatorOrClass = str
+else:
+    EstimatorOrClass = Annotated[
+        Estimator,
+        WrapValidator(
+            _with_classes,
+            json_schema_input_type=Estimator
+            | Annotated[str, Field(pattern=_CLASS)]
+            | dict[Literal["import"], Annotated[str, Field(pattern=_CLASS)]],
+        ),
+    ]
 
 _STEPS, _MOST_SIZES = 4, 200
 """Of the sizes of a search: within its precision; at most."""
@@ -72,8 +100,8 @@ class ModelMethod(NamedModel):
 class ClassicalMethods(Frozen):
     """The estimators of scikit-dimension, on the same samples; see `lwgan_dist.study.classical`."""
 
-    estimators: list[Estimator] = []
-    """Which."""
+    estimators: list[EstimatorOrClass] = []
+    """Which; ``{import: "package:Class"}`` is one of another package, with ``fit(X).dimension_``, whose code is run."""
     replicates: NonNegativeInt = 10
     """Samples in each cell; the LWGAN's samples are the first of them."""
 

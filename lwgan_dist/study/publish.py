@@ -58,6 +58,11 @@ def study_notes(study: Study, outcome: Outcome) -> list[str]:
 def study_caveats(study: Study, outcome: Outcome) -> list[str]:
     """Those of the notes that are about this study in particular."""
     stop, solve, notes = study.config.stop_when, study.config.solve, []
+    if study.part != (1, 1):
+        notes.append(
+            f"This is part {study.part[0]} of {study.part[1]} of the study, by replicates; "
+            "lwgan-dist study merge joins them."
+        )
     if solve:
         notes.append(
             f"The n at which P(correct) reaches {solve.target:g} was searched for between {solve.n[0]} and "

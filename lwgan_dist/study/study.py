@@ -27,7 +27,7 @@ from lwgan_dist.storage import Folder, exclusive
 from lwgan_dist.study import aggregate
 from lwgan_dist.study.adaptive import more_replicates
 from lwgan_dist.study.bootstrap import refit_config
-from lwgan_dist.study.classical import require_library
+from lwgan_dist.study.classical import require
 from lwgan_dist.study.config import StopWhen, StudyConfig
 from lwgan_dist.study.design import Design, Group, PlannedRun
 from lwgan_dist.study.engine import Phases
@@ -62,13 +62,19 @@ class Study:
     Args:
         config: the study.
         folder: of the study; every worker must see it.
+        part: (k, N): of the replicates every N-th, from number k - 1 on; N folders make the study, see
+            `lwgan_dist.study.merge`.
 
     Raises:
-        ConfigError, DataError: see `Design`; a folder that holds something else; runs that cannot be.
+        ConfigError, DataError: see `Design`; a folder that holds something else; runs that cannot be; a part of a study
+            whose replicates follow from results.
     """
 
-    def __init__(self, config: StudyConfig, folder: Folder) -> None:
+    def __init__(self, config: StudyConfig, folder: Folder, part: tuple[int, int] = (1, 1)) -> None:
+        if part != (1, 1) and (config.stop_when or config.solve):
+            raise ConfigError("--part: with stop_when or solve it follows from all results which replicates there are")
         self.config = config
+        self.part = part
         self.folder = folder
         self.ledger = Ledger(folder.sub(LEDGER), RunRecord)
         self._environment = read_environment(folder, "study")
@@ -82,8 +88,7 @@ class Study:
 
     def _check(self) -> None:
         """Refuse what every replicate of a group would be refused for."""
-        if any(group.kind == "classical" for group in self.design.groups):
-            require_library()
+        require(group.estimator for group in self.design.groups if group.estimator)
         for group in self.design.groups:
             if group.kind != "classical":
                 (run, *_) = self.design.runs(group, range(1))
@@ -111,8 +116,11 @@ class Study:
 
     def _runs(self, replicates: dict[int, int]) -> list[PlannedRun]:
         """The runs of the first replicates of every group."""
+        first, step = self.part
         return [
-            run for i, group in enumerate(self.design.groups) for run in self.design.runs(group, range(replicates[i]))
+            run
+            for i, group in enumerate(self.design.groups)
+            for run in self.design.runs(group, range(first - 1, replicates[i], step))
         ]
 
     def missing(self, planned: Sequence[PlannedRun]) -> list[PlannedRun]:
