@@ -59,23 +59,24 @@ def test_a_false_answer_is_rare_however_often_one_looks():
     assert binomtest(wrong, 40, aim.alpha, alternative="greater").pvalue > 0.01
 
 
-def test_wagers_are_fair_at_the_target():
-    """The mean of a batch's factor is 1 at most where P is the target, whatever was seen before."""
+@pytest.mark.parametrize(("p", "sides"), [(0.6, [0]), (0.9, [0, 1]), (0.97, [1])])
+def test_a_wager_does_not_win_where_it_is_wrong(p, sides):
+    """The mean of a batch's factor is at most 1 where P is at the target or on its other side, whatever came before."""
     aim = Goal(sizes=(100, 200, 400), first=(0, 1, 2), target=0.9, precision=2, alpha=0.05)
     rng = np.random.default_rng(0)
-    for _ in range(20):
+    for _ in range(5):
         before = [(int(place), int(rng.binomial(10, 0.8)), 10) for place in rng.integers(0, 3, 4)]
-        place, runs = int(rng.integers(0, 3)), 6
-        means = np.zeros(2)
+        place, runs, means = int(rng.integers(0, 3)), 6, np.zeros(2)
         for correct in range(runs + 1):
             search = Crossing(aim)
             for batch in before:
                 search.add(*batch)
-            above, below = search._above[place], search._below[place]
+            earlier = np.array([search._above[place], search._below[place]])
             search.add(place, correct, runs)
-            factors = np.exp([search._above[place] - above, search._below[place] - below])
-            means += factors * binom.pmf(correct, runs, 0.9)
-        assert (means <= 1 + 1e-9).all()
+            factors = np.exp(np.array([search._above[place], search._below[place]]) - earlier)
+            means += factors * binom.pmf(correct, runs, p)
+        assert (means[sides] <= 1 + 1e-9).all()
+        assert means[sides].max() > 0.1, "it is a wager"
 
 
 def test_what_was_refuted_stays_refuted_and_every_size_can_be_asked_for():
