@@ -8,7 +8,7 @@ SIGNALS ?= 60
 SECONDS_EACH ?= 60
 SEED ?= 0
 
-.PHONY: help setup run docs test mutants test-faults test-endings fuzz test-cluster gpu check format bench bench-scale estimates population clean
+.PHONY: help setup run docs test mutants test-faults test-endings fuzz test-cluster gpu check format bench bench-scale bench-solve estimates population clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -82,6 +82,9 @@ bench: setup  ## cost of the updates beside a literal implementation, peak memor
 
 bench-scale: setup  ## plan, ledger, storage requests and scheduler of very large studies
 	$(BIN)/python tests/benchmarks/bench_scale.py
+
+bench-solve: setup  ## the search for n on known success curves, 500 replays each: coverage, error, runs beside a grid; some minutes
+	$(BIN)/python tests/benchmarks/bench_solve.py
 
 estimates: setup  ## accuracy and cost of estimates, tables and figures of docs/estimates; over an hour, goes on where it stopped
 	$(BIN)/python tests/benchmarks/bench_estimates.py

@@ -61,6 +61,11 @@ MUTANTS = [
         "test_results.py",
     ),
     Mutant(
+        "a search for n wagers that P is above the target on curves below it too", "study/crossing.py",
+        "above = share * np.where(high, ratio, 1.0) @ weights", "above = share * ratio @ weights",
+        "study/test_crossing.py -k wager",
+    ),
+    Mutant(
         "another round begins whatever the networks have learned", "models/lwgan/model.py",
         "last_round or errors[0] <= self._start_scale() * (self._decoded() + BEHIND)", "last_round",
         "models/lwgan/test_rounds.py",

@@ -116,16 +116,21 @@ class Ledger(Generic[R]):
 
         Only for the command that has locked the folder, while no worker of it writes a run that is in the ledger.
         """
-        records = sorted(self._row_records(), key=lambda record: record.key)
+        records = self.enter(self._row_records())
+        self._each(self._rows.remove_file, [f"{record.key}{_SUFFIX}" for record in records])
+        return len(records)
+
+    def enter(self, records: Iterable[R]) -> list[R]:
+        """Enter finished runs in one Parquet file, if there are any; returns them in the order of their keys."""
+        records = sorted(records, key=lambda record: record.key)
         if not records:
-            return 0
+            return []
         table = pa.Table.from_pylist([to_row(record) for record in records], schema=self._schema)
         sink = io.BytesIO()
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         content = sink.getvalue()
         self.folder.write(f"{_PART}{_digest(content)}.parquet", content)
-        self._each(self._rows.remove_file, [f"{record.key}{_SUFFIX}" for record in records])
-        return len(records)
+        return records
 
     def _parts(self) -> list[str]:
         return [name for name in self.folder.names() if name.startswith(_PART) and name.endswith(".parquet")]

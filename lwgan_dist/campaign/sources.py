@@ -68,6 +68,11 @@ class OnSamples(Frozen):
     sizes: Annotated[list[SeveralInt], Field(min_length=1)] | None = None
     """Rows n of the samples, in any order; by default all rows of a table."""
 
+    @property
+    def needs_sizes(self) -> bool:
+        """Whether samples of what is no table need sizes that are given."""
+        return True
+
     @model_validator(mode="before")
     @classmethod
     def _source_of_data(cls, values: Any) -> Any:
@@ -86,7 +91,7 @@ class OnSamples(Frozen):
 
     @model_validator(mode="after")
     def _sizes_are_given(self) -> Self:
-        if self.sizes is None and any(not isinstance(item, SampledTable) for item in self.data):
+        if self.sizes is None and self.needs_sizes and any(not isinstance(item, SampledTable) for item in self.data):
             raise clash("sizes", "is missing; samples of a manifold and of a member of the population need it")
         if self.sizes and len(set(self.sizes)) < len(self.sizes):
             raise clash("sizes", "a size is given twice")

@@ -14,7 +14,7 @@ from lwgan_dist.cli.inspection import metrics, report, show, validate
 from lwgan_dist.cli.jobs import job, submit
 from lwgan_dist.cli.runs import estimate, generate, train
 from lwgan_dist.cli.searches import tune
-from lwgan_dist.cli.studies import study
+from lwgan_dist.cli.studies import check, study
 from lwgan_dist.interrupts import INTERRUPTED
 
 __all__ = ["main"]
@@ -53,6 +53,7 @@ def main() -> None:
     lwgan-dist validate CONFIG.yaml            check a configuration
     lwgan-dist data import fashion-mnist --out DIR
                                                images as a dataset with checksums; lwgan-dist data show PATH
+    lwgan-dist check PACKAGE:CLASS             can a study use this class as an estimator?
     lwgan-dist doctor                          can this machine, or every node of a cluster, execute runs?
     lwgan-dist submit CONFIG.yaml --address http://HEAD:8265 -- study --storage s3://...
                                                the same on a cluster; lwgan-dist job list|status|logs|stop|resume
@@ -69,6 +70,7 @@ for command in (
     estimate,
     train,
     study,
+    check,
     tune,
     compare,
     generate,

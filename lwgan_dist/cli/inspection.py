@@ -117,12 +117,17 @@ def report(folder: str, shown: bool, beside: str | None) -> None:
 
 def _show_study(folder: "Folder", as_json: bool) -> None:
     from lwgan_dist.study.publish import study_files
-    from lwgan_dist.study.tables import CELLS
-    from lwgan_dist.study.terminal import print_study
+    from lwgan_dist.study.tables import CELLS, SOLVED
+    from lwgan_dist.study.terminal import print_solved, print_study
 
     cells, files = folder.read_table("cells.parquet", CELLS), study_files(folder)
+    solved = folder.read_table("solved.parquet", SOLVED) if folder.has("solved.parquet") else None
     if as_json:
-        click.echo(json.dumps(without_infinities({"cells": cells.to_pylist(), "files": files}), allow_nan=False))
+        content = {"cells": cells.to_pylist(), "files": files}
+        content |= {"solved": solved.to_pylist()} if solved else {}
+        click.echo(json.dumps(without_infinities(content), allow_nan=False))
+    elif solved:
+        print_solved(solved, files)
     else:
         print_study(cells, files)
 
@@ -189,7 +194,7 @@ def _kind_of(config: dict[str, Any]) -> str:
     """The command that a file is for."""
     if "space" in config or ("run" in config and "data" not in config):
         return "tune"
-    of_studies = {"lwgan", "classical", "factors", "stop_when", "bootstrap", "level", "keep_runs"}
+    of_studies = {"lwgan", "classical", "factors", "stop_when", "solve", "bootstrap", "level", "keep_runs"}
     if "models" in config and not of_studies & set(config):
         return "compare"
     return "study" if isinstance(config.get("data"), list) else "train"

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,26 +12,90 @@ from lwgan_dist.cli.common import (
     check_device,
     check_name,
     executed,
+    guarded,
     located_study,
     without_infinities,
 )
-from lwgan_dist.errors import RunFailedError
+from lwgan_dist.errors import ConfigError, RunFailedError
 
 if TYPE_CHECKING:
     from lwgan_dist.study.study import Study
 
 
-@click.command(short_help="Is the estimate right, and from which n on?")
+@click.command()
+@click.argument("folders", nargs=-1, required=True, metavar="DIR DIR ...")
+@click.option("--out", required=True, metavar="DIR", help="New folder of the study that has the runs of all.")
+@guarded
+def merge(folders: tuple[str, ...], out: str) -> None:
+    """Join folders of one study: its parts (study --part), or what two people have computed of it.
+
+    A run that is in several folders counts once. Two results of one run, and studies that differ in configuration,
+    precision or versions, are refused with the reason. The command that is shown makes the tables.
+    """
+    from lwgan_dist.storage import Folder
+    from lwgan_dist.study import merge as merging
+
+    target = Folder.at(out)
+    counts = merging.merge([Folder.at(folder) for folder in folders], target)
+    for folder, count in zip(folders, counts, strict=True):
+        click.echo(f"{folder}: {count} runs")
+    above = target.location.removesuffix(f"/{target.name}")
+    click.echo(f"{target.location}: {sum(counts)} runs; its tables, and what is missing, are made by")
+    click.echo(f"lwgan-dist study {target.location}/config.yaml --storage {above} --name {target.name}")
+
+
+@click.command(short_help="Can a study use this class as an estimator?")
+@click.argument("name", metavar="PACKAGE:CLASS")
+@guarded
+def check(name: str) -> None:
+    """Whether a class with fit(X).dimension_ can be an estimator of a study, and what it does not meet.
+
+    In a study: classical: {estimators: [{import: "PACKAGE:CLASS"}]}. Its code is imported and run.
+    """
+    from lwgan_dist.study.imported import complaints
+
+    if found := complaints(name):
+        raise ConfigError("\n".join(f"{name}: {sentence}" for sentence in found))
+    click.echo(f"{name}: ok")
+
+
+class _Study(click.Command):
+    """``study CONFIG.yaml``, and ``study merge DIR DIR``."""
+
+    def make_context(self, info_name: str | None, args: list[str], *further: Any, **extra: Any) -> click.Context:
+        if args[:1] == ["merge"]:
+            return merge.make_context(f"{info_name} merge", args[1:], *further, **extra)
+        return super().make_context(info_name, args, *further, **extra)
+
+
+def _part(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int]:
+    """``2/3`` as numbers."""
+    if text is None:
+        return 1, 1
+    part, _, parts = text.partition("/")
+    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise click.BadParameter(f"{text!r}: is K/N with K from 1 to N, as 1/2 and 2/2")
+    return int(part), int(parts)
+
+
+@click.command(cls=_Study, short_help="Is the estimate right, and from which n on?")
+@click.option(
+    "--part", metavar="K/N", callback=_part,
+    help="Compute every N-th replicate only, from number K on: N machines share a study, study merge joins them.",
+)  # fmt: skip
 @campaign_options("study", "studies", "cells, number of runs and, from a pilot, their cost")
 def study(
     config_file: str, changes: tuple[str, ...], name: str | None, storage: str, address: str | None,
-    dry_run: bool, as_json: bool, verbose: bool,
+    dry_run: bool, as_json: bool, verbose: bool, part: tuple[int, int],
 ) -> None:  # fmt: skip
     """Run the consistency study that CONFIG.yaml describes: many estimates over data, sample sizes, methods and
     replicates, and how often they are right.
 
     The same command goes on with a study that was interrupted; with more sizes, data or replicates, only what is new is
-    computed. Exit code 3: runs did not finish, or runs of models diverged.
+    computed. With solve in the configuration, the n that P(correct) needs is searched for. Exit code 3: runs did not
+    finish, or runs of models diverged.
+
+    lwgan-dist study merge DIR DIR --out DIR joins what several machines have computed of one study.
     """
     from lwgan_dist.configfile import read_config
     from lwgan_dist.study.config import StudyConfig
@@ -44,7 +108,7 @@ def study(
         from lwgan_dist.storage import Folder, inside
         from lwgan_dist.study.study import Study
 
-        prepared = Study(config, Folder.at(inside(storage, label)))
+        prepared = Study(config, Folder.at(inside(storage, label)), part)
     if dry_run:
         _show_plan(prepared, as_json)
         return
@@ -73,11 +137,15 @@ def _show_plan(prepared: "Study", as_json: bool) -> None:
     )
     if prepared.config.stop_when:
         click.echo("and further replicates on demand (stop_when)")
+    if solve := prepared.config.solve:
+        click.echo(
+            f"and what the searches for n ask for (solve), at most {solve.max_runs} runs for each data and method"
+        )
 
 
 def _execute_study(prepared: "Study", label: str, as_json: bool, verbose: bool) -> None:
     from lwgan_dist.study.publish import publish, study_caveats, study_files
-    from lwgan_dist.study.terminal import print_study
+    from lwgan_dist.study.terminal import print_solved, print_study
 
     outcome = executed(prepared, label, publish, study_caveats, verbose=verbose)
     files = study_files(prepared.folder)
@@ -85,7 +153,11 @@ def _execute_study(prepared: "Study", label: str, as_json: bool, verbose: bool) 
         content = {"cells": outcome.tables.cells.to_pylist(), "trends": outcome.tables.trends.to_pylist(),
                    "runs": outcome.planned, "unfinished": outcome.unfinished, "diverged": outcome.diverged,
                    "files": files}  # fmt: skip
+        if outcome.tables.solved is not None:
+            content["solved"] = outcome.tables.solved.to_pylist()
         click.echo(json.dumps(without_infinities(content), allow_nan=False))
+    elif outcome.tables.solved is not None:
+        print_solved(outcome.tables.solved, files)
     else:
         print_study(outcome.tables.cells, files)
     problems = []

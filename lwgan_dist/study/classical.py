@@ -18,7 +18,7 @@ import io
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from lwgan_dist import seeding
 from lwgan_dist.errors import ConfigError
+from lwgan_dist.study import imported
 from lwgan_dist.study.scales import (
     ISOMAP_NEIGHBOURS,
     ISOMAP_ROWS,
@@ -232,15 +233,16 @@ def classical_estimate(name: str, rows: NDArray[Any], seed: int) -> ClassicalEst
     neighbours or without some of the rows.
 
     Args:
-        name: one of `ESTIMATORS`.
+        name: one of `ESTIMATORS`, or ``package:Class``, see `lwgan_dist.study.imported`.
         rows: the sample, shape (n, p), p >= 2.
         seed: of the estimators that draw random numbers, any integer.
 
     Raises:
-        ConfigError: an unknown name, or an estimator of scikit-dimension, which is not installed.
+        ConfigError: an unknown name, a class that cannot be imported, or an estimator of scikit-dimension, which is not
+            installed.
     """
     estimator = _named(name)
-    skdim_id = None if name in OURS else _library()
+    skdim_id = None if name in OURS or is_imported(name) else _library()
     stream = seeding.derive(seed, "classical", name) % 2**32
     value, started, ended = math.nan, 0.0, 0.0
     with _contained() as caught:
@@ -271,16 +273,29 @@ def classical_estimate(name: str, rows: NDArray[Any], seed: int) -> ClassicalEst
 
 def made_by(name: str) -> str:
     """The package, with its version, that an estimator comes from."""
+    if is_imported(name):
+        return imported.made_by(name)
     package = "lwgan-dist" if name in OURS else "scikit-dimension"
     return f"{package} {version(package)}"
 
 
-def require_library() -> None:
-    """Raises ConfigError if scikit-dimension is not installed."""
-    _library()
+def is_imported(name: str) -> bool:
+    """Whether a name is that of a class of another package."""
+    return ":" in name
+
+
+def require(names: Iterable[str]) -> None:
+    """Raises ConfigError if scikit-dimension is not installed, or a class of another package cannot be imported."""
+    for name in names:
+        if is_imported(name):
+            imported.load(name)
+        else:
+            _library()
 
 
 def _named(name: str) -> ClassicalEstimator:
+    if is_imported(name):
+        return ClassicalEstimator(name, lambda _, rows, seed: imported.fit(name, rows, seed))
     if name in ESTIMATORS:
         return ESTIMATORS[name]
     by_lower_case = {name.lower(): name for name in ESTIMATORS}

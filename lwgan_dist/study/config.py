@@ -1,14 +1,25 @@
 """The configuration of a study. Pure data, as `lwgan_dist.config`: neither torch nor Ray."""
 
 import math
-from typing import Annotated, Any, Literal, Self
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
+from pydantic_core import PydanticCustomError
 
 from lwgan_dist.campaign.named_model import NamedModel
 from lwgan_dist.campaign.sources import Label, Metric, OnSamples, SampledTable, check_execution, refuse_many
 from lwgan_dist.config import ExecutionConfig, Settings, Split
-from lwgan_dist.configbase import NUMBER, Frozen, NonNegativeFloat, NonNegativeInt, PositiveInt, WholeNumber, clash
+from lwgan_dist.configbase import (
+    NUMBER,
+    Frozen,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    SeveralInt,
+    WholeNumber,
+    clash,
+)
 from lwgan_dist.models.configs import LwganModel
 
 Probability = Annotated[float, Field(gt=0, lt=1), NUMBER]
@@ -16,6 +27,35 @@ Estimator = Literal[
     "TwoNN", "MLE", "CorrInt", "MiND", "lPCA", "PCA", "DANCo", "ESS", "FisherS", "KNN", "MADA", "MOM", "TLE",
     "ABIDE", "Gride", "Isomap", "Start", "PCA+ABIDE", "PCA+TwoNN", "PCA+MLE", "PCA+DANCo",
 ]  # fmt: skip
+_CLASS = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"
+
+
+def _with_classes(value: Any, named: ValidatorFunctionWrapHandler) -> Any:
+    """``{import: "package:Class"}`` as ``package:Class``; other names are those of the estimators here."""
+    is_import = isinstance(value, dict) and set(value) == {"import"}
+    value = value["import"] if is_import else value
+    if not isinstance(value, str) or not (is_import or ":" in value):
+        return named(value)
+    if not re.fullmatch(_CLASS, value):
+        raise PydanticCustomError("import", "'{name}' is not package.module:Class", {"name": value})
+    return value
+
+
+if TYPE_CHECKING:
+    EstimatorOrClass = str
+else:
+    EstimatorOrClass = Annotated[
+        Estimator,
+        WrapValidator(
+            _with_classes,
+            json_schema_input_type=Estimator
+            | Annotated[str, Field(pattern=_CLASS)]
+            | dict[Literal["import"], Annotated[str, Field(pattern=_CLASS)]],
+        ),
+    ]
+
+_STEPS, _MOST_SIZES = 4, 200
+"""Of the sizes of a search: within its precision; at most."""
 
 
 class RuleConfig(Frozen):
@@ -62,8 +102,8 @@ class ModelMethod(NamedModel):
 class ClassicalMethods(Frozen):
     """The estimators of scikit-dimension, on the same samples; see `lwgan_dist.study.classical`."""
 
-    estimators: list[Estimator] = []
-    """Which."""
+    estimators: list[EstimatorOrClass] = []
+    """Which; ``{import: "package:Class"}`` is one of another package, with ``fit(X).dimension_``, whose code is run."""
     replicates: NonNegativeInt = 10
     """Samples in each cell; the LWGAN's samples are the first of them."""
 
@@ -83,6 +123,47 @@ class StopWhen(Frozen):
     """Replicates that a cell gets at once."""
     alpha: Probability = 0.05
     """Error probability of all intervals together."""
+
+
+class SolveConfig(Frozen):
+    """Search for the n at which P(correct) reaches a target, for every data and method, in place of ``sizes``. The
+    interval is valid whenever the search stops; see `lwgan_dist.study.crossing`.
+    """
+
+    target: Probability = 0.95
+    """Of P(correct)."""
+    n: Annotated[list[SeveralInt], Field(min_length=2, max_length=2)]
+    """The smallest and the largest n, between which the search goes."""
+    precision: Annotated[float, Field(ge=1.1, le=100), NUMBER] = 2.0
+    """A search ends when the upper end of the interval is at most so many times its lower end."""
+    step: PositiveInt = 10
+    """Runs that a size gets at once, at the least; a tenth of the runs of the search so far, where that is more."""
+    max_runs: PositiveInt = 2000
+    """Most runs of a search."""
+    alpha: Probability = 0.05
+    """Error probability of each interval."""
+
+    @property
+    def grid(self) -> list[int]:
+        """The sizes of the search, in ascending order: some four within the precision, equally spaced in log n."""
+        low, high = self.n
+        steps = max(2, math.ceil(_STEPS * math.log(high / low) / math.log(self.precision)))
+        return sorted({round(low * (high / low) ** (step / steps)) for step in range(steps + 1)})
+
+    @property
+    def first(self) -> list[int]:
+        """The sizes that every search begins with: the smallest, a middle and the largest."""
+        return sorted({self.grid[0], self.grid[len(self.grid) // 2], self.grid[-1]})
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.n[0] >= self.n[1]:
+            raise clash("n", "is [smallest, largest], and the smallest is not below the largest")
+        if len(self.grid) > _MOST_SIZES:
+            raise clash(
+                "precision", f"this range would have {len(self.grid)} sizes; at most {_MOST_SIZES} are searched"
+            )
+        return self
 
 
 class BootstrapConfig(Frozen):
@@ -123,6 +204,9 @@ class StudyConfig(OnSamples):
     several times that in many. Runs that were finished without a metric are not repeated for it."""
     stop_when: StopWhen | None = None
     """Replicates on demand; ``replicates`` are then the first ones."""
+    solve: SolveConfig | None = None
+    """Search for the n that P(correct) needs, in place of ``sizes``; ``replicates`` are then those that every search
+    begins with, at three sizes."""
     bootstrap: BootstrapConfig | None = None
     """Bootstrap of every LWGAN run; with known truth, the coverage of its rank set."""
     level: Probability = 0.95
@@ -134,6 +218,30 @@ class StudyConfig(OnSamples):
     execution: ExecutionConfig = ExecutionConfig()
     """Where and how; ``workers`` is the number of processes of *each* run: 1 for Ray Tune with as many runs at once as
     fit, 0 for one run after the other in this process without Ray."""
+
+    @property
+    def needs_sizes(self) -> bool:
+        """A search chooses its sizes."""
+        return self.solve is None
+
+    @property
+    def first_sizes(self) -> list[int] | None:
+        """The sizes that the study begins with; None: all rows of a table."""
+        return self.solve.first if self.solve else self.sizes
+
+    @model_validator(mode="after")
+    def _can_be_solved(self) -> Self:
+        if self.solve is None:
+            return self
+        for key in ("sizes", "stop_when", "bootstrap"):
+            if getattr(self, key) is not None:
+                raise clash(key, "has no place beside solve, which chooses sizes and replicates")
+        if self.lwgan.initialisations > 1:
+            raise clash("lwgan.initialisations", "solve counts one run on each sample")
+        for place, item in enumerate(self.data):
+            if isinstance(item, SampledTable) and not item.intrinsic_dim:
+                raise clash(f"data.{place}.intrinsic_dim", "is missing; solve needs data of known dimension")
+        return self
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Self:
@@ -164,8 +272,9 @@ class StudyConfig(OnSamples):
         """Cells and runs, at the most: tables have as many sizes as are given, and every cell its most replicates."""
         of_data = math.prod(len(values) for path, values in self.factors.items() if path.startswith("data."))
         crossed = math.prod(len(values) for values in self.factors.values())
-        samples = len(self.data) * len(self.sizes or [0])
+        samples = len(self.data) * len(self.solve.grid if self.solve else self.sizes or [0])
         most = self.stop_when.max_replicates if self.stop_when else 0
+        most = self.solve.max_runs // len(self.solve.grid) if self.solve else most  # on the average of the sizes
         lwgan = crossed * bool(self.lwgan.replicates)
         cells = lwgan * (1 + len(self.lwgan.rules)) + of_data * (len(self.models) + len(self.classical.estimators))
         refits = 1 + (len(self.bootstrap.kinds) * self.bootstrap.resamples if self.bootstrap else 0)

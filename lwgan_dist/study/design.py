@@ -13,7 +13,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lwgan_dist.campaign.drawn import (
@@ -128,6 +128,7 @@ class Design:
         if errors:
             raise ConfigError("\n".join(errors))
         self._identities = {id(group): _identity(group) for group in self.groups}
+        self._further: dict[tuple[int, int], Group] = {}
         names = Counter((group.data, group.n, method) for group in self.groups for method in group.methods)
         for (data, _, method), count in names.items():
             if count > 1:
@@ -139,6 +140,16 @@ class Design:
         if group.kind == "lwgan":
             initialisations = self.config.lwgan.initialisations * (self.config.lwgan.replicates if group.whole else 1)
         return [self._run(group, i, j) for i in replicates for j in range(initialisations)]
+
+    def at(self, group: Group, n: int) -> Group:
+        """The same data and method at another n, between those that were checked."""
+        place = id(group), n
+        if place not in self._further:
+            config = group.config
+            config = config.model_copy(update={"data": config.data.model_copy(update={"n": n})})
+            self._further[place] = replace(group, n=n, config=config)
+            self._identities[id(self._further[place])] = _identity(self._further[place])
+        return self._further[place]
 
     def replicates(self, group: Group) -> int:
         """How many replicates a group begins with. A whole table is one sample: what would be replicates of an LWGAN
@@ -168,9 +179,11 @@ class Design:
         of_data = {path: values for path, values in self.factors.items() if path.startswith("data.")}
         of_runs = {path: values for path, values in self.factors.items() if path not in of_data}
         for data_values in _combinations(of_data):
-            for n in sizes_of(item, self.config.sizes, table_rows):
+            for n in sizes_of(item, self.config.first_sizes, table_rows):
                 changes = {**checked_settings(item), **data_values, "data.n": n}
                 whole = n == table_rows
+                if whole and self.config.solve:
+                    raise ConfigError(f"the table has {n} rows, a single sample of {n}: solve.n has to end below that")
                 common = {"table_digest": digest, "whole": whole}
                 yield from self._variants(item, run, changes, data_values, of_runs, shape, **common)
 

@@ -6,6 +6,7 @@ Data of unknown truth are left out of what needs the truth. A figure with nothin
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def study_figures(tables: StudyTables, level: float = 0.95, mass: float | None =
         mass: least bootstrap mass of the rank sets; marked where their coverage is shown.
     """
     figures = {
-        "correct": correct_figure(tables.cells, level),
+        "correct": correct_figure(tables.cells, level, tables.solved),
         "outcomes": outcome_figure(tables.cells),
         "scores": score_path_figure(tables.runs),
         "rates": rate_figure(tables.runs, tables.trends),
@@ -46,10 +47,11 @@ def study_figures(tables: StudyTables, level: float = 0.95, mass: float | None =
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def correct_figure(cells: pa.Table, level: float = 0.95) -> Figure | None:
+def correct_figure(cells: pa.Table, level: float = 0.95, solved: pa.Table | None = None) -> Figure | None:
     """P(correct) against n with its 95 % interval, a panel for each data of known truth.
 
-    The interval is Wilson's; where replicates were added on demand, the confidence sequence.
+    The interval is Wilson's; where replicates were added on demand, the confidence sequence. Where n was solved for, a
+    band is its interval and a line the estimate.
     """
     rows = _known(cells)
     kinds = {True: "wilson", False: "sequence"}
@@ -62,11 +64,19 @@ def correct_figure(cells: pa.Table, level: float = 0.95) -> Figure | None:
     sequence = any(row["sequence_low"] is not None for row in rows)
     interval = "95 % confidence sequence" if sequence else "95 % Wilson interval"
     title = f"Share of runs with the true dimension, {interval}; dashed: {level:g}"
-    return _share_figure(points, heads, level, "P(correct)", title)
+    bands = {(row["data"], row["method"]): row for row in solved.to_pylist()} if solved is not None else {}
+    if bands:
+        title += "\nbands and vertical lines: the n at which it is reached"
+    return _share_figure(points, heads, level, "P(correct)", title, bands)
 
 
 def _share_figure(
-    points: Sequence[Row], heads: Mapping[str, str], dashed: float | None, label: str, title: str
+    points: Sequence[Row],
+    heads: Mapping[str, str],
+    dashed: float | None,
+    label: str,
+    title: str,
+    bands: Mapping[tuple[str, str], Row] = MappingProxyType({}),
 ) -> Figure | None:
     """Shares against n with their intervals: points have data, n, series, share, low and high.
 
@@ -75,6 +85,7 @@ def _share_figure(
         heads: second line of the title of a panel, by data; these have panels.
         dashed: level that is marked.
         label, title: of the vertical axes, of the figure.
+        bands: rows of the table of solved n, by data and series.
     """
     if not points:
         return None
@@ -96,12 +107,24 @@ def _share_figure(
             axes.vlines(x, low, high, color=drawn["color"], linewidth=0.9, alpha=0.55, zorder=2)
             faint = min(0.08, 0.3 / len(series))
             axes.fill_between(x, low, high, color=drawn["color"], alpha=faint, linewidth=0, zorder=1)
+            _draw_band(axes, bands.get((data, name)), drawn["color"], sizes)
         look.size_axis(axes, sizes)
         look.share_axis(axes)
     look.label_left(panels, label)
     look.label_below(panels, "rows n")
     look.legend(figure)
     return look.settled(figure, title)
+
+
+def _draw_band(axes: Axes, solved: Row | None, colour: str, sizes: Sequence[int]) -> None:
+    """The interval of a solved n, as far as it lies between the sizes, and the estimate."""
+    if solved is None or solved["n_low"] is None:
+        return
+    low, high = max(solved["n_low"], sizes[0]), min(solved["n_high"], sizes[-1])
+    if low < high:
+        axes.axvspan(low, high, color=colour, alpha=0.12, linewidth=0, zorder=0)
+    if solved["n"] is not None:
+        axes.axvline(solved["n"], color=colour, linewidth=1.2, linestyle=":", zorder=2)
 
 
 def outcome_figure(cells: pa.Table) -> Figure | None:

@@ -18,7 +18,8 @@ def publish(study: Study, outcome: Outcome, title: str) -> None:
     """Write tables, figures, TensorBoard runs, ``summary.md`` and ``report.html`` into the folder of the study."""
     folder, tables, config = study.folder, outcome.tables, study.config
     files.write_tables(folder, vars(tables), always=("runs", "cells"))
-    figures = study_figures(tables, config.level, config.bootstrap.mass if config.bootstrap else None)
+    level = config.solve.target if config.solve else config.level
+    figures = study_figures(tables, level, config.bootstrap.mass if config.bootstrap else None)
     files.write_figures(folder, figures)
     page = study_page(
         tables, created=datetime.now(UTC).date(), title=f"Consistency study: {title}",
@@ -30,7 +31,7 @@ def publish(study: Study, outcome: Outcome, title: str) -> None:
 
 def study_files(folder: Folder) -> dict[str, str]:
     """The files of a study for its readers, by a description."""
-    tables = ("runs", "cells", "comparisons", "trends", "sensitivity", "bootstrap", "coverage")
+    tables = ("runs", "cells", "solved", "comparisons", "trends", "sensitivity", "bootstrap", "coverage")
     names = {"figure": f"{files.FIGURES}/correct.png", **{name: f"{name}.parquet" for name in tables}}
     return files.readers_files(folder, names)
 
@@ -46,7 +47,7 @@ def study_notes(study: Study, outcome: Outcome) -> list[str]:
             f"{config.lwgan.initialisations} LWGAN runs on each sample: P(correct) is over runs, its intervals count "
             "samples; tests and n_95 take the first run on each sample."
         )
-    if not config.stop_when:
+    if not config.stop_when and not config.solve:
         notes.append(
             "Intervals, tests and n_95 suppose that the number of replicates was fixed before the results were seen "
             "(stop_when does not)."
@@ -56,7 +57,18 @@ def study_notes(study: Study, outcome: Outcome) -> list[str]:
 
 def study_caveats(study: Study, outcome: Outcome) -> list[str]:
     """Those of the notes that are about this study in particular."""
-    stop, notes = study.config.stop_when, []
+    stop, solve, notes = study.config.stop_when, study.config.solve, []
+    if study.part != (1, 1):
+        notes.append(
+            f"This is part {study.part[0]} of {study.part[1]} of the study, by replicates; "
+            "lwgan-dist study merge joins them."
+        )
+    if solve:
+        notes.append(
+            f"The n at which P(correct) reaches {solve.target:g} was searched for between {solve.n[0]} and "
+            f"{solve.n[1]}: sizes and replicates followed from the results. Comparisons, n_95 and slopes in the tables "
+            f"are those of the first replicates at n = {', '.join(map(str, solve.first))}."
+        )
     if stop:
         first = {"LWGAN": study.config.lwgan.replicates}
         first |= {group.method: group.replicates for group in study.design.groups if group.kind == "model"}

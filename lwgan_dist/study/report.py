@@ -43,6 +43,7 @@ def study_page(
     ).to_pylist()
     cells, trends = tables.cells.to_pylist(), tables.trends.to_pylist()
     known = [cell for cell in cells if cell["intrinsic_dim"] is not None]
+    solved = _rows(tables.solved)
     content = {
         "notes": notes,
         "files": files or {},
@@ -60,7 +61,9 @@ def study_page(
         "metrics": metric_means(cells),
         "metric_docs": metric_docs(METRICS),
         "level": trends[0]["level"] if trends else None,
-        "levels": _levels(trends, known),
+        "levels": None if solved else _levels(trends, known),
+        "solved": solved_grid(solved),
+        "target": solved[0]["target"] if solved else None,
         "compared": _compared(tables.comparisons.to_pylist(), cells),
         "rates": _rates(trends),
         "sensitivity": _sensitivity(_rows(tables.sensitivity)),
@@ -144,6 +147,33 @@ def _level(row: Row, largest: int) -> str:
     if len(ends) == 2:
         estimate += f" [{', '.join('more' if end == math.inf else f'{end:g}' for end in ends)}]"
     return estimate + (f" ({short(row['reached'])})" if finite(row["reached"]) else "")
+
+
+_ENDS_OF_A_SEARCH = {
+    "solved": "solved", "at most": "reached at the smallest n", "more": "not reached at the largest n",
+    "falls": "P(correct) falls with n", "undecided": "undecided: the most runs allowed",
+    "unfinished": "a run did not finish",
+}  # fmt: skip
+
+
+def solved_grid(rows: Sequence[Row]) -> Grid | None:
+    """The solved n of every data and method, with its interval and how the search ended; None without any."""
+    lines = [
+        [row["data"], row["method"], _solved_text(row), str(row["runs"]), _ENDS_OF_A_SEARCH[row["outcome"]]]
+        for row in rows
+    ]
+    return Grid(["data", "method", "n", "runs", "outcome"], lines, left=2) if lines else None
+
+
+def _solved_text(row: Row) -> str:
+    """``1340 (1000, 1830]``: the estimate and the interval; ``-`` where P(correct) falls."""
+    if row["n_low"] is None:
+        return "-"
+    largest, smallest = row["sizes"][-1], row["sizes"][0]
+    if row["outcome"] in ("at most", "more"):
+        return f"<= {smallest}" if row["outcome"] == "at most" else f"> {largest}"
+    high = "more" if row["n_high"] == math.inf else f"{row['n_high']:g}"
+    return f"{value_text(row['n'])} ({row['n_low']:g}, {high}]"
 
 
 def _compared(comparisons: Sequence[Row], cells: Sequence[Row]) -> dict[str, Any] | None:

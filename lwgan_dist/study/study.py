@@ -27,7 +27,7 @@ from lwgan_dist.storage import Folder, exclusive
 from lwgan_dist.study import aggregate
 from lwgan_dist.study.adaptive import more_replicates
 from lwgan_dist.study.bootstrap import refit_config
-from lwgan_dist.study.classical import require_library
+from lwgan_dist.study.classical import require
 from lwgan_dist.study.config import StopWhen, StudyConfig
 from lwgan_dist.study.design import Design, Group, PlannedRun
 from lwgan_dist.study.engine import Phases
@@ -35,6 +35,7 @@ from lwgan_dist.study.metrics import with_means
 from lwgan_dist.study.record import RunRecord
 from lwgan_dist.study.refits import Refit, bootstrap_rows, refits_of
 from lwgan_dist.study.rows import runs_table
+from lwgan_dist.study.solving import Searches
 from lwgan_dist.study.tables import BOOTSTRAP, StudyTables
 from lwgan_dist.study.work import ClassicalTask, LwganTask, ModelTask, RefitTask, RunTask, has_model
 
@@ -61,13 +62,19 @@ class Study:
     Args:
         config: the study.
         folder: of the study; every worker must see it.
+        part: (k, N): of the replicates every N-th, from number k - 1 on; N folders make the study, see
+            `lwgan_dist.study.merge`.
 
     Raises:
-        ConfigError, DataError: see `Design`; a folder that holds something else; runs that cannot be.
+        ConfigError, DataError: see `Design`; a folder that holds something else; runs that cannot be; a part of a study
+            whose replicates follow from results.
     """
 
-    def __init__(self, config: StudyConfig, folder: Folder) -> None:
+    def __init__(self, config: StudyConfig, folder: Folder, part: tuple[int, int] = (1, 1)) -> None:
+        if part != (1, 1) and (config.stop_when or config.solve):
+            raise ConfigError("--part: with stop_when or solve it follows from all results which replicates there are")
         self.config = config
+        self.part = part
         self.folder = folder
         self.ledger = Ledger(folder.sub(LEDGER), RunRecord)
         self._environment = read_environment(folder, "study")
@@ -81,8 +88,7 @@ class Study:
 
     def _check(self) -> None:
         """Refuse what every replicate of a group would be refused for."""
-        if any(group.kind == "classical" for group in self.design.groups):
-            require_library()
+        require(group.estimator for group in self.design.groups if group.estimator)
         for group in self.design.groups:
             if group.kind != "classical":
                 (run, *_) = self.design.runs(group, range(1))
@@ -110,8 +116,11 @@ class Study:
 
     def _runs(self, replicates: dict[int, int]) -> list[PlannedRun]:
         """The runs of the first replicates of every group."""
+        first, step = self.part
         return [
-            run for i, group in enumerate(self.design.groups) for run in self.design.runs(group, range(replicates[i]))
+            run
+            for i, group in enumerate(self.design.groups)
+            for run in self.design.runs(group, range(first - 1, replicates[i], step))
         ]
 
     def missing(self, planned: Sequence[PlannedRun]) -> list[PlannedRun]:
@@ -148,14 +157,15 @@ class Study:
         with exclusive(self.folder):
             claim(self.folder, "study", self._environment, self.config, self.ledger)
             with Phases(self.folder, self.ledger, self.config.execution, progress, verbose) as phases:
-                planned, unfinished = self._replicate(phases)
+                searches = Searches(self.design, self.config.solve) if self.config.solve else None
+                planned, unfinished = self._solve(searches, phases) if searches else self._replicate(phases)
                 refits = refits_of(planned, self.ledger, self.config.bootstrap)
                 keys = self.ledger.keys()
                 todo = list({refit.key: refit for refit in refits if refit.key not in keys}.values())
                 unfinished |= phases.finish(todo, self._refit_task, "bootstrap refits")
             if not unfinished:
                 self.folder.remove(SCRATCH)
-            tables = self.tables(planned, refits)
+            tables = self.tables(planned, refits, searches)
             count = len({run.key for run in planned} | {refit.key for refit in refits})
             outcome = Outcome(tables, count, unfinished, _diverged(tables.runs))
             if publish:
@@ -168,26 +178,39 @@ class Study:
         unfinished: dict[str, str] = {}
         while True:
             planned = self._runs(replicates)
-            todo = [run for run in self.missing(planned) if run.key not in unfinished]
-            classical = [run for run in todo if run.group.kind == "classical"]
-            fitted = [run for run in todo if run.group.kind == "lwgan"]
-            others = [run for run in todo if run.group.kind == "model"]
-            recorded = self.ledger.keys() if self.config.bootstrap else set()
-            task = partial(self._task, recorded=recorded)
-            unfinished |= phases.finish(fitted, task, "LWGAN runs")
-            unfinished |= phases.finish(others, task, "runs of other models")
-            unfinished |= phases.finish(classical, self._task, "classical runs", short=True)
+            unfinished |= self._finish([run for run in self.missing(planned) if run.key not in unfinished], phases)
             stop = self.config.stop_when
             if stop is None:
                 return planned, unfinished
             closed = {
                 i for i, group in enumerate(self.design.groups) if self._is_broken(group, replicates[i], unfinished)
             }
-            runs = runs_table(planned, self.ledger.records({run.key for run in planned}))
+            runs = self._runs_table(planned)
             more = more_replicates(self.design, runs, replicates, stop, closed)
             if not more:
                 return self._runs(replicates | self._finished_before(closed, replicates, stop)), unfinished
             replicates |= more
+
+    def _solve(self, searches: Searches, phases: Phases) -> tuple[list[PlannedRun], dict[str, str]]:
+        """Compute what the searches ask for, until they have ended."""
+        unfinished: dict[str, str] = {}
+        while asked := searches.asked():
+            unfinished |= self._finish([run for run in self.missing(asked) if run.key not in unfinished], phases)
+            searches.enter(self._runs_table(asked))
+        return searches.planned(), unfinished
+
+    def _finish(self, todo: Sequence[PlannedRun], phases: Phases) -> dict[str, str]:
+        """Compute runs; returns reasons by key of those that did not finish."""
+        of_kind = {kind: [run for run in todo if run.group.kind == kind] for kind in ("lwgan", "model", "classical")}
+        recorded = self.ledger.keys() if self.config.bootstrap else set()
+        task = partial(self._task, recorded=recorded)
+        unfinished = phases.finish(of_kind["lwgan"], task, "LWGAN runs")
+        unfinished |= phases.finish(of_kind["model"], task, "runs of other models")
+        return unfinished | phases.finish(of_kind["classical"], self._task, "classical runs", short=True)
+
+    def _runs_table(self, planned: Sequence[PlannedRun]) -> pa.Table:
+        """``runs.parquet`` of those that are finished."""
+        return runs_table(planned, self.ledger.records({run.key for run in planned}), self.config.metrics)
 
     def _is_broken(self, group: Group, replicates: int, unfinished: dict[str, str]) -> bool:
         """Whether a run of the group did not finish: what would come next cannot be known."""
@@ -229,16 +252,19 @@ class Study:
 
     # results ---------------------------------------------------------------------------------------------------------
 
-    def tables(self, planned: Sequence[PlannedRun], refits: Sequence[Refit] = ()) -> StudyTables:
+    def tables(
+        self, planned: Sequence[PlannedRun], refits: Sequence[Refit] = (), searches: Searches | None = None
+    ) -> StudyTables:
         """All tables, from the ledger."""
-        metrics = self.config.metrics
-        runs = runs_table(planned, self.ledger.records({run.key for run in planned}), metrics)
+        metrics, runs = self.config.metrics, self._runs_table(planned)
         stop, mass = self.config.stop_when, self.config.bootstrap.mass if self.config.bootstrap else 0.95
         methods = sorted({group.method for group in self.design.groups if group.kind == "lwgan"})
         own = runs.filter(pc.is_in(runs["method"], pa.array(methods, pa.string())))
         bootstrap = bootstrap_rows(own, refits, self.ledger, mass) if refits else BOOTSTRAP.empty_table()
         fixed = self._fixed(runs)
         alpha, known = stop.alpha if stop else None, self.design.cells(known=True)
+        if searches and self.config.solve:
+            alpha, known = self.config.solve.alpha, len(searches) * len(self.config.solve.grid)
         cells = aggregate.cells(runs, sequence_alpha=alpha, sequence_cells=known)
         return StudyTables(
             runs=runs,
@@ -248,6 +274,7 @@ class Study:
             sensitivity=aggregate.sensitivity(runs, methods),
             bootstrap=bootstrap,
             coverage=aggregate.coverage(self._fixed_bootstrap(bootstrap)),
+            solved=searches.table() if searches else None,
         )
 
     def _fixed_bootstrap(self, bootstrap: pa.Table) -> pa.Table:
@@ -257,7 +284,9 @@ class Study:
 
     def _fixed(self, runs: pa.Table) -> pa.Table:
         """The replicates whose number was fixed beforehand: tests and n_95 suppose that."""
-        if self.config.stop_when is None:
+        if self.config.solve:
+            runs = runs.filter(pc.is_in(runs["n"], pa.array(self.config.solve.first, pa.int64())))
+        elif self.config.stop_when is None:
             return runs
         first = {method: group.replicates for group in self.design.groups for method in group.methods}
         counts = pa.array([first[method] for method in runs["method"].to_pylist()], pa.int64())

@@ -155,10 +155,32 @@ COVERAGE = described(
 )
 """``coverage.parquet``: a row for each LWGAN cell and kind of bootstrap."""
 
+SOLVED = described(
+    data=(_text, "label of the data"),
+    method=(_text, "method"),
+    intrinsic_dim=(_int, "truth"),
+    target=(_float, "of P(correct)"),
+    outcome=(
+        _text,
+        "solved: the interval is as narrow as asked for; at most: the target is reached at the smallest n; more: not "
+        "at the largest; falls: P(correct) falls with n; undecided: no more runs are allowed; unfinished: a run did "
+        "not finish",
+    ),
+    n=(_int, "estimate of the n at which P(correct) reaches the target; null if it is not between the sizes"),
+    n_low=(_float, "interval: it is above this n; 0: perhaps below the smallest; null where P(correct) falls"),
+    n_high=(_float, "and not above this one; inf: perhaps above the largest"),
+    confidence=(_float, "probability with which the interval holds it, whenever the search stops"),
+    runs=(_int, "runs of the search"),
+    sizes=(pa.list_(_int), "n at which there are runs"),
+    size_runs=(pa.list_(_int), "runs at these n"),
+    size_correct=(pa.list_(_int), "of them, those with the true dimension"),
+)
+"""``solved.parquet``: a row for each (data, method) that the n was searched for, in the order of the configuration."""
+
 
 @dataclass(frozen=True)
 class StudyTables:
-    """The tables of a study; the last three may be missing or empty."""
+    """The tables of a study; the last four may be missing or empty."""
 
     runs: pa.Table
     cells: pa.Table
@@ -167,3 +189,4 @@ class StudyTables:
     sensitivity: pa.Table | None = None
     bootstrap: pa.Table | None = None
     coverage: pa.Table | None = None
+    solved: pa.Table | None = None

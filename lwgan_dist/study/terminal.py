@@ -10,9 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from lwgan_dist.reporting.page import Grid
 from lwgan_dist.reporting.terminal import Screen, print_files, print_table, result_table
 from lwgan_dist.reporting.values import Row, distinct, short
-from lwgan_dist.study.report import correct_interval, metric_means, modal_text
+from lwgan_dist.study.report import correct_interval, metric_means, modal_text, solved_grid
 
 
 def print_study(cells: pa.Table, files: Mapping[str, str], level: float = 0.95) -> None:
@@ -58,16 +59,35 @@ def print_study(cells: pa.Table, files: Mapping[str, str], level: float = 0.95) 
     print_files(console, files)
 
 
-def _print_metrics(console: Console, cells: Sequence[Row]) -> None:
-    grid = metric_means(cells)
-    if grid is None:
-        return
+def print_solved(solved: pa.Table, files: Mapping[str, str]) -> None:
+    """The n that P(correct) needs, by data and method, and where the files are, on standard output."""
+    console, rows = Screen(highlight=False), solved.to_pylist()
+    grid = solved_grid(rows)
+    assert grid is not None
+    _print_grid(console, grid)
+    target, confidence = rows[0]["target"], rows[0]["confidence"]
+    console.print(
+        f"n at which P(correct) reaches {target:g}, with an interval that holds it with probability {confidence:g} "
+        "whenever the search stops, if P(correct) does not fall with n",
+        style="dim", soft_wrap=True,
+    )  # fmt: skip
+    print_files(console, files)
+
+
+def _print_grid(console: Console, grid: Grid) -> None:
     table = result_table()
     for number, name in enumerate(grid.header):
         table.add_column(name, justify="left" if number < grid.left else "right", overflow="fold")
     for row in grid.rows:
         table.add_row(*map(Text, row))
     print_table(console, table)
+
+
+def _print_metrics(console: Console, cells: Sequence[Row]) -> None:
+    grid = metric_means(cells)
+    if grid is None:
+        return
+    _print_grid(console, grid)
     console.print("means over the runs, of metrics on hold-out rows at the estimated rank", style="dim", soft_wrap=True)
 
 
