@@ -121,7 +121,7 @@ def held_out_metrics(
     sample: Sample,
     rank: int | None = None,
     scale: Standardizer | None = None,
-    rows: int = MOST_ROWS,
+    rows: int | None = None,
     names: Collection[str] | None = None,
     floors: bool = False,
 ) -> dict[str, float] | None:
@@ -141,7 +141,7 @@ def held_out_metrics(
         sample: of the run; its hold-out part is used.
         rank: by default that of the model: the estimated dimension or, without one, its latent size.
         scale: standardisation in whose units is measured; by default that of the model.
-        rows: generated, and held-out ones at most.
+        rows: generated, and held-out ones at most; by default `MOST_ROWS`.
         names: of the metrics, by default those that are computed by default.
         floors: whether their noise floors are computed too, by name with ``_floor`` at its end.
 
@@ -151,7 +151,7 @@ def held_out_metrics(
     """
     if not _has_two(sample):
         return None
-    return _HeldOut(model, sample, scale, rows, names).measured(rank or model.dimension, floors)
+    return _HeldOut(model, sample, scale, rows or MOST_ROWS, names).measured(rank or model.dimension, floors)
 
 
 def metrics_by_rank(

@@ -4,6 +4,8 @@ is applied between layers.
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,19 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 THIN = 64
 """A layer with fewer inputs or outputs than this is computed in full precision under ``autocast``."""
+
+_AS_IT_IS = nullcontext()
+
+
+def in_context(x: Tensor, weight: Tensor, low: bool) -> tuple[Tensor, AbstractContextManager[Any]]:
+    """The input of a layer and the context for its product with the weight: in bfloat16, or in the weight's precision
+    also where the caller has switched autocast on.
+    """
+    if low:
+        return x, torch.autocast(x.device.type, torch.bfloat16)
+    x, device = x.to(weight.dtype), x.device.type
+    # to enter a context costs more than the product of a small layer
+    return x, torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else _AS_IT_IS
 
 
 class ConditionedLinear(nn.Module):
@@ -52,10 +67,9 @@ class ConditionedLinear(nn.Module):
         self.bias = uniform(out_features)
         self.autocast = False
 
-    def _precision(self, x: Tensor) -> tuple[Tensor, torch.autocast]:
+    def _precision(self, x: Tensor) -> tuple[Tensor, AbstractContextManager[Any]]:
         """The input and the context for a product."""
-        low = self.autocast and min(self.weight.shape) >= THIN
-        return x if low else x.to(self.weight.dtype), torch.autocast(x.device.type, torch.bfloat16, enabled=low)
+        return in_context(x, self.weight, self.autocast and min(self.weight.shape) >= THIN)
 
     def pull_back(self, gradient: Tensor) -> Tensor:
         """Gradient with respect to x, shape (rows, in_features), from that with respect to y."""

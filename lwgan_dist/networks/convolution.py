@@ -3,10 +3,14 @@ made of these and of linear layers.
 """
 
 import math
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from lwgan_dist.networks.conditioned import in_context
 
 KERNEL = 5
 """Side of the kernels, but for the last one of some generators."""
@@ -67,10 +71,9 @@ class _Convolution(nn.Module):
         self.bias = uniform(outputs)
         self.autocast = False
 
-    def _precision(self, x: Tensor) -> tuple[Tensor, torch.autocast]:
+    def _precision(self, x: Tensor) -> tuple[Tensor, AbstractContextManager[Any]]:
         """The input and the context for a product."""
-        low = self.autocast and min(self.weight.shape[:2]) >= THIN
-        return x if low else x.to(self.weight.dtype), torch.autocast(x.device.type, torch.bfloat16, enabled=low)
+        return in_context(x, self.weight, self.autocast and min(self.weight.shape[:2]) >= THIN)
 
 
 class Down(_Convolution):

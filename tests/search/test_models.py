@@ -17,7 +17,7 @@ from lwgan_dist.search.space import Space
 from lwgan_dist.search.terminal import print_search
 from lwgan_dist.storage import Folder
 
-pytestmark = pytest.mark.usefixtures("blank_figures")
+pytestmark = pytest.mark.usefixtures("blank_figures", "quick_fits")
 
 OTHERS = [name for name in MODELS if name != "lwgan"]
 SPACE = {"model.latent_dim": {"integer": [1, 3]}, "model.learning_rate": {"loguniform": [1e-4, 1e-2]}}

@@ -36,7 +36,7 @@ from lwgan_dist.search.trials import TrialRecord
 from lwgan_dist.search.work import Report
 from lwgan_dist.storage import Folder
 
-pytestmark = pytest.mark.usefixtures("blank_figures")
+pytestmark = pytest.mark.usefixtures("blank_figures", "quick_fits")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from lwgan_dist.models.wae.kind import KIND
 from lwgan_dist.run.run import Run
 from lwgan_dist.study.publish import publish
 
-pytestmark = pytest.mark.usefixtures("blank_figures")
+pytestmark = pytest.mark.usefixtures("blank_figures", "quick_fits")
 
 MODEL = {"name": "wae", "width": 2, "latent_dim": 2, "iterations": 4, "batch_size": 16, "evaluations": 2}
 GIVEN = {

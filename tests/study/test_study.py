@@ -27,7 +27,7 @@ from lwgan_dist.study.publish import publish
 from lwgan_dist.study.tables import CELLS, RUNS
 from lwgan_dist.training.trainer import Trainer
 
-pytestmark = pytest.mark.usefixtures("blank_figures")
+pytestmark = pytest.mark.usefixtures("blank_figures", "quick_fits")
 
 NO_TIME = ["cpu_seconds", "wall_seconds"]
 
