@@ -33,6 +33,7 @@ MEMORY, SECONDS = 3 << 30, 20
 """Of a child, beyond what it was born with; of processor time."""
 EXTREMES = (-1, 0, 1, 2**31 - 1, -(2**31), 65536)
 PIECES = (b"\0", b'"', b"\n", b"\r", b";", b",,", b"nan", b"1e999", b"#", b"\xff\xfe", "\u2212\u202e".encode())
+PICTURES = {".png": "PNG", ".jpg": "JPEG"}
 BATCH = 200
 """Files of a child, so that forks do not take the time."""
 
@@ -65,7 +66,6 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "excel": {".xlsx": xlsx({"Sheet1": ["abc", *rows.tolist()]})},
         "pictures": {
             ".png": image_files.picture(pixels[0]), ".jpg": image_files.picture(pixels[0], "JPEG"),
-            ".bmp": image_files.picture(pixels[0], "BMP"),
         },
     }  # fmt: skip
 
@@ -100,12 +100,12 @@ def mutated(content: bytes, draw: random.Random) -> bytes:
 
 def path_of(folder: Path, suffix: str, content: bytes) -> Path:
     """A file, or for a picture a folder with a good one beside it."""
-    if suffix in (".png", ".jpg", ".bmp"):
+    if suffix in PICTURES:
         pictures = folder / "pictures"
         pictures.mkdir(exist_ok=True)
         for file in pictures.iterdir():
             file.unlink()
-        (pictures / f"a{suffix}").write_bytes(seeds_cache["pictures"][suffix])
+        (pictures / f"a{suffix}").write_bytes(image_files.picture(image_files.GREY[1], PICTURES[suffix]))
         (pictures / f"b{suffix}").write_bytes(content)
         return pictures
     file = folder / f"t{suffix}"
