@@ -1,7 +1,7 @@
 """``show``, ``metrics`` and ``validate``: what a folder holds, how good its model is, and whether a file is valid."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -187,7 +187,7 @@ def validate(config_file: str | None, schema: bool, kind: str | None) -> None:
         with located(config_file, ()):
             check_manifold(config)
     else:
-        checks: dict[str, Callable[[Any, str, Sequence[str]], None]]
+        checks: dict[str, Callable[[Any, str, tuple[str, ...]], None]]
         checks = {"tune": check_search, "study": check_study, "compare": check_comparison}
         checks[kind](config, config_file, ())
     click.echo(f"{config_file}: ok")
