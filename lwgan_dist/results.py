@@ -286,6 +286,14 @@ class RunResult(BaseModel):
     fits: Fits | None = None
 
     @property
+    def lowered_from(self) -> int | None:
+        """The rank that the scores ask for, where the distances between neighbouring rows lowered it."""
+        if self.rule != "resolution" or bound_at(self.neighbours, self.resolution or 0.0) != self.dimension:
+            return None
+        rank = min(row.rank for row in self.rank_scores if row.refused is None or row.refused <= 0)
+        return rank if rank > (self.dimension or rank) else None
+
+    @property
     def is_penalised(self) -> bool:
         """Whether a multiple of the rank was added to the scores: by the rules of the paper."""
         return self.dimension is not None and self.rule in ("reference", "rate", "fixed")

@@ -75,6 +75,7 @@ def _made() -> Page:
         "sensitivity",
         "bootstrap",
         "coverage",
+        "solved",
     )
     return _page(
         data=[EVIL], sizes=[1], methods=[EVIL], notes=[EVIL], files={EVIL: EVIL}, failures=None, level=None,
