@@ -137,7 +137,8 @@ def check_command(words):
         if rest[0].startswith("-") or len(rest) == 1:  # lwgan-dist --help, or a mention of a command
             return
         command = command.commands[rest.pop(0)]
-    given = command.make_context(command.name, rest).params
+    context = command.make_context(command.name, rest)
+    command, given = context.command, context.params  # study merge is a command of its own
     if command.name == "submit":
         check_command([given["command"][0], given["config_file"], *given["command"][1:]])
     if command.name not in MODELS:
