@@ -585,6 +585,8 @@ class RunConfig(Settings, _OnData):
             _name_networks(identity["model"], "networks")
         if identity.get("data", {}).get("standardize") == "auto":  # what once was the default, until rows choose
             identity["data"]["standardize"] = "global"
+        if identity.get("score", {}).get("penalty", "resolution") != "resolution":  # which alone asks neighbours
+            del identity["score"]["neighbours"]
         for (section, name), value in _UNNAMED.items():
             settings = identity.get(section, {})
             if name in settings and settings[name] == value:

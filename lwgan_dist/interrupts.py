@@ -20,6 +20,9 @@ AGAIN_SECONDS = 0.05
 
 _STATE = {"at work": False, "over": False, "came": False}
 
+_LAST = [int(signal.SIGINT)]
+"""The signal that came last: the other one may be ignored."""
+
 
 def begin() -> None:
     """Answer both signals from here on; one that is ignored, as Ctrl-C in the background of a script, stays so."""
@@ -32,7 +35,7 @@ def begin() -> None:
         if ignored.exc_type is not KeyboardInterrupt:
             unraisable(ignored)
         elif not _STATE["over"]:
-            threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
+            threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), _LAST[0])).start()
 
     sys.unraisablehook = hook
 
@@ -43,8 +46,9 @@ def end() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def answer(_number: int, frame: FrameType | None) -> None:
+def answer(number: int, frame: FrameType | None) -> None:
     """The handler of both signals."""
+    _LAST[0] = number
     if _STATE["over"]:
         return
     if not _STATE["at work"] or _is_importing(frame):

@@ -3,19 +3,19 @@
 import io
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lwgan_dist.config import ObjectiveConfig, ScoreConfig, Split, StandardizationChoice
 from lwgan_dist.data.findings import Finding
 from lwgan_dist.method.neighbours import bound_at
-from lwgan_dist.method.rank_selection import RankChoice, ResolvedRanks, choose_rank, rank_scores
+from lwgan_dist.method.rank_selection import STAIRCASE, RankChoice, ResolvedRanks, choose_rank, rank_scores
 
 COMPONENTS = ("critic", "reconstruction", "gradient_penalty", "mmd")
 """Components of the LWGAN's score: C, R, P (without weight), M; see `lwgan_dist.method.objective`. Other models have
@@ -37,6 +37,9 @@ def scores_schema(components: Sequence[str] = COMPONENTS) -> pa.Schema:
 ScoreTables = dict[str, NDArray[np.float64]]
 """Score components by split ("train", "holdout"), each of shape (evaluations, ranks, components): those of the model in
 their order, of the LWGAN `COMPONENTS`."""
+
+
+PositiveRank = Annotated[int, Field(ge=1)]
 
 
 class RankScore(BaseModel):
@@ -222,6 +225,8 @@ class RunResult(BaseModel):
         neighbours: the largest rank that the distances between neighbouring rows allow, at each resolution of
             `lwgan_dist.method.rank_selection.STAIRCASE`, whether or not the rule asks; None of few rows, of a stream,
             of other models, and in results of older versions.
+        lowered_from: the rank that the scores ask for, where neighbours lowered it to the dimension; None elsewhere,
+            and of data that fall apart if the dimension is that of the parts.
         tear: what was torn at the start; None without a start, and in results of older versions.
         parts: of data that fall apart; empty for data in one piece.
         score_on: the rows that the score was computed on.
@@ -261,7 +266,8 @@ class RunResult(BaseModel):
     rank_set: list[int] | None = None
     confidence: float | None = None
     other_dimension: int | None = None
-    neighbours: list[int] | None = None
+    neighbours: list[PositiveRank] | None = Field(None, min_length=len(STAIRCASE), max_length=len(STAIRCASE))
+    lowered_from: int | None = None
     tear: TearSummary | None = None
     parts: list[Part] = []
     score_on: Split
@@ -284,14 +290,6 @@ class RunResult(BaseModel):
     findings: list[Finding] = []
     competitors: list[Competitor] = []
     fits: Fits | None = None
-
-    @property
-    def lowered_from(self) -> int | None:
-        """The rank that the scores ask for, where the distances between neighbouring rows lowered it."""
-        if self.rule != "resolution" or bound_at(self.neighbours, self.resolution or 0.0) != self.dimension:
-            return None
-        rank = min(row.rank for row in self.rank_scores if row.refused is None or row.refused <= 0)
-        return rank if rank > (self.dimension or rank) else None
 
     @property
     def is_penalised(self) -> bool:
@@ -323,6 +321,7 @@ class Judgement(BaseModel):
     confidence: float | None
     other_dimension: int | None
     neighbours: list[int] | None = None
+    lowered_from: int | None = None
 
     @classmethod
     def of(
@@ -339,6 +338,7 @@ class Judgement(BaseModel):
             neighbours: what `lwgan_dist.method.neighbours.largest_ranks` says of the rows.
         """
         table = tables[score.score_on]
+        by_scores = choice_of(table, objective.mmd_weight, score, rows).rank
         choice = choice_of(table, objective.mmd_weight, score, rows, neighbours)
         means = table.mean(axis=0)
         rank_table = [
@@ -369,7 +369,7 @@ class Judgement(BaseModel):
             }
         return cls(
             dimension=choice.rank, penalty=choice.penalty, rank_scores=rank_table, rule=score.penalty,
-            neighbours=neighbours, **details,
+            neighbours=neighbours, lowered_from=by_scores if by_scores > choice.rank else None, **details,
         )  # fmt: skip
 
 
@@ -441,7 +441,7 @@ def choice_of(
     neighbours: list[int] | None = None,
 ) -> RankChoice:  # fmt: skip
     """The rank that a rule chooses from the components of one part of the rows, shape (evaluations, ranks, 4), and
-    from what neighbours refuse.
+    from what neighbours refuse; where these lower it, the penalty and what refuses ranks are those of the scores.
     """
     if score.penalty == "resolution":
         choice = resolved_ranks(table, mmd_weight, score).choice(score.resolution)

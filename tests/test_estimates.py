@@ -38,5 +38,5 @@ def test_dimension_of_a_curved_manifold(tmp_path, name, dimension):
 def test_without_geodesic_coordinates_the_spiral_stays_folded(tmp_path):
     """Control: what the start is for, and that the test above can fail."""
     result = estimate(tmp_path, "swissroll_curve", embedding_iterations=0)
-    assert result.dimension > 1
+    assert result.lowered_from > 1, "networks ask for more, neighbours do not"
     assert result.rank_scores[0].reconstruction > 0.3

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args, get_origin, get_
 import numpy as np
 import pyarrow as pa
 
+from lwgan_dist.method.rank_selection import STAIRCASE
 from lwgan_dist.results import COMPONENTS, ScoreTables
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class Fit:
         count = (self.evaluations or 0) * (self.ranks or 0) * len(COMPONENTS)
         if any(scores and len(scores) != count for scores in (self.train, self.holdout)):
             raise ValueError(f"scores are not those of {self.evaluations} evaluations of {self.ranks} ranks")
+        if self.neighbours is not None and len(self.neighbours) != len(STAIRCASE):
+            raise ValueError(f"neighbours are asked at {len(STAIRCASE)} resolutions, not {len(self.neighbours)}")
 
     @classmethod
     def of(

@@ -29,14 +29,17 @@ NEIGHBOURS = (5, 10)
 """Neighbours at whose distances the dimension is looked at."""
 
 REFERENCES = 5
-"""Simulated samples of each of three distributions: the truth is refused by chance in less than one of 16 samples."""
+"""Simulated samples of each of three distributions, the lowest of all of which decides."""
 
 GAP = 0.25
 """By how much a rank that is refused is above what neighbours show: whatever the references, the truth is not refused
 once v_k is that near to it."""
 
-LEAST_ROWS, MOST_ROWS, LOOKED_AT = 60, 10_000, 2_000
+LEAST_ROWS, MOST_ROWS, LOOKED_AT = 60, 5_000, 2_000
 """Rows below which nothing is refused, rows among which neighbours are looked for, and rows whose neighbours are."""
+
+MOST_NUMBERS = 4_000_000
+"""Numbers in the rows among which neighbours are looked for; they are copied six times at the peak, in 8 bytes each."""
 
 COPY, MOST_COPIES = 20.0, 0.1
 """A row whose next neighbour is this many times as far as the one before has copies; with one neighbour in s
@@ -73,7 +76,8 @@ def largest_ranks(rows: Rows, latent_dim: int) -> list[int] | None:
     Source: ours, from the estimator of Levina and Bickel (NIPS 2004) and the calibration by simulated balls of Ceruti
     and others (DANCo, Pattern Recognition 47, 2014).
     """
-    some = np.sort(generator(0, "neighbours/rows").permutation(len(rows))[:MOST_ROWS])
+    most = min(MOST_ROWS, MOST_NUMBERS // max(1, int(np.size(rows[:1]))))
+    some = np.sort(generator(0, "neighbours/rows").permutation(len(rows))[:most])
     values = np.reshape(rows[some], (len(some), -1)).astype(np.float64)
     distinct = np.sort(np.unique(values, axis=0, return_index=True)[1])
     if len(distinct) < LEAST_ROWS:

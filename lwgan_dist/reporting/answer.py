@@ -68,7 +68,7 @@ def _held_out(result: RunResult) -> str:
     """Whether the rows that the score was not computed on say the same; of several fits, in how many they do not. Where
     neighbours lowered the estimate they lowered that of those rows, too, which then is no evidence of its own.
     """
-    if result.lowered_from is not None:
+    if result.lowered_from is not None and result.other_dimension in (None, result.dimension) and not result.fits:
         return f" by the distances between neighbouring rows, where networks need rank {result.lowered_from}"
     rows = "the rows held out" if result.score_on == "train" else "the training rows"
     replicates = result.fits.replicates if result.fits else []

@@ -163,6 +163,8 @@ class SolveConfig(Frozen):
             raise clash(
                 "precision", f"this range would have {len(self.grid)} sizes; at most {_MOST_SIZES} are searched"
             )
+        if any(above > self.precision * below for below, above in zip(self.grid, self.grid[1:], strict=False)):
+            raise clash("precision", f"the whole numbers from {self.n[0]} on are farther apart than {self.precision:g}")
         return self
 
 
@@ -238,6 +240,10 @@ class StudyConfig(OnSamples):
                 raise clash(key, "has no place beside solve, which chooses sizes and replicates")
         if self.lwgan.initialisations > 1:
             raise clash("lwgan.initialisations", "solve counts one run on each sample")
+        classical = self.classical.replicates if self.classical.estimators else 0
+        most = max(self.lwgan.replicates, classical, *(model.replicates for model in self.models), 0)
+        if self.solve.max_runs < len(self.solve.first) * most:
+            raise clash("solve.max_runs", f"is below the first runs of a search: {len(self.solve.first)} x {most}")
         for place, item in enumerate(self.data):
             if isinstance(item, SampledTable) and not item.intrinsic_dim:
                 raise clash(f"data.{place}.intrinsic_dim", "is missing; solve needs data of known dimension")

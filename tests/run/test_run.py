@@ -205,14 +205,18 @@ def test_a_run_from_before_the_rows_decided_says_how_it_goes_on_and_one_without_
     [
         (
             {"schedule.embedding_rounds": 1, "networks.linear_path": False},
-            r"schedule\.embedding_rounds=1 networks\.linear_path=false",
+            r"schedule\.embedding_rounds=1 networks\.linear_path=false score\.neighbours=false",
         ),
-        ({"schedule.embedding_rounds": 2, "networks.linear_path": False}, r"networks\.linear_path=false"),
+        (
+            {"schedule.embedding_rounds": 2, "networks.linear_path": False},
+            r"networks\.linear_path=false score\.neighbours=false",
+        ),
+        ({"schedule.embedding_rounds": 2, "networks.linear_path": True}, r"score\.neighbours=false"),
     ],
 )
 def test_a_run_from_before_there_was_a_setting_says_how_it_goes_on(tmp_path, asked, goes_on_with):
     folder, now = Folder.at(str(tmp_path / "run")), {"schedule.embedding_rounds": 2, "networks.linear_path": True}
-    Run(RunConfig.model_validate(override(FAST, asked))).train(folder, HERE)
+    Run(RunConfig.model_validate(override(FAST, {**asked, "score.neighbours": False}))).train(folder, HERE)
     with pytest.raises(ConfigError, match=f"go on with {goes_on_with}, or choose"):
         Run(RunConfig.model_validate(override(FAST, now))).train(folder, HERE)
     with pytest.raises(ConfigError, match="configuration differs"):
@@ -298,14 +302,27 @@ def judged(tables, **changes):
     return artifacts.result_of(run, Folder.at("/nowhere"), TrainingState({}, meta), components)
 
 
+BY_SCORES = {"score.neighbours": False}
+
+
 def test_the_largest_rank_as_estimate_is_noted():
-    result = judged({"train": [0.3, 0.2, 0.01]})
+    result = judged({"train": [0.3, 0.2, 0.01]}, **BY_SCORES)
     assert result.dimension == 3
     assert [note.partition(":")[0] for note in result.notes] == ["the estimate is the largest rank considered (3)"]
 
 
+def test_an_estimate_that_neighbours_lowered_is_noted():
+    result = judged({"train": [0.3, 0.2, 0.01]})
+    assert (result.dimension, result.lowered_from) == (2, 3)
+    assert result.notes == [
+        "networks need rank 3 to explain the rows, but the distances between neighbouring rows are those of no more "
+        "than 2 dimensions: the estimate is 2 (score.neighbours)"
+    ]
+    assert judged({"train": [0.3, 0.01, 0.01]}).lowered_from is None
+
+
 def test_an_estimate_that_reduces_nothing_is_noted():
-    at_columns = {"data.ambient_dim": 3}  # an S-curve in its own columns, as many as ranks
+    at_columns = {"data.ambient_dim": 3, **BY_SCORES}  # an S-curve in its own columns, as many as ranks
     assert judged({"train": [0.3, 0.2, 0.01]}, **at_columns).notes == [
         "the estimate is not below the number of columns (3): no reduction"
     ]

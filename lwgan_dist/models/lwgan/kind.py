@@ -141,7 +141,7 @@ class LwganKind:
             parts = dimensions_by_part(finished.fitted(), config, sample, finished.parts)
             if judgement.resolution is not None:  # the parts are judged by this rule
                 judgement, notes = _reconciled(judgement, parts)
-        notes += _lowered(judgement, config)
+        notes += _lowered(judgement)
         notes += _bounds(judgement, sample)
         notes += _elsewhere(judgement, config, tables)
         notes += _unfitted(judgement, config, sample)
@@ -156,15 +156,14 @@ def tear_of(start: Mapping[str, Any]) -> TearSummary:
     return TearSummary(**{name: start[name] for name in TearSummary.model_fields if name in start})
 
 
-def _lowered(judgement: Judgement, config: RunConfig) -> list[str]:
+def _lowered(judgement: Judgement) -> list[str]:
     """A note where neighbours refuse the rank that the scores ask for."""
-    dimension, score = judgement.dimension or 0, config.score
-    by_scores = min(row.rank for row in judgement.rank_scores if row.refused is None or row.refused <= 0)
-    if score.penalty != "resolution" or not dimension < by_scores:
+    dimension = judgement.dimension or 0
+    if judgement.lowered_from is None:
         return []
     return [
-        f"networks need rank {by_scores} to explain the rows, but the distances between neighbouring rows are those of "
-        f"no more than {dimension} dimension{'s' * (dimension > 1)}: the estimate is {dimension} (score.neighbours)"
+        f"networks need rank {judgement.lowered_from} to explain the rows, but the distances between neighbouring rows "
+        f"are those of no more than {dimension} dimension{'s' * (dimension > 1)}: the estimate is {dimension} (score.neighbours)"
     ]
 
 
@@ -222,7 +221,8 @@ def _reconciled(judgement: Judgement, parts: list[Part]) -> tuple[Judgement, lis
         ranks = judgement.rank_set
         if ranks:
             ranks = list(range(min(dimension, *ranks), max(dimension, *ranks) + 1))
-        return judgement.model_copy(update={"dimension": dimension, "rank_set": ranks}), []
+        decided = {"dimension": dimension, "rank_set": ranks, "lowered_from": None}
+        return judgement.model_copy(update=decided), []
     if not estimates:
         return judgement, ["the data fall into parts, none of which has rows enough for an estimate of its own"]
     dimensions = ", ".join(str(part.dimension or "?") for part in parts)
