@@ -158,12 +158,12 @@ def tear_of(start: Mapping[str, Any]) -> TearSummary:
 
 def _lowered(judgement: Judgement) -> list[str]:
     """A note where neighbours refuse the rank that the scores ask for."""
-    dimension = judgement.dimension or 0
     if judgement.lowered_from is None:
         return []
+    count = f"{judgement.dimension} dimension{'s' * (judgement.dimension != 1)}"
     return [
         f"networks need rank {judgement.lowered_from} to explain the rows, but the distances between neighbouring rows "
-        f"are those of no more than {dimension} dimension{'s' * (dimension > 1)}: the estimate is {dimension} (score.neighbours)"
+        f"are those of no more than {count}: the estimate is {judgement.dimension} (score.neighbours)"
     ]
 
 
