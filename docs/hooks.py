@@ -118,7 +118,7 @@ def commands() -> str:
 
     lines = ["# Commands", "", "What `--help` prints of each."]
     for name, command in _commands(main, "lwgan-dist"):
-        context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
+        context = click.Context(command, info_name=name, **main.context_settings, terminal_width=100)
         lines += ["", f"## {name}", "", "```text", command.get_help(context), "```"]
     return "\n".join(lines)
 

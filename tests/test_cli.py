@@ -49,6 +49,7 @@ KEYS = {
         "reading",
         "competitors",
         "neighbours",
+        "lowered_from",
         "fits",
     ),
 }

@@ -137,7 +137,8 @@ def check_command(words):
         if rest[0].startswith("-") or len(rest) == 1:  # lwgan-dist --help, or a mention of a command
             return
         command = command.commands[rest.pop(0)]
-    context = command.make_context(command.name, rest)
+    # as from the command line: Click keeps the help option that a command is first asked for
+    context = command.make_context(command.name, rest, help_option_names=["-h", "--help"])
     command, given = context.command, context.params  # study merge is a command of its own
     if command.name == "submit":
         check_command([given["command"][0], given["config_file"], *given["command"][1:]])

@@ -126,4 +126,4 @@ def test_commands_of_ray():
     assert len(lines) == 3
     for line in lines:
         command, *words = shlex.split(line)
-        cli.commands[command].make_context(command, words)
+        cli.commands[command].make_context(command, words, help_option_names=["-h", "--help"])
