@@ -427,7 +427,7 @@ RANK_SET_UPPER = 1.5
 
 RANK_SET_CONFIDENCE = 0.9
 
-_CALIBRATED = ("penalty", "resolution", "neighbours", "critic", "penalty_exponent", "penalty_constant", "score_on")
+_CALIBRATED = ("penalty", "resolution", "critic", "penalty_exponent", "penalty_constant", "score_on")
 """Fields of the rule; the rank set was calibrated at their defaults."""
 
 

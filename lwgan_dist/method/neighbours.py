@@ -1,4 +1,4 @@
-"""The largest rank that the distances between neighbouring rows allow: a bound on the estimate. NumPy only.
+"""The largest rank that the distances between neighbouring rows allow: a bound on the estimate. No network, no tensor.
 
 Bending makes the rank that networks need too large, and noise makes the dimension that neighbours show too large. What
 makes the latter too small is few rows in many dimensions, which happens to simulated samples of a known dimension as
@@ -42,9 +42,9 @@ MOST_NUMBERS = 4_000_000
 """Numbers in the rows among which neighbours are looked for; they are copied six times at the peak, in 8 bytes each."""
 
 COPY, MOST_COPIES = 20.0, 0.1
-"""A row whose next neighbour is this many times as far as the one before has copies; with one neighbour in s
-dimensions, that happens to a share of 20^-s of rows without copies. The share of such rows from which on nothing is
-refused."""
+"""A row has copies if its neighbours up to some number are 20 times nearer than the next one: without copies, in s
+dimensions, that is so for a share of 20^-s of the rows at the nearest neighbour, and for fewer at the others. Where a
+larger share than a tenth has copies, nothing is refused."""
 
 MOST_IN_ORDER = 0.1
 """Share of neighbours, beyond that of rows in a random order, that stand next to their row in the sample, from which on
