@@ -32,7 +32,7 @@ LONGER = {
 }
 """Enough to learn something: a model with one latent size that is not named needs no more than `ONE_SIZE`."""
 
-HERE = ExecutionConfig(workers=0, checkpoint_seconds=0)
+HERE = ExecutionConfig(workers=0)
 
 
 @pytest.fixture(scope="module", params=[*MODELS, "lwgan on images"])

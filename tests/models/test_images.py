@@ -16,7 +16,7 @@ from lwgan_dist.storage import Folder
 pytestmark = pytest.mark.usefixtures("blank_figures")
 
 SIDE = 8
-HERE = ExecutionConfig(workers=0, checkpoint_seconds=0)
+HERE = ExecutionConfig(workers=0)
 LONGER = {
     "lwgan": {"schedule.embedding_iterations": 250, "schedule.matching_iterations": 100},
     "cyclegan": {"model.iterations": 1_000, "model.learning_rate": 1e-3, "model.width": 16},
