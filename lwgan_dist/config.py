@@ -81,8 +81,8 @@ class ManifoldConfig(SampleConfig):
 
     source: Literal["manifold"] = "manifold"
     name: ManifoldName
-    """Which manifold; `lwgan_dist.data.manifolds` describes each, those that begin with M are the benchmark of
-    scikit-dimension (`lwgan_dist.data.benchmark`; extra ``classical``)."""
+    """Which manifold; `lwgan_dist.data.simulated.manifolds` describes each, those that begin with M are the benchmark
+    of scikit-dimension (`lwgan_dist.data.simulated.benchmark`; extra ``classical``)."""
     dim: Dimension | None = None
     """Intrinsic dimension, for the manifolds that have one to choose (sphere, ball, flat_torus, affine, nonlinear,
     waves, decoded_images)."""
@@ -109,8 +109,8 @@ class PopulationConfig(SampleConfig):
 
     source: Literal["population"] = "population"
     population: Annotated[int, Field(ge=0), WHOLE]
-    """Which member; `lwgan_dist.data.population` says how it is drawn. Below 1,000: for development; from 1,000,000 on:
-    for published tables."""
+    """Which member; `lwgan_dist.data.simulated.population` says how it is drawn. Below 1,000: for development; from
+    1,000,000 on: for published tables."""
     dim: Annotated[int, Field(ge=1, le=10), WHOLE] | None = None
     """Intrinsic dimension; by default one of 1 to 10."""
     topology: Literal["chart", "closed"] | None = None

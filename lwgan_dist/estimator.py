@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, check_random_state, valida
 from lwgan_dist.config import ExecutionConfig, RunConfig
 from lwgan_dist.configfile import build_config
 from lwgan_dist.data.blocks import Array, flat
-from lwgan_dist.data.findings import Finding
+from lwgan_dist.data.findings.finding import Finding
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.fitted import FittedModel
 from lwgan_dist.models.one_size.config import OneSizeModel
@@ -34,7 +34,7 @@ _PARAMETERS_FILE = "estimator.json"
 
 
 class DataWarning(UserWarning):
-    """Something about the data that a reader of an estimate should know, see `lwgan_dist.data.findings.Finding`."""
+    """What a reader of an estimate should know of the data, see `lwgan_dist.data.findings.finding.Finding`."""
 
 
 def _in_python(finding: Finding) -> str:

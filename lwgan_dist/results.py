@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lwgan_dist.config import ObjectiveConfig, ScoreConfig, Split, StandardizationChoice
-from lwgan_dist.data.findings import Finding
+from lwgan_dist.data.findings.finding import Finding
 from lwgan_dist.method.neighbours import bound_at
 from lwgan_dist.method.rank_selection import STAIRCASE, RankChoice, ResolvedRanks, choose_rank, rank_scores
 
@@ -99,7 +99,7 @@ class Part(BaseModel):
 
 
 class TableReading(BaseModel):
-    """How a table was read from its file, see `lwgan_dist.data.loading.Reading`.
+    """How a table was read from its file, see `lwgan_dist.data.files.loading.Reading`.
 
     Attributes:
         how: what was found out about the file, in words.

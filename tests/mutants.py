@@ -86,19 +86,19 @@ MUTANTS = [
         "test_config.py",
     ),
     Mutant(
-        "a picture may be cut after its pixels", "data/pictures.py",
+        "a picture may be cut after its pixels", "data/files/pictures.py",
         "    if not ended:", "    if False:",
-        "data/test_image_files.py -k prefix",
+        "data/files/test_image_files.py -k prefix",
     ),
     Mutant(
-        "a picture of 16 bits in colour is read as one of 8", "data/pictures.py",
+        "a picture of 16 bits in colour is read as one of 8", "data/files/pictures.py",
         'if content.startswith(_PNG) and content[24] == 16:', "if False:",
-        "data/test_image_files.py -k 8_bits",
+        "data/files/test_image_files.py -k 8_bits",
     ),
     Mutant(
-        "a packed IDX file may hold more than its header says", "data/idx_files.py",
+        "a packed IDX file may hold more than its header says", "data/files/idx_files.py",
         "declared - left + len(stream.read(1))", "declared - left",
-        "data/test_image_files.py -k promises",
+        "data/files/test_image_files.py -k promises",
     ),
     Mutant(
         "the checksums of a dataset are not compared", "data/importing.py",
@@ -106,29 +106,29 @@ MUTANTS = [
         "data/test_importing.py -k differ",
     ),
     Mutant(
-        "a comma in a text makes thousands of fractions", "data/written_numbers.py",
+        "a comma in a text makes thousands of fractions", "data/files/text/written_numbers.py",
         'enumerate(columns) if _are_numbers(fields, ".") or _are_numbers(fields, ",")]', "enumerate(columns)]",
-        "data/test_written_numbers.py",
+        "data/files/text/test_written_numbers.py",
     ),
     Mutant(
-        "thousands among small numbers are read as fractions without a word", "data/written_numbers.py",
+        "thousands among small numbers are read as fractions without a word", "data/files/text/written_numbers.py",
         "len(either) >= _LEAST_DOUBTFUL and", "False and",
-        "data/test_written_numbers.py",
+        "data/files/text/test_written_numbers.py",
     ),
     Mutant(
-        "a number may begin its thousands with 0", "data/written_numbers.py",
+        "a number may begin its thousands with 0", "data/files/text/written_numbers.py",
         "[1-9][0-9]{{0,2}}({mark}", "[0-9]{{1,3}}({mark}",
-        "data/test_written_numbers.py",
+        "data/files/text/test_written_numbers.py",
     ),
     Mutant(
         "rows that lacked their number are read by some and not by others", "data/settle.py",
         "if table.reading.dropped_rows:", "if False:",
-        "data/test_findings.py -k lacks_only",
+        "data/findings/test_findings.py -k lacks_only",
     ),
     Mutant(
         "columns of different units are divided by one scale", "data/settle.py",
         '"per_column" if units else "global"', '"global"',
-        "data/test_findings.py",
+        "data/findings/test_findings.py",
     ),
     Mutant(
         "the rows that are explained best are called the worst", "run/report.py",
@@ -166,14 +166,14 @@ MUTANTS = [
         "test_limits.py",
     ),
     Mutant(
-        "text among the numbers of a column leaves the column out", "data/csv_layout.py",
+        "text among the numbers of a column leaves the column out", "data/files/text/csv_layout.py",
         "if 2 * texts > filled:", "if texts:",
-        "data/test_table_kinds.py -k text",
+        "data/files/test_table_kinds.py -k text",
     ),
     Mutant(
         "any number of rows may be dropped without a word", "data/missing.py",
         "LARGEST_SHARE = 0.2", "LARGEST_SHARE = 1.0",
-        "data/test_table_kinds.py -k missing",
+        "data/files/test_table_kinds.py -k missing",
     ),
     Mutant(
         "the split does not depend on the seed", "data/sample.py",
@@ -345,9 +345,9 @@ MUTANTS = [
         "metrics/test_distances.py -k density",
     ),
     Mutant(
-        "the waves are flat", "data/manifolds.py",
+        "the waves are flat", "data/simulated/manifolds.py",
         "x = np.cos(x @ self._waves[0] + self._waves[1])", "x = x @ self._waves[0]",
-        "data/test_manifolds.py -k wave",
+        "data/simulated/test_manifolds.py -k wave",
     ),
     Mutant(
         "an interrupt is lost in the removal of a folder", "storage.py",

@@ -20,7 +20,7 @@ from lwgan_dist.config import (
     override,
 )
 from lwgan_dist.configbase import Frozen
-from lwgan_dist.data.manifolds import MANIFOLDS
+from lwgan_dist.data.simulated.manifolds import MANIFOLDS
 from lwgan_dist.errors import ConfigError
 
 MANIFOLD = {"data": {"source": "manifold", "name": "s_curve"}}

@@ -9,7 +9,7 @@ from tiny import MODELS
 
 from lwgan_dist import ARDVAE, GAN, LWGAN, VAE, WAE, WGANGP, CycleGAN, DataWarning, NestedDropoutAE, estimate
 from lwgan_dist.config import ExecutionConfig, RunConfig
-from lwgan_dist.data.manifolds import s_curve
+from lwgan_dist.data.simulated.manifolds import s_curve
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.run.run import Run
 from lwgan_dist.seeding import generator

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from tiny import FAST
 
 from lwgan_dist.config import override
-from lwgan_dist.data.tables import read_table
+from lwgan_dist.data.files.tables import read_table
 
 ROOT = Path(__file__).parents[1]
 RECIPES = (ROOT / "docs" / "extension.md").read_text()
@@ -52,11 +52,11 @@ def add_manifold(package, recipe):
     code = re.search(r"```python\n(.*?)```", section, re.DOTALL).group(1)
     name = re.search(r"def (\w+)\(", code).group(1)
     sampler, entry = map(str.strip, code.rsplit("\n\n", 1))
-    insert(package / "data" / "manifolds.py", "def ellipse(", f"{sampler}\n\n\n")
-    with (package / "data" / "manifolds.py").open("a") as file:
+    insert(package / "data" / "simulated" / "manifolds.py", "def ellipse(", f"{sampler}\n\n\n")
+    with (package / "data" / "simulated" / "manifolds.py").open("a") as file:
         file.write(f"\n\n{entry}")
     insert(package / "config.py", '"cinquefoil", "waves_3"', f'"{name}", ')
-    assert changed(package) == {"data/manifolds.py", "config.py"}
+    assert changed(package) == {"data/simulated/manifolds.py", "config.py"}
     return name
 
 
@@ -64,7 +64,7 @@ def test_a_manifold(package, tmp_path):
     name = add_manifold(package, "A manifold")
     (tmp_path / "run.yaml").write_text(f"data: {{source: manifold, name: {name}}}\n")
     assert command(package, "validate", tmp_path / "run.yaml").strip().endswith("ok")
-    draw = f"from lwgan_dist.data.manifolds import *; s = ManifoldSampler(ManifoldData(name='{name}')); "
+    draw = f"from lwgan_dist.data.simulated.manifolds import *; s = ManifoldSampler(ManifoldData(name='{name}')); "
     shown = subprocess.run(
         [sys.executable, "-c", draw + "print(s.intrinsic_dim, s.draw(np.random.default_rng(0), 5).shape)"],
         capture_output=True, text=True, check=True, cwd=package.parent, env={**os.environ, "PYTHONPATH": str(tmp_path)},

@@ -9,10 +9,10 @@ from lwgan_dist.campaign.ledger import hash_of
 from lwgan_dist.campaign.sources import SampledData, SampledPopulation, SampledTable
 from lwgan_dist.config import LWGAN_SECTIONS, SCHEMA_VERSION, Known, RunConfig
 from lwgan_dist.configfile import build_config
-from lwgan_dist.data.findings import log_findings
-from lwgan_dist.data.population import row_shape, sampler_of
+from lwgan_dist.data.files.tables import read_configured, rows_digest
+from lwgan_dist.data.findings.finding import log_findings
 from lwgan_dist.data.settle import look_at, settle
-from lwgan_dist.data.tables import read_configured, rows_digest
+from lwgan_dist.data.simulated.population import row_shape, sampler_of
 from lwgan_dist.errors import ConfigError, DataError
 from lwgan_dist.seeding import derive
 

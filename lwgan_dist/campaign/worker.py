@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, TableData
+from lwgan_dist.data.files.tables import read_configured, rows_digest
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.data.standardize import Standardizer
-from lwgan_dist.data.tables import read_configured, rows_digest
 from lwgan_dist.errors import InUseError, NonFiniteLossError, RunFailedError
 from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.heldout import metrics_by_rank

@@ -108,7 +108,7 @@ def metric_names(text: str | None) -> list[str]:
 def check_manifold(config: "RunConfig") -> None:
     """Reject a manifold that cannot be (data.dim, data.ambient_dim) before torch is imported."""
     from lwgan_dist.config import Known
-    from lwgan_dist.data.population import sampler_of
+    from lwgan_dist.data.simulated.population import sampler_of
 
     if isinstance(config.data, Known):
         sampler_of(config.data)

@@ -12,8 +12,8 @@ from lwgan_dist.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from lwgan_dist.config import TableData
+    from lwgan_dist.data.files.tables import Table
     from lwgan_dist.data.importing import Images
-    from lwgan_dist.data.tables import Table
 
 array_option = click.option("--array", metavar="NAME", help="Which array of an NPZ file that holds several.")
 channels_option = click.option(
@@ -71,8 +71,8 @@ def show_data(
     """
     from lwgan_dist.config import TableData, TrainConfig
     from lwgan_dist.configfile import build_config, parse_overrides
+    from lwgan_dist.data.files.tables import read_configured
     from lwgan_dist.data.importing import Images, damaged_files, labelled
-    from lwgan_dist.data.tables import read_configured
     from lwgan_dist.storage import Folder
 
     if out is not None and not out.endswith(".png"):

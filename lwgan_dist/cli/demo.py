@@ -41,7 +41,7 @@ def table() -> bytes:
     import numpy as np
 
     from lwgan_dist.config import ManifoldData
-    from lwgan_dist.data.manifolds import ManifoldSampler
+    from lwgan_dist.data.simulated.manifolds import ManifoldSampler
     from lwgan_dist.seeding import generator
 
     config = ManifoldData(name="s_curve", ambient_dim=COLUMNS, rotate=True, noise=NOISE, n=ROWS)

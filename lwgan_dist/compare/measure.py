@@ -7,8 +7,8 @@ from threadpoolctl import threadpool_limits
 from lwgan_dist.compare.tables import FRESH
 from lwgan_dist.config import Known
 from lwgan_dist.data.blocks import Array
-from lwgan_dist.data.population import sampler_of
 from lwgan_dist.data.sample import Sample
+from lwgan_dist.data.simulated.population import sampler_of
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.distances import energy_distance, sliced_wasserstein

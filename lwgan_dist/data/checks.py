@@ -3,7 +3,7 @@
 import numpy as np
 
 from lwgan_dist.data.blocks import Array, blocks, extremes, flat
-from lwgan_dist.data.loading import Place, quoted, require_unique, row_number
+from lwgan_dist.data.files.loading import Place, quoted, require_unique, row_number
 from lwgan_dist.errors import DataError
 
 

@@ -1,7 +1,7 @@
 """Images as a Parquet dataset: a folder with parts of bounded size, a manifest with checksums, maybe a preview.
 
 A part has a column ``image`` of fixed-shape tensors and, of images with labels, a column ``label`` of their codes; the
-names of the classes are in its schema. `lwgan_dist.data.tables` reads the folder like any other.
+names of the classes are in its schema. `lwgan_dist.data.files.tables` reads the folder like any other.
 """
 
 import hashlib
@@ -18,11 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lwgan_dist.data.arrow_files import LABEL, LABEL_NAMES, parquet_files
 from lwgan_dist.data.blocks import Array, release
-from lwgan_dist.data.csv_files import read_csv
-from lwgan_dist.data.loading import DEFAULTS, Labels
-from lwgan_dist.data.tables import read_labels, read_table, rows_digest
+from lwgan_dist.data.files.arrow_files import LABEL, LABEL_NAMES, parquet_files
+from lwgan_dist.data.files.loading import DEFAULTS, Labels
+from lwgan_dist.data.files.tables import read_labels, read_table, rows_digest
+from lwgan_dist.data.files.text.csv_files import read_csv
 from lwgan_dist.errors import ConfigError, DataError, UnreadableError
 from lwgan_dist.storage import TEMPORARY, remove_tree
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lwgan_dist.config import Missing
 from lwgan_dist.data.blocks import Array, Filling, blocks, chosen, flat
-from lwgan_dist.data.loading import Loaded, drop_hint, quoted
+from lwgan_dist.data.files.loading import Loaded, drop_hint, quoted
 from lwgan_dist.errors import DataError
 
 LARGEST_SHARE = 0.2

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from lwgan_dist.config import ArrayData, DataConfig, Known, ManifoldData, PopulationData, Split, TableData
 from lwgan_dist.data.blocks import Array, Rows, chosen, digest
 from lwgan_dist.data.checks import check_rows
-from lwgan_dist.data.findings import Finding
-from lwgan_dist.data.loading import Reading, numbered_columns
+from lwgan_dist.data.files.loading import Reading, numbered_columns
+from lwgan_dist.data.files.tables import Table, read_configured
+from lwgan_dist.data.findings.finding import Finding
 from lwgan_dist.data.settle import look_at, settle
 from lwgan_dist.data.standardize import Picked, Standardizer
-from lwgan_dist.data.tables import Table, read_configured
 from lwgan_dist.errors import DataError
 from lwgan_dist.limits import refuse_sample
 from lwgan_dist.seeding import generator
@@ -151,7 +151,7 @@ def _some_rows(table: Table, path: str, n: int, seed: int) -> Table:
 
 
 def _of_known_dimension(config: ManifoldData | PopulationData) -> Sample:
-    from lwgan_dist.data.population import sampler_of  # takes as long to load as a small table
+    from lwgan_dist.data.simulated.population import sampler_of  # takes as long to load as a small table
 
     if config.standardize == "auto":
         config = config.model_copy(update={"standardize": "global"})

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from lwgan_dist.config import ArrayData, StandardizationChoice, TableConfig
 from lwgan_dist.data.blocks import Array, Filling, blocks
-from lwgan_dist.data.column_findings import (
+from lwgan_dist.data.files.loading import Reading
+from lwgan_dist.data.files.tables import Table, read_configured
+from lwgan_dist.data.findings.columns import (
     constant_columns,
     counters,
     differing_units,
@@ -23,10 +25,8 @@ from lwgan_dist.data.column_findings import (
     one_hot_columns,
     times,
 )
-from lwgan_dist.data.findings import Finding, Overview, have_meanings, note
-from lwgan_dist.data.loading import Reading
-from lwgan_dist.data.row_findings import few_rows, outweighing_rows, repeated_rows
-from lwgan_dist.data.tables import Table, read_configured
+from lwgan_dist.data.findings.finding import Finding, Overview, have_meanings, note
+from lwgan_dist.data.findings.rows import few_rows, outweighing_rows, repeated_rows
 
 
 class Settled(NamedTuple):

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from lwgan_dist.config import Known
-from lwgan_dist.data.population import sampler_of
 from lwgan_dist.data.sample import Sample
+from lwgan_dist.data.simulated.population import sampler_of
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import NonFiniteLossError
 from lwgan_dist.fitted import FittedModel

@@ -10,7 +10,7 @@ from rich.text import Text
 from lwgan_dist import logs
 from lwgan_dist.config import FastSchedule, RunConfig, StandardizationChoice, TableData
 from lwgan_dist.configbase import WIDTH
-from lwgan_dist.data.findings import Finding
+from lwgan_dist.data.findings.finding import Finding
 from lwgan_dist.data.sample import Sample
 from lwgan_dist.models.configs import LwganModel
 

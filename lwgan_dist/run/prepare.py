@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lwgan_dist import logs
 from lwgan_dist.config import AS_BEFORE, RunConfig, TableData
-from lwgan_dist.data.findings import Finding, log_findings, warning
+from lwgan_dist.data.findings.finding import Finding, log_findings, warning
 from lwgan_dist.data.parts import parts_of
 from lwgan_dist.data.sample import Sample, load_sample
 from lwgan_dist.errors import ConfigError

@@ -22,9 +22,9 @@ from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.campaign.progress import Progress, Standing
 from lwgan_dist.config import RunConfig, TableData, read_before
 from lwgan_dist.configfile import read_config
-from lwgan_dist.data.findings import log_findings
+from lwgan_dist.data.files.tables import read_configured, rows_digest
+from lwgan_dist.data.findings.finding import log_findings
 from lwgan_dist.data.settle import look_at, settle
-from lwgan_dist.data.tables import read_configured, rows_digest
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.launch.prometheus import Ended as Count
 from lwgan_dist.metrics.registry import METRICS

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwgan_dist import seeding
-from lwgan_dist.data.manifolds import MANIFOLDS
+from lwgan_dist.data.simulated.manifolds import MANIFOLDS
 from lwgan_dist.errors import ConfigError
 
 Rows = NDArray[Any]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lwgan_dist.config import ManifoldData
-from lwgan_dist.data.manifolds import ManifoldSampler
+from lwgan_dist.data.simulated.manifolds import ManifoldSampler
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.metrics.agreement import SPACES, ranking_agreement
 from lwgan_dist.metrics.drawn import Drawn

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwgan_dist.config import ManifoldData
-from lwgan_dist.data.manifolds import ManifoldSampler
+from lwgan_dist.data.simulated.manifolds import ManifoldSampler
 from lwgan_dist.seeding import generator
 
 Array = NDArray[np.float64]

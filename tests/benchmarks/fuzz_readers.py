@@ -26,7 +26,7 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "support")]
 import image_files  # noqa: E402
 from table_files import ipc, npy, npz, parquet, xlsx  # noqa: E402
 
-from lwgan_dist.data.tables import read_table  # noqa: E402
+from lwgan_dist.data.files.tables import read_table  # noqa: E402
 from lwgan_dist.errors import UserError  # noqa: E402
 
 MEMORY, SECONDS = 3 << 30, 20

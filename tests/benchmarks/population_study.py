@@ -27,7 +27,7 @@ from scipy.stats import binomtest
 from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.config import PopulationData
 from lwgan_dist.configfile import read_config
-from lwgan_dist.data.population import DEVELOPMENT_END, Member, member, report_members
+from lwgan_dist.data.simulated.population import DEVELOPMENT_END, Member, member, report_members
 from lwgan_dist.results import RANK_SET_FACTOR, other_dimension, rank_set, resolved_ranks
 from lwgan_dist.seeding import generator
 from lwgan_dist.storage import Folder

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from lwgan_dist.config import ManifoldData, ScoreConfig
-from lwgan_dist.data.manifolds import ManifoldSampler
-from lwgan_dist.data.population import report_members
+from lwgan_dist.data.simulated.manifolds import ManifoldSampler
+from lwgan_dist.data.simulated.population import report_members
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.seeding import generator
 

@@ -13,8 +13,8 @@ from lwgan_dist.cli import main
 from lwgan_dist.compare.config import CompareConfig
 from lwgan_dist.compare.design import Design
 from lwgan_dist.configfile import read_config, to_yaml
+from lwgan_dist.data.files.loading import Labels
 from lwgan_dist.data.importing import Images, write_dataset
-from lwgan_dist.data.loading import Labels
 from lwgan_dist.errors import NonFiniteLossError
 from lwgan_dist.run.run import Run
 

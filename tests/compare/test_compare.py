@@ -11,7 +11,7 @@ from lwgan_dist.compare import work
 from lwgan_dist.compare.measure import fresh_distances
 from lwgan_dist.compare.work import MODELS, kept
 from lwgan_dist.config import ManifoldData
-from lwgan_dist.data.population import sampler_of
+from lwgan_dist.data.simulated.population import sampler_of
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import ClusterError, ConfigError, NonFiniteLossError
 from lwgan_dist.fitted import FittedModel

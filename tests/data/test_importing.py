@@ -14,8 +14,8 @@ from image_files import CLASSES, COLOUR, GREY, KINDS, NAMES, encoded, write_idx,
 
 from lwgan_dist.cli import main
 from lwgan_dist.data import importing
+from lwgan_dist.data.files.tables import read_labels, read_table
 from lwgan_dist.data.importing import NAMED, damaged_files, read_images, write_dataset
-from lwgan_dist.data.tables import read_labels, read_table
 
 
 def call(*arguments):

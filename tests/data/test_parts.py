@@ -7,8 +7,8 @@ import pytest
 from tiny import FAST
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, ScoreConfig, override
-from lwgan_dist.data.manifolds import MANIFOLDS, swissroll_curve
 from lwgan_dist.data.parts import LEAST_ROWS, MOST_ROWS, parts_of
+from lwgan_dist.data.simulated.manifolds import MANIFOLDS, swissroll_curve
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.models.lwgan.kind import LEAST_PART_ROWS, dimensions_by_part
 from lwgan_dist.run.run import Run

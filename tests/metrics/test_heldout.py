@@ -5,7 +5,7 @@ import pytest
 from tiny import FAST, WAE
 
 from lwgan_dist.config import ExecutionConfig, RunConfig, override
-from lwgan_dist.data.population import sampler_of
+from lwgan_dist.data.simulated.population import sampler_of
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import NonFiniteLossError
 from lwgan_dist.metrics.distances import energy_distance

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny_study import Silent, study
 
-from lwgan_dist.data.manifolds import s_curve, swissroll_curve
+from lwgan_dist.data.simulated.manifolds import s_curve, swissroll_curve
 from lwgan_dist.study.classical import classical_estimate
 from lwgan_dist.study.scales import GRIDE_SCALE, abide, gride, isomap_residual, principal_components
 

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 from tiny import FAST, make_trainer
 
 from lwgan_dist.config import override
-from lwgan_dist.data.manifolds import swiss_roll, swissroll_curve
+from lwgan_dist.data.simulated.manifolds import swiss_roll, swissroll_curve
 from lwgan_dist.models.lwgan import embedding
 from lwgan_dist.models.lwgan.embedding import Tear, distinct, geodesic_start, neighbour_graph
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from lwgan_dist.data.manifolds import random_rotation, s_curve
-from lwgan_dist.data.population import CHARTS, CLOSED
+from lwgan_dist.data.simulated.manifolds import random_rotation, s_curve
+from lwgan_dist.data.simulated.population import CHARTS, CLOSED
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.models.lwgan.embedding import geodesic_start, needed
 from lwgan_dist.models.lwgan.factors import MOST_COMPONENTS, MOST_MEMBERS, independent_groups

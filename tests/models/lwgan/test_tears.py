@@ -10,8 +10,8 @@ from scipy.stats import spearmanr
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
-from lwgan_dist.data.manifolds import ball, s_curve, swiss_roll, swissroll_curve
-from lwgan_dist.data.population import CLOSED
+from lwgan_dist.data.simulated.manifolds import ball, s_curve, swiss_roll, swissroll_curve
+from lwgan_dist.data.simulated.population import CLOSED
 from lwgan_dist.models.lwgan.embedding import Tear, distinct, geodesic_start, needed, neighbour_graph
 from lwgan_dist.models.lwgan.tears import STRETCH, pieces_side_by_side, scaled, stretched, ways_to_cut
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwgan_dist.data.blocks import Array, blocks, flat
-from lwgan_dist.data.findings import Finding, Overview, note, warning
+from lwgan_dist.data.findings.finding import Finding, Overview, note, warning
 from lwgan_dist.seeding import generator
 
 _FEW = 50

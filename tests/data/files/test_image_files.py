@@ -28,10 +28,11 @@ from image_files import (
 from PIL import Image
 
 from lwgan_dist.config import ArrayData, ManifoldData, RunConfig, TableData
-from lwgan_dist.data import blocks, idx_files
-from lwgan_dist.data.loading import files_below
+from lwgan_dist.data import blocks
+from lwgan_dist.data.files import idx_files
+from lwgan_dist.data.files.loading import files_below
+from lwgan_dist.data.files.tables import read_labels, read_table
 from lwgan_dist.data.sample import load_sample
-from lwgan_dist.data.tables import read_labels, read_table
 from lwgan_dist.errors import ConfigError, DataError
 
 BY_CLASS = np.argsort([NAMES[code] for code in CLASSES], kind="stable")

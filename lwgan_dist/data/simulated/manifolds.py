@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lwgan_dist.config import ManifoldData
-from lwgan_dist.data.benchmark import DIMENSIONS, benchmark_rows
-from lwgan_dist.data.decoded_images import MOST_DIMENSIONS, SIDE, decoded_images
+from lwgan_dist.data.simulated.benchmark import DIMENSIONS, benchmark_rows
+from lwgan_dist.data.simulated.decoded_images import MOST_DIMENSIONS, SIDE, decoded_images
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.limits import refuse_bytes, refuse_endless
 from lwgan_dist.seeding import generator

@@ -5,8 +5,8 @@ import pytest
 from scipy.spatial.distance import pdist
 
 from lwgan_dist.config import ManifoldData
-from lwgan_dist.data.decoded_images import MOST_DIMENSIONS, SIDE, decode
-from lwgan_dist.data.manifolds import ManifoldSampler
+from lwgan_dist.data.simulated.decoded_images import MOST_DIMENSIONS, SIDE, decode
+from lwgan_dist.data.simulated.manifolds import ManifoldSampler
 from lwgan_dist.seeding import generator
 
 DIMENSIONS = range(1, MOST_DIMENSIONS + 1)

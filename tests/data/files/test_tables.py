@@ -19,9 +19,10 @@ import pyarrow as pa
 import pytest
 from table_files import ipc, npy, npz, parquet, written, xlsx
 
-from lwgan_dist.data import arrow_files, csv_files, numpy_files
 from lwgan_dist.data.checks import check_rows
-from lwgan_dist.data.tables import READERS, Table, read_table, rows_digest
+from lwgan_dist.data.files import arrow_files, numpy_files
+from lwgan_dist.data.files.tables import READERS, Table, read_table, rows_digest
+from lwgan_dist.data.files.text import csv_files
 from lwgan_dist.errors import DataError
 from lwgan_dist.retries import StorageError
 

@@ -12,8 +12,8 @@ from typing import IO, Literal
 import numpy as np
 
 from lwgan_dist.data.blocks import BLOCK_ELEMENTS, Array, Filling, blocks, flat, mapped
-from lwgan_dist.data.bounds import require_width
-from lwgan_dist.data.loading import (
+from lwgan_dist.data.files.bounds import require_width
+from lwgan_dist.data.files.loading import (
     MAPPED_BYTES,
     Loaded,
     Reading,

@@ -9,8 +9,8 @@ from typing import IO
 import numpy as np
 
 from lwgan_dist.data.blocks import Array, Filling, flat, mapped
-from lwgan_dist.data.bounds import require_width
-from lwgan_dist.data.loading import (
+from lwgan_dist.data.files.bounds import require_width
+from lwgan_dist.data.files.loading import (
     MAPPED_BYTES,
     Labels,
     Loaded,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lwgan_dist.data.tables import read_table
-from lwgan_dist.data.written_numbers import Written, decimal_sign, doubtful_in
+from lwgan_dist.data.files.tables import read_table
+from lwgan_dist.data.files.text.written_numbers import Written, decimal_sign, doubtful_in
 from lwgan_dist.errors import DataError
 
 THREE_DIGITS = ["6.229", "7.952", "0.018", "9.425"]

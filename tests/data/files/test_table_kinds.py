@@ -16,9 +16,10 @@ from table_files import ipc, npy, npz, parquet, written, xlsx
 
 from lwgan_dist.config import TableConfig
 from lwgan_dist.configfile import build_config, parse_overrides
-from lwgan_dist.data import excel_files, numpy_files
+from lwgan_dist.data.files import numpy_files
+from lwgan_dist.data.files.tables import Table, read_configured, read_table
+from lwgan_dist.data.files.text import excel_files
 from lwgan_dist.data.settle import look_at
-from lwgan_dist.data.tables import Table, read_configured, read_table
 from lwgan_dist.errors import ConfigError, DataError
 
 ROWS = np.random.default_rng(5).normal(size=(30, 4)).round(6)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from lwgan_dist.data.blocks import Array, blocks, extremes, flat, take
-from lwgan_dist.data.loading import listed
+from lwgan_dist.data.files.loading import listed
 from lwgan_dist.data.standardize import moments
 
 _log = logging.getLogger("lwgan_dist")

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lwgan_dist.data import bounds
+from lwgan_dist.data.files import bounds
+from lwgan_dist.data.files.tables import read_table
 from lwgan_dist.data.standardize import Standardizer
-from lwgan_dist.data.tables import read_table
 from lwgan_dist.errors import DataError
 
 MIB = 1 << 20

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lwgan_dist.data.findings import Finding, Overview, have_meanings, named, note, warning
-from lwgan_dist.data.loading import drop_hint
+from lwgan_dist.data.files.loading import drop_hint
+from lwgan_dist.data.findings.finding import Finding, Overview, have_meanings, named, note, warning
 
 _LARGE = 1e15
 """Squares of 1e30 leave 8 decades to the float32 maximum 3e38 for sums over rows and columns, and for products."""

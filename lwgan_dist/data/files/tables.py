@@ -13,7 +13,9 @@ from typing import Literal
 import numpy as np
 
 from lwgan_dist.config import Missing, TableConfig
-from lwgan_dist.data.arrow_files import (
+from lwgan_dist.data.blocks import Array, Filling, Rows, blocks, chosen, digest
+from lwgan_dist.data.checks import check_rows
+from lwgan_dist.data.files.arrow_files import (
     IPC_SUFFIXES,
     PARQUET_SUFFIXES,
     arrow_labels,
@@ -21,13 +23,9 @@ from lwgan_dist.data.arrow_files import (
     read_ipc,
     read_parquet,
 )
-from lwgan_dist.data.blocks import Array, Filling, Rows, blocks, chosen, digest
-from lwgan_dist.data.bounds import refuse_bombs
-from lwgan_dist.data.checks import check_rows
-from lwgan_dist.data.csv_files import read_csv
-from lwgan_dist.data.excel_files import read_excel
-from lwgan_dist.data.idx_files import IDX_SUFFIXES, idx_labels, read_idx
-from lwgan_dist.data.loading import (
+from lwgan_dist.data.files.bounds import refuse_bombs
+from lwgan_dist.data.files.idx_files import IDX_SUFFIXES, idx_labels, read_idx
+from lwgan_dist.data.files.loading import (
     DEFAULTS,
     Labels,
     Loaded,
@@ -36,9 +34,11 @@ from lwgan_dist.data.loading import (
     absence_rejected,
     numbered_columns,
 )
+from lwgan_dist.data.files.numpy_files import read_npy, read_npz
+from lwgan_dist.data.files.pictures import folder_labels, picture_files, read_pictures
+from lwgan_dist.data.files.text.csv_files import read_csv
+from lwgan_dist.data.files.text.excel_files import read_excel
 from lwgan_dist.data.missing import without_missing
-from lwgan_dist.data.numpy_files import read_npy, read_npz
-from lwgan_dist.data.pictures import folder_labels, picture_files, read_pictures
 from lwgan_dist.errors import DataError
 from lwgan_dist.logs import SECRET_IN_URI
 from lwgan_dist.retries import retried
@@ -123,8 +123,8 @@ def read_table(
     Rows keep the type of the file, and the shape: that of the tensors in a column, or that of the further axes of a
     NumPy array. Columns of several types become float32 if all are float32 or float16, otherwise float64, as do
     decimals. An NPY file, or an uncompressed Arrow file of a single batch of tensors, is not read but mapped if it has
-    at least `lwgan_dist.data.loading.MAPPED_BYTES`. How the file was read, as far as it does not go without saying, is
-    ``reading`` of the table.
+    at least `lwgan_dist.data.files.loading.MAPPED_BYTES`. How the file was read, as far as it does not go without
+    saying, is ``reading`` of the table.
 
     Args:
         path: the file, whose suffix tells the format, or the folder.

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from lwgan_dist.config import ManifoldData
-from lwgan_dist.data.benchmark import DIMENSIONS
 from lwgan_dist.data.blocks import flat
-from lwgan_dist.data.manifolds import MANIFOLDS, ManifoldSampler
+from lwgan_dist.data.simulated.benchmark import DIMENSIONS
+from lwgan_dist.data.simulated.manifolds import MANIFOLDS, ManifoldSampler
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.seeding import generator
 

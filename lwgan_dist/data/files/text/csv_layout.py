@@ -14,8 +14,8 @@ from functools import partial
 from itertools import islice
 from typing import IO, Literal
 
-from lwgan_dist.data.loading import ROW_NAMES, ReadOptions, numbered_columns, quoted
-from lwgan_dist.data.written_numbers import GROUPED_NUMBER, NUMBER, Sign, Written, decimal_sign, doubtful_in
+from lwgan_dist.data.files.loading import ROW_NAMES, ReadOptions, numbered_columns, quoted
+from lwgan_dist.data.files.text.written_numbers import GROUPED_NUMBER, NUMBER, Sign, Written, decimal_sign, doubtful_in
 from lwgan_dist.errors import DataError
 
 MISSING = (

@@ -1,5 +1,5 @@
-"""Text files: CSV, TSV and their like, compressed or not. pyarrow reads them as `lwgan_dist.data.csv_layout` found out;
-where it cannot, a slow reader says in which line.
+"""Text files: CSV, TSV and their like, compressed or not. pyarrow reads them as
+`lwgan_dist.data.files.text.csv_layout` found out; where it cannot, a slow reader says in which line.
 """
 
 import io
@@ -13,19 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from lwgan_dist.data.arrow_files import to_rows
-from lwgan_dist.data.csv_layout import (
-    BLANKS,
-    MISSING,
-    Kind,
-    Layout,
-    TextSource,
-    collapsed,
-    find_layout,
-    is_void,
-    kind_of,
-)
-from lwgan_dist.data.loading import (
+from lwgan_dist.data.files.arrow_files import to_rows
+from lwgan_dist.data.files.loading import (
     Loaded,
     Reading,
     ReadOptions,
@@ -36,7 +25,18 @@ from lwgan_dist.data.loading import (
     require_numbers,
     used_columns,
 )
-from lwgan_dist.data.written_numbers import GROUPED
+from lwgan_dist.data.files.text.csv_layout import (
+    BLANKS,
+    MISSING,
+    Kind,
+    Layout,
+    TextSource,
+    collapsed,
+    find_layout,
+    is_void,
+    kind_of,
+)
+from lwgan_dist.data.files.text.written_numbers import GROUPED
 from lwgan_dist.errors import DataError
 
 _MIN_BLOCK, _MAX_BLOCK = 1 << 22, 1 << 30

@@ -6,9 +6,9 @@ import zipfile
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from lwgan_dist.data.csv_files import read_text
-from lwgan_dist.data.csv_layout import TextSource
-from lwgan_dist.data.loading import Loaded, ReadOptions, damage_rejected, listed, quoted
+from lwgan_dist.data.files.loading import Loaded, ReadOptions, damage_rejected, listed, quoted
+from lwgan_dist.data.files.text.csv_files import read_text
+from lwgan_dist.data.files.text.csv_layout import TextSource
 from lwgan_dist.errors import ConfigError, DataError
 
 _MAX_BYTES = 1 << 30
@@ -16,7 +16,7 @@ _MAX_BYTES = 1 << 30
 
 
 def read_excel(path: str, options: ReadOptions) -> Loaded:
-    """The rows of a sheet of an Excel file (.xlsx); see `lwgan_dist.data.csv_files.read_text`.
+    """The rows of a sheet of an Excel file (.xlsx); see `lwgan_dist.data.files.text.csv_files.read_text`.
 
     Args:
         path: the file.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lwgan_dist.data.blocks import Array, Filling
-from lwgan_dist.data.loading import (
+from lwgan_dist.data.files.loading import (
     Labels,
     Loaded,
     ReadOptions,

@@ -35,7 +35,8 @@ def decode(u: Array) -> Array:
 
     c_k is the centre of the k-th cell, w_k its way, S_k shapes the blob; directions and shapes are random and depend on
     d alone. While the blobs stay in their cells they can be told apart, so the map is injective. Its Jacobian has rank
-    d, with singular values of 2.5 to 7 and a ratio of at most 2, as `tests/data/test_decoded_images.py` counts.
+    d, with singular values of 2.5 to 7 and a ratio of at most 2 (counted by
+    `tests/data/simulated/test_decoded_images.py`).
 
     Args:
         u: shape (n, d), in the unit ball.

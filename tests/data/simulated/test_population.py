@@ -12,7 +12,8 @@ from tiny_study import config
 
 from lwgan_dist.config import PopulationData, RunConfig
 from lwgan_dist.configfile import build_config
-from lwgan_dist.data.population import (
+from lwgan_dist.data.sample import load_sample
+from lwgan_dist.data.simulated.population import (
     CHARTS,
     CLOSED,
     DEVELOPMENT_END,
@@ -24,7 +25,6 @@ from lwgan_dist.data.population import (
     member,
     report_members,
 )
-from lwgan_dist.data.sample import load_sample
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.study.design import Design

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from lwgan_dist.config import ManifoldData, PopulationData
-from lwgan_dist.data.benchmark import DIMENSIONS
-from lwgan_dist.data.manifolds import ManifoldSampler, klein_bottle, random_rotation, torus
+from lwgan_dist.data.simulated.benchmark import DIMENSIONS
+from lwgan_dist.data.simulated.manifolds import ManifoldSampler, klein_bottle, random_rotation, torus
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.limits import refuse_endless, refuse_sample

@@ -7,13 +7,13 @@ import pytest
 from sklearn import datasets
 
 from lwgan_dist.config import ArrayData, ManifoldData, PopulationData, TableData
-from lwgan_dist.data.column_findings import codes_of
-from lwgan_dist.data.findings import have_meanings
-from lwgan_dist.data.loading import numbered_columns
-from lwgan_dist.data.population import sampler_of
+from lwgan_dist.data.files.loading import numbered_columns
+from lwgan_dist.data.files.tables import Table
+from lwgan_dist.data.findings.columns import codes_of
+from lwgan_dist.data.findings.finding import have_meanings
 from lwgan_dist.data.sample import load_sample
 from lwgan_dist.data.settle import look_at, settle
-from lwgan_dist.data.tables import Table
+from lwgan_dist.data.simulated.population import sampler_of
 from lwgan_dist.seeding import generator
 
 SEEDS = range(8)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lwgan_dist.data.blocks import BLOCK_ELEMENTS, Array, Filling
-from lwgan_dist.data.loading import (
+from lwgan_dist.data.files.loading import (
     MAPPED_BYTES,
     ROW_NAMES,
     Labels,
@@ -33,7 +33,7 @@ from lwgan_dist.data.loading import (
     shortened,
     used_columns,
 )
-from lwgan_dist.data.pictures import PICTURE_SUFFIXES, Picture, decoded
+from lwgan_dist.data.files.pictures import PICTURE_SUFFIXES, Picture, decoded
 from lwgan_dist.errors import DataError
 
 PARQUET_SUFFIXES = (".parquet", ".pq")

@@ -1,0 +1,1 @@
+"""What a person should know of rows before anything is learned from them."""

@@ -1,0 +1,1 @@
+"""Manifolds whose dimension is known: by name, of a benchmark, as images, and a population of random ones."""
