@@ -44,7 +44,7 @@ test: setup  ## the tests; some 10 minutes on 2 cores, by the processor; PROCESS
 	exit $$((others > local_ray ? others : local_ray))
 
 mutants: setup  ## deliberate faults, each of which its tests have to notice; some minutes
-	$(BIN)/python tests/mutants.py
+	$(BIN)/python tests/benchmarks/mutants.py
 
 test-faults: setup  ## studies and searches killed ten times, nodes too; KILLS=50 for more
 	KILLS=$(KILLS) $(BIN)/python -m pytest -s -m 'faults or not faults' \

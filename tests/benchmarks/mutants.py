@@ -1,8 +1,8 @@
 """Deliberate faults, each of which the tests that are named beside it have to notice: ``make mutants``.
 
 A fault replaces a text, which is in its file exactly once, in a copy of the sources; the tests, which pass without it
-(``make test``), then have to fail there. ``python tests/mutants.py WORD...`` tries those whose names hold one of the
-words. The exit status is 1 if a fault goes unnoticed, or if a text is not in its file exactly once.
+(``make test``), then have to fail there. ``python tests/benchmarks/mutants.py WORD...`` tries those whose names hold
+one of the words. The exit status is 1 if a fault goes unnoticed, or if a text is not in its file exactly once.
 """
 
 import shutil
@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COPIED = ("lwgan_dist", "tests", "tune_configs", "docs", "pyproject.toml", "CONTRIBUTING.md", "README.md")
 FAILED = 1
 """What pytest ends with if tests fail; anything else, such as nothing found to run, notices no fault."""
@@ -77,7 +77,7 @@ MUTANTS = [
     ),
     Mutant(
         "a run of one round has another name than before there were rounds", "config.py",
-        'AS_BEFORE = {("schedule", "embedding_rounds"): 1, ', "AS_BEFORE = {",
+        '    ("schedule", "embedding_rounds"): 1,\n', "",
         "test_config.py",
     ),
     Mutant(
@@ -254,7 +254,7 @@ MUTANTS = [
     ),
     Mutant(
         "rank rules are in the key of a run", "study/design.py",
-        'del identity["score"][name]', "pass",
+        'identity["score"].pop(name, None)', "pass",
         "study/test_design.py",
     ),
     Mutant(
@@ -443,7 +443,7 @@ def main(words: list[str]) -> int:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / "tests" / "support"))
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
     from mutants import main as importable  # children have to find what they call
 
     sys.exit(importable(sys.argv[1:]))
