@@ -34,7 +34,7 @@ from lwgan_dist.study.engine import Phases
 from lwgan_dist.study.metrics import with_means
 from lwgan_dist.study.record import RunRecord
 from lwgan_dist.study.refits import Refit, bootstrap_rows, refits_of
-from lwgan_dist.study.rows import runs_table
+from lwgan_dist.study.rows import provenance_table, runs_table
 from lwgan_dist.study.solving import Searches
 from lwgan_dist.study.tables import BOOTSTRAP, StudyTables
 from lwgan_dist.study.work import ClassicalTask, LwganTask, ModelTask, RefitTask, RunTask, has_model
@@ -275,6 +275,7 @@ class Study:
             bootstrap=bootstrap,
             coverage=aggregate.coverage(self._fixed_bootstrap(bootstrap)),
             solved=searches.table() if searches else None,
+            provenance=provenance_table(runs, self.ledger.folder),
         )
 
     def _fixed_bootstrap(self, bootstrap: pa.Table) -> pa.Table:
