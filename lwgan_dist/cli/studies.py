@@ -2,23 +2,29 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
 from lwgan_dist.cli.common import (
+    WithForms,
     at_address,
     campaign_options,
     check_device,
     check_name,
     executed,
     guarded,
+    json_option,
     located_study,
+    overrides,
+    recorded_folder,
+    tell,
     without_infinities,
 )
 from lwgan_dist.errors import ConfigError, RunFailedError
 
 if TYPE_CHECKING:
+    from lwgan_dist.study.rejudge import Rejudged
     from lwgan_dist.study.study import Study
 
 
@@ -59,13 +65,62 @@ def check(name: str) -> None:
     click.echo(f"{name}: ok")
 
 
-class _Study(click.Command):
-    """``study CONFIG.yaml``, and ``study merge DIR DIR``."""
+@click.command(short_help="What other rules say of the runs that a study has.")
+@click.argument("folder", metavar="DIR")
+@overrides
+@json_option
+@guarded
+def rejudge(folder: str, changes: tuple[str, ...], as_json: bool) -> None:
+    """Judge the runs in the folder of a study again: key=value changes rank rules (run.score, lwgan.rules), the
+    stopping rule (stop_when), the search for n (solve), replicates or level. Nothing is fitted or written.
 
-    def make_context(self, info_name: str | None, args: list[str], *further: Any, **extra: Any) -> click.Context:
-        if args[:1] == ["merge"]:
-            return merge.make_context(f"{info_name} merge", args[1:], *further, **extra)
-        return super().make_context(info_name, args, *further, **extra)
+    What the ledger cannot answer is said: a rule that goes on longer than the study did asks for runs that there are
+    not. lwgan-dist study with the same changes computes them.
+    """
+    from lwgan_dist.configfile import read_config
+    from lwgan_dist.run.folder import CONFIG_FILE
+    from lwgan_dist.study.config import StudyConfig
+
+    source = recorded_folder(folder, "study")
+    file = f"{source.location}/{CONFIG_FILE}"
+    config = read_config(StudyConfig, file, changes)
+    with located_study(config, file, changes):
+        from lwgan_dist.study.rejudge import rejudge as judged
+        from lwgan_dist.study.study import Study
+
+        prepared = Study(config, source)
+    _show_rejudged(prepared, judged(prepared), as_json)
+
+
+def _show_rejudged(prepared: "Study", result: "Rejudged", as_json: bool) -> None:
+    from lwgan_dist.reporting.terminal import cpu_text
+    from lwgan_dist.study.publish import study_caveats
+    from lwgan_dist.study.terminal import print_solved, print_study
+
+    tables, used, recorded = result.outcome.tables, result.used, result.recorded
+    for note in [*study_caveats(prepared, result.outcome), *result.unanswered]:
+        tell(f"note: {note}")
+    if as_json:
+        content = {
+            "cells": tables.cells.to_pylist(), "trends": tables.trends.to_pylist(), "used": vars(used),
+            "recorded": vars(recorded), "unanswered": result.unanswered,
+        }  # fmt: skip
+        if tables.solved is not None:
+            content["solved"] = tables.solved.to_pylist()
+        click.echo(json.dumps(without_infinities(content), allow_nan=False))
+        return
+    if tables.solved is not None:
+        print_solved(tables.solved, {})
+    else:
+        print_study(tables.cells, {})
+    click.echo(
+        f"judged again, nothing fitted: {used.runs} runs, {cpu_text(used.cpu_seconds)}, of the {recorded.runs} in the "
+        f"ledger, {cpu_text(recorded.cpu_seconds)}"
+    )
+
+
+class _Study(WithForms):
+    forms: ClassVar = {"merge": merge, "rejudge": rejudge}
 
 
 def _part(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int]:
@@ -95,7 +150,8 @@ def study(
     computed. With solve in the configuration, the n that P(correct) needs is searched for. Exit code 3: runs did not
     finish, or runs of models diverged.
 
-    lwgan-dist study merge DIR DIR --out DIR joins what several machines have computed of one study.
+    lwgan-dist study merge DIR DIR --out DIR joins what several machines have computed of one study; study rejudge DIR
+    [key=value ...] asks what other rules say of its runs.
     """
     from lwgan_dist.configfile import read_config
     from lwgan_dist.study.config import StudyConfig
