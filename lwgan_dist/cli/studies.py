@@ -119,8 +119,27 @@ def _show_rejudged(prepared: "Study", result: "Rejudged", as_json: bool) -> None
     )
 
 
+@click.command(short_help="The leaderboard of a study, as a table and a page.")
+@click.argument("folder", metavar="DIR")
+@click.option("--out", required=True, metavar="DIR", help="Folder of the leaderboard; an earlier one is replaced.")
+@guarded
+def publish(folder: str, out: str) -> None:
+    """Write leaderboard.parquet and leaderboard.html, a single file, from the tables of a study: of each method on each
+    data set P(correct) with its interval, mean error, CPU seconds and the number of independent draws.
+    """
+    from datetime import UTC, datetime
+
+    from lwgan_dist.storage import Folder
+    from lwgan_dist.study import leaderboard
+
+    target = Folder.at(out)
+    table = leaderboard.publish(recorded_folder(folder, "study"), target, datetime.now(UTC).date())
+    click.echo(f"{table.num_rows} rows, methods by data: {target.location}/{leaderboard.TABLE}")
+    click.echo(f"page: {target.location}/{leaderboard.PAGE}")
+
+
 class _Study(WithForms):
-    forms: ClassVar = {"merge": merge, "rejudge": rejudge}
+    forms: ClassVar = {"merge": merge, "rejudge": rejudge, "publish": publish}
 
 
 def _part(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int]:
@@ -151,7 +170,7 @@ def study(
     finish, or runs of models diverged.
 
     lwgan-dist study merge DIR DIR --out DIR joins what several machines have computed of one study; study rejudge DIR
-    [key=value ...] asks what other rules say of its runs.
+    [key=value ...] asks what other rules say of its runs; study publish DIR --out DIR makes a leaderboard.
     """
     from lwgan_dist.configfile import read_config
     from lwgan_dist.study.config import StudyConfig
@@ -200,10 +219,11 @@ def _show_plan(prepared: "Study", as_json: bool) -> None:
 
 
 def _execute_study(prepared: "Study", label: str, as_json: bool, verbose: bool) -> None:
-    from lwgan_dist.study.publish import publish, study_caveats, study_files
+    from lwgan_dist.study.publish import publish as publish_study
+    from lwgan_dist.study.publish import study_caveats, study_files
     from lwgan_dist.study.terminal import print_solved, print_study
 
-    outcome = executed(prepared, label, publish, study_caveats, verbose=verbose)
+    outcome = executed(prepared, label, publish_study, study_caveats, verbose=verbose)
     files = study_files(prepared.folder)
     if as_json:
         content = {"cells": outcome.tables.cells.to_pylist(), "trends": outcome.tables.trends.to_pylist(),

@@ -191,6 +191,29 @@ PROVENANCE = described(
 )
 """``provenance.parquet``: a row for each origin of runs, the most frequent first."""
 
+LEADERBOARD = described(
+    **_DESIGN,
+    kind=(_text, "lwgan, model (another one) or classical"),
+    intrinsic_dim=(_int, "truth"),
+    runs=(_int, "runs"),
+    draws=(_int, "independent samples that they are on: what the interval counts"),
+    failures=(_int, "runs without a dimension; they count as incorrect"),
+    p_correct=(_float, "share of the runs with the true dimension"),
+    low=(_float, "95 % interval of P(correct), lower end"),
+    high=(_float, "upper end"),
+    interval=(_text, "Clopper-Pearson, or confidence sequence where replicates were added on demand"),
+    mean_error=(_float, "mean of |value - truth| over the runs that did not fail"),
+    mean_error_mcse=(_float, "its Monte Carlo standard error; null of one sample"),
+    cpu_seconds=(_float, "mean processor time of a run"),
+    best=(_text, "the method that is most often right on this data and n"),
+    p_best=(
+        _float,
+        "exact McNemar test against it on equal samples, adjusted by Holm over all pairs; null of itself, and where "
+        "methods were not compared",
+    ),
+)
+"""``leaderboard.parquet`` of ``study publish``: a row for each (data, n, method) of known truth, the best first."""
+
 
 @dataclass(frozen=True)
 class StudyTables:
