@@ -138,8 +138,37 @@ def publish(folder: str, out: str) -> None:
     click.echo(f"page: {target.location}/{leaderboard.PAGE}")
 
 
+@click.command(short_help="The samples and methods of a study as a benchmark that others can join.")
+@click.argument("folder", metavar="DIR")
+@click.option("--benchopt", "out", required=True, metavar="DIR", help="New folder of the benchmark.")
+@click.option(
+    "--draws", type=click.IntRange(1), default=3, show_default=True, help="Samples of each data set and n, the first."
+)
+@guarded
+def export(folder: str, out: str, draws: int) -> None:
+    """Write a study as a benchopt benchmark: its samples of known dimension as data sets, its methods as solvers,
+    |estimate - truth| as objective.
+    """
+    from lwgan_dist.campaign.folder import read_environment
+    from lwgan_dist.configfile import read_config
+    from lwgan_dist.run.folder import CONFIG_FILE
+    from lwgan_dist.storage import Folder
+    from lwgan_dist.study.benchopt import export as write
+    from lwgan_dist.study.config import StudyConfig
+
+    source, target = recorded_folder(folder, "study"), Folder.at(out)
+    file = f"{source.location}/{CONFIG_FILE}"
+    config = read_config(StudyConfig, file)
+    with located_study(config, file, ()):
+        result = write(config, read_environment(source, "study")["precision"], source.name, target, draws)
+    for sentence in result.left_out:
+        tell(f"note: {sentence}")
+    click.echo(f"{target.location}: {result.samples} samples, solvers {', '.join(result.solvers)}; with benchopt,")
+    click.echo(f"benchopt test {target.location} --skip-install")
+
+
 class _Study(WithForms):
-    forms: ClassVar = {"merge": merge, "rejudge": rejudge, "publish": publish}
+    forms: ClassVar = {"merge": merge, "rejudge": rejudge, "publish": publish, "export": export}
 
 
 def _part(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int]:
@@ -170,7 +199,8 @@ def study(
     finish, or runs of models diverged.
 
     lwgan-dist study merge DIR DIR --out DIR joins what several machines have computed of one study; study rejudge DIR
-    [key=value ...] asks what other rules say of its runs; study publish DIR --out DIR makes a leaderboard.
+    [key=value ...] asks what other rules say of its runs; study publish DIR --out DIR makes a leaderboard,
+    study export DIR --benchopt DIR a benchmark that others can join.
     """
     from lwgan_dist.configfile import read_config
     from lwgan_dist.study.config import StudyConfig
