@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig
@@ -31,6 +31,20 @@ def of_task(execution: ExecutionConfig, *, short: bool = False) -> ExecutionConf
     if short:
         changes["use_gpu"] = False
     return execution.model_copy(update=changes)
+
+
+class Computes(Protocol):
+    """What a search needs of an engine, see `Engine`."""
+
+    @property
+    def running(self) -> int:
+        """Tasks that have a place."""
+
+    def serve(self, source: Source) -> None:
+        """Compute tasks until their source is dry."""
+
+    def compute(self, tasks: Sequence[Any], on_done: Callable[[int, Any], None]) -> dict[int, str]:
+        """Compute tasks that are all given beforehand."""
 
 
 class Engine:

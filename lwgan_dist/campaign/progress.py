@@ -39,3 +39,13 @@ class Progress(Protocol):
 
     def update(self, standing: Standing) -> None:
         """The phase has got further."""
+
+
+class Unseen:
+    """Progress that is not shown."""
+
+    def begin(self, total: int | None, what: str, done: int = 0) -> None:
+        """Nothing is shown."""
+
+    def update(self, standing: Standing) -> None:
+        """Nothing is shown."""

@@ -31,6 +31,8 @@ class Record:
         failure: why it has no result; None if it has one.
         cpu_seconds, wall_seconds: what it cost.
         version: of the package that computed it.
+        provenance: see `lwgan_dist.campaign.provenance`; empty in records of older versions, and of a trial that was
+            stopped on its way.
     """
 
     key: str
@@ -38,6 +40,7 @@ class Record:
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
     version: str = ""
+    provenance: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

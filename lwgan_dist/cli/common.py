@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lwgan_dist.reporting.terminal import StudyProgress
     from lwgan_dist.results import RunResult
     from lwgan_dist.search.config import SearchConfig
+    from lwgan_dist.storage import Folder
     from lwgan_dist.study.config import StudyConfig
 
 AnyConfig = TypeVar("AnyConfig", "TrainConfig", "StudyConfig", "SearchConfig", "CompareConfig")
@@ -159,6 +160,36 @@ def check_search(config: "SearchConfig", config_file: str | None, changes: tuple
         if config.searcher.name == "grid":
             space.grid()
         check_manifold(config.run)
+
+
+class WithForms(click.Command):
+    """A command whose first argument may name another form of it: ``study CONFIG.yaml``, ``study merge DIR DIR``."""
+
+    forms: ClassVar[dict[str, click.Command]]
+
+    def make_context(self, info_name: str | None, args: list[str], *further: Any, **extra: Any) -> click.Context:
+        """That of the form, if one is named."""
+        form = self.forms.get(args[0].removeprefix("--")) if args else None
+        if form is None:
+            return super().make_context(info_name, args, *further, **extra)
+        return form.make_context(f"{info_name} {form.name}", args[1:], *further, **extra)
+
+
+def recorded_folder(directory: str, kind: str) -> "Folder":
+    """The local folder of a study or search that was run.
+
+    Raises:
+        ConfigError: it holds none, or is not on this machine.
+    """
+    from lwgan_dist.campaign.folder import read_environment
+    from lwgan_dist.run.folder import CONFIG_FILE, ENVIRONMENT_FILE
+    from lwgan_dist.storage import Folder
+
+    folder = Folder.at(directory)
+    if folder.local is None or not folder.has(CONFIG_FILE) or not folder.has(ENVIRONMENT_FILE):
+        raise ConfigError(f"{directory}: is no folder of a {kind} on this machine; name the one that holds config.yaml")
+    read_environment(folder, kind)
+    return folder
 
 
 @contextmanager

@@ -3,16 +3,21 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
 from lwgan_dist.cli.common import (
+    WithForms,
     at_address,
     campaign_options,
     check_device,
     check_name,
     check_search,
+    guarded,
+    json_option,
+    overrides,
+    recorded_folder,
     tell,
     without_infinities,
 )
@@ -24,11 +29,59 @@ if TYPE_CHECKING:
     from lwgan_dist.reporting.terminal import SearchProgress
     from lwgan_dist.search.config import Parameter
     from lwgan_dist.search.publish import Published
+    from lwgan_dist.search.replay import Replayed
     from lwgan_dist.search.search import Outcome as SearchOutcome
     from lwgan_dist.search.search import Search
 
 
-@click.command(short_help="Which settings are best, and does the estimate depend on them?")
+@click.command(short_help="What other rules say of the trials that a search has.")
+@click.argument("folder", metavar="DIR")
+@overrides
+@json_option
+@guarded
+def replay(folder: str, changes: tuple[str, ...], as_json: bool) -> None:
+    """Judge the trials in the folder of a search again: key=value changes the rank rule (run.score), the objective, the
+    settings of successive halving (scheduler) or the end of the search (budget). Nothing is fitted or written.
+
+    What the ledger cannot answer is said: a trial that was stopped, and would have gone on, has no end there.
+    """
+    from lwgan_dist.configfile import read_config
+    from lwgan_dist.run.folder import CONFIG_FILE
+    from lwgan_dist.search.config import SearchConfig
+    from lwgan_dist.search.space import located_space
+
+    source = recorded_folder(folder, "search")
+    file = f"{source.location}/{CONFIG_FILE}"
+    before, config = read_config(SearchConfig, file), read_config(SearchConfig, file, changes)
+    check_search(config, file, changes)
+    with located_space(file, changes):
+        from lwgan_dist.search.replay import replay as replayed
+
+        result = replayed(config, before, source)
+    _show_replayed(result, as_json)
+
+
+def _show_replayed(result: "Replayed", as_json: bool) -> None:
+    from lwgan_dist.search.publish import drawn, search_caveats
+    from lwgan_dist.search.replay import recorded_sentence
+    from lwgan_dist.search.terminal import print_search
+
+    published, sentence = drawn(result.search, result.outcome), recorded_sentence(result)
+    for note in [*search_caveats(result.search, result.outcome), *result.supposed, *result.unanswered]:
+        tell(f"note: {note}")
+    if as_json:
+        content = {**content_of_search(published), "recorded": sentence, "unanswered": result.unanswered}
+        click.echo(json.dumps(without_infinities(content), allow_nan=False))
+        return
+    print_search(published.tables, published.facts, {})
+    click.echo(f"judged again, nothing fitted. {sentence}")
+
+
+class _Tune(WithForms):
+    forms: ClassVar = {"replay": replay}
+
+
+@click.command(cls=_Tune, short_help="Which settings are best, and does the estimate depend on them?")
 @campaign_options("search", "searches", "the space, the first proposals and the cost of a trial")
 def tune(
     config_file: str, changes: tuple[str, ...], name: str | None, storage: str, address: str | None,
@@ -39,6 +92,8 @@ def tune(
 
     The same command goes on with a search that was interrupted; with a larger budget, only what is new is computed.
     Exit code 3: trials did not finish, or failed.
+
+    lwgan-dist tune replay DIR [key=value ...] asks what other rules say of its trials.
     """
     from lwgan_dist.configfile import read_config
     from lwgan_dist.search.config import SearchConfig

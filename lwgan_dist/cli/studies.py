@@ -2,23 +2,29 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
 from lwgan_dist.cli.common import (
+    WithForms,
     at_address,
     campaign_options,
     check_device,
     check_name,
     executed,
     guarded,
+    json_option,
     located_study,
+    overrides,
+    recorded_folder,
+    tell,
     without_infinities,
 )
 from lwgan_dist.errors import ConfigError, RunFailedError
 
 if TYPE_CHECKING:
+    from lwgan_dist.study.rejudge import Rejudged
     from lwgan_dist.study.study import Study
 
 
@@ -59,13 +65,110 @@ def check(name: str) -> None:
     click.echo(f"{name}: ok")
 
 
-class _Study(click.Command):
-    """``study CONFIG.yaml``, and ``study merge DIR DIR``."""
+@click.command(short_help="What other rules say of the runs that a study has.")
+@click.argument("folder", metavar="DIR")
+@overrides
+@json_option
+@guarded
+def rejudge(folder: str, changes: tuple[str, ...], as_json: bool) -> None:
+    """Judge the runs in the folder of a study again: key=value changes rank rules (run.score, lwgan.rules), the
+    stopping rule (stop_when), the search for n (solve), replicates or level. Nothing is fitted or written.
 
-    def make_context(self, info_name: str | None, args: list[str], *further: Any, **extra: Any) -> click.Context:
-        if args[:1] == ["merge"]:
-            return merge.make_context(f"{info_name} merge", args[1:], *further, **extra)
-        return super().make_context(info_name, args, *further, **extra)
+    What the ledger cannot answer is said: a rule that goes on longer than the study did asks for runs that there are
+    not. lwgan-dist study with the same changes computes them.
+    """
+    from lwgan_dist.configfile import read_config
+    from lwgan_dist.run.folder import CONFIG_FILE
+    from lwgan_dist.study.config import StudyConfig
+
+    source = recorded_folder(folder, "study")
+    file = f"{source.location}/{CONFIG_FILE}"
+    config = read_config(StudyConfig, file, changes)
+    with located_study(config, file, changes):
+        from lwgan_dist.study.rejudge import rejudge as judged
+        from lwgan_dist.study.study import Study
+
+        prepared = Study(config, source)
+    _show_rejudged(prepared, judged(prepared), as_json)
+
+
+def _show_rejudged(prepared: "Study", result: "Rejudged", as_json: bool) -> None:
+    from lwgan_dist.reporting.terminal import cpu_text
+    from lwgan_dist.study.publish import study_caveats
+    from lwgan_dist.study.terminal import print_solved, print_study
+
+    tables, used, recorded = result.outcome.tables, result.used, result.recorded
+    for note in [*study_caveats(prepared, result.outcome), *result.unanswered]:
+        tell(f"note: {note}")
+    if as_json:
+        content = {
+            "cells": tables.cells.to_pylist(), "trends": tables.trends.to_pylist(), "used": vars(used),
+            "recorded": vars(recorded), "unanswered": result.unanswered,
+        }  # fmt: skip
+        if tables.solved is not None:
+            content["solved"] = tables.solved.to_pylist()
+        click.echo(json.dumps(without_infinities(content), allow_nan=False))
+        return
+    if tables.solved is not None:
+        print_solved(tables.solved, {})
+    else:
+        print_study(tables.cells, {})
+    click.echo(
+        f"judged again, nothing fitted: {used.runs} runs, {cpu_text(used.cpu_seconds)}, of the {recorded.runs} in the "
+        f"ledger, {cpu_text(recorded.cpu_seconds)}"
+    )
+
+
+@click.command(short_help="The leaderboard of a study, as a table and a page.")
+@click.argument("folder", metavar="DIR")
+@click.option("--out", required=True, metavar="DIR", help="Folder of the leaderboard; an earlier one is replaced.")
+@guarded
+def publish(folder: str, out: str) -> None:
+    """Write leaderboard.parquet and leaderboard.html, a single file, from the tables of a study: of each method on each
+    data set P(correct) with its interval, mean error, CPU seconds and the number of independent draws.
+    """
+    from datetime import UTC, datetime
+
+    from lwgan_dist.storage import Folder
+    from lwgan_dist.study import leaderboard
+
+    target = Folder.at(out)
+    table = leaderboard.publish(recorded_folder(folder, "study"), target, datetime.now(UTC).date())
+    click.echo(f"{table.num_rows} rows, methods by data: {target.location}/{leaderboard.TABLE}")
+    click.echo(f"page: {target.location}/{leaderboard.PAGE}")
+
+
+@click.command(short_help="The samples and methods of a study as a benchmark that others can join.")
+@click.argument("folder", metavar="DIR")
+@click.option("--benchopt", "out", required=True, metavar="DIR", help="New folder of the benchmark.")
+@click.option(
+    "--draws", type=click.IntRange(1), default=3, show_default=True, help="Samples of each data set and n, the first."
+)
+@guarded
+def export(folder: str, out: str, draws: int) -> None:
+    """Write a study as a benchopt benchmark: its samples of known dimension as data sets, its methods as solvers,
+    |estimate - truth| as objective.
+    """
+    from lwgan_dist.campaign.folder import read_environment
+    from lwgan_dist.configfile import read_config
+    from lwgan_dist.run.folder import CONFIG_FILE
+    from lwgan_dist.storage import Folder
+    from lwgan_dist.study.benchopt import export as write
+    from lwgan_dist.study.config import StudyConfig
+
+    source, target = recorded_folder(folder, "study"), Folder.at(out)
+    file = f"{source.location}/{CONFIG_FILE}"
+    config = read_config(StudyConfig, file)
+    with located_study(config, file, ()):
+        result = write(config, read_environment(source, "study")["precision"], source.name, target, draws)
+    for sentence in result.left_out:
+        tell(f"note: {sentence}")
+    click.echo(f"{target.location}: {result.samples} samples, solvers {', '.join(result.solvers)}; with benchopt,")
+    click.echo(f"benchopt test {target.location} --skip-install")
+
+
+class _Study(WithForms):
+    forms: ClassVar = {"merge": merge, "rejudge": rejudge, "publish": publish, "export": export}
 
 
 def _part(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[int, int]:
@@ -95,7 +198,9 @@ def study(
     computed. With solve in the configuration, the n that P(correct) needs is searched for. Exit code 3: runs did not
     finish, or runs of models diverged.
 
-    lwgan-dist study merge DIR DIR --out DIR joins what several machines have computed of one study.
+    lwgan-dist study merge DIR DIR --out DIR joins what several machines have computed of one study; study rejudge DIR
+    [key=value ...] asks what other rules say of its runs; study publish DIR --out DIR makes a leaderboard,
+    study export DIR --benchopt DIR a benchmark that others can join.
     """
     from lwgan_dist.configfile import read_config
     from lwgan_dist.study.config import StudyConfig
@@ -144,10 +249,11 @@ def _show_plan(prepared: "Study", as_json: bool) -> None:
 
 
 def _execute_study(prepared: "Study", label: str, as_json: bool, verbose: bool) -> None:
-    from lwgan_dist.study.publish import publish, study_caveats, study_files
+    from lwgan_dist.study.publish import publish as publish_study
+    from lwgan_dist.study.publish import study_caveats, study_files
     from lwgan_dist.study.terminal import print_solved, print_study
 
-    outcome = executed(prepared, label, publish, study_caveats, verbose=verbose)
+    outcome = executed(prepared, label, publish_study, study_caveats, verbose=verbose)
     files = study_files(prepared.folder)
     if as_json:
         content = {"cells": outcome.tables.cells.to_pylist(), "trends": outcome.tables.trends.to_pylist(),

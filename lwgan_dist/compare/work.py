@@ -8,6 +8,7 @@ from functools import partial
 from lwgan_dist import logs
 from lwgan_dist.campaign.folder import LEDGER, SCRATCH, clear_scratch
 from lwgan_dist.campaign.ledger import Ledger
+from lwgan_dist.campaign.provenance import signed
 from lwgan_dist.campaign.task import Task
 from lwgan_dist.campaign.worker import (
     NUMERICAL,
@@ -67,6 +68,7 @@ def execute(task: RunTask) -> RunRecord:
             recorded = ledger.row(task.key)
             assert recorded
             return recorded
+        record = signed(record, ledger.folder)
         ledger.write(record)
         clear_scratch(comparison, task.key)
         logs.event("run recorded", failure=record.failure, cpu_seconds=record.cpu_seconds)

@@ -64,6 +64,11 @@ class Page:
         )  # fmt: skip
 
 
+def rendered(template: str, content: Mapping[str, Any]) -> str:
+    """A file from a template of plain text, by its path in the package; what it interpolates is not escaped."""
+    return _MARKDOWN.get_template(template).render(**content) + "\n"
+
+
 def escaped(text: str) -> str:
     """The text with what Markdown (or HTML in it) would take as markup escaped, on one line.
 

@@ -59,6 +59,18 @@ def listed(values: Sequence[int]) -> str:
     return ", ".join(texts if len(texts) <= 6 else [*texts[:2], "…", texts[-1]])
 
 
+def ranges(noun: str, numbers: Iterable[int]) -> str:
+    """``replicate 3 is``, ``replicates 3, 5 to 9 are``."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and parts[-1][-1] == number - 1:
+            parts[-1] = [parts[-1][0], number]
+        else:
+            parts.append([number])
+    text = ", ".join(" to ".join(map(str, part)) for part in parts)
+    return f"{noun} {text} is" if len(parts) == 1 == len(parts[0]) else f"{noun}s {text} are"
+
+
 def one_line(text: str) -> str:
     """The text on one line, at most 160 characters."""
     line = " ".join(text.split())

@@ -125,7 +125,7 @@ def _environment(run: Prepared, execution: ExecutionConfig) -> dict[str, Any]:
         "execution": execution.model_dump(mode="json"),
         "threads": execution.threads_per_worker,
         "versions": versions(),
-        "git": _git_commit(),
+        "git": git_commit(),
         "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
         "command": sys.argv,
     }
@@ -168,7 +168,7 @@ def run_files(folder: Folder) -> dict[str, str]:
     return {what: f"{folder.location}/{name}" for what, name in names.items()}
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """Commit of the checkout that the package is run from, with "+" for local changes; None outside a checkout."""
     here = Path(__file__).parent
     command = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"]

@@ -42,8 +42,7 @@ class Published:
 
 def publish(search: Search, outcome: Outcome, title: str) -> Published:
     """Write everything into the folder of the search."""
-    folder, tables, config = search.folder, search_tables(search, outcome), search.config
-    facts = analysis.facts(tables, [label_of(weights) for weights in config.objectives], spent(outcome))
+    folder, config, (tables, facts) = search.folder, search.config, _drawn(search, outcome)
     files.write_tables(folder, vars(tables), always=("trials", "runs"))
     _write_best(search, outcome, tables)
     figures = search_figures(tables, search_axes(config), facts.objectives)
@@ -56,6 +55,17 @@ def publish(search: Search, outcome: Outcome, title: str) -> Published:
     files.write_tensorboard(folder, lambda path: write_search(path, tables.trials, figures, list(config.space)))
     folder.write(FACTS, _FACTS.dump_json(facts, indent=1))  # last: then everything else has been written
     return Published(tables, facts, search_files(folder))
+
+
+def drawn(search: Search, outcome: Outcome) -> Published:
+    """What would be written, without the files."""
+    return Published(*_drawn(search, outcome), {})
+
+
+def _drawn(search: Search, outcome: Outcome) -> tuple[SearchTables, Facts]:
+    tables = search_tables(search, outcome)
+    labels = [label_of(weights) for weights in search.config.objectives]
+    return tables, analysis.facts(tables, labels, spent(outcome))
 
 
 def read_published(folder: Folder) -> Published:

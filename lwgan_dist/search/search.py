@@ -11,15 +11,15 @@ The folder of a search:
 - ``work/``                       runs under way
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lwgan_dist.campaign.engine import Engine, of_task
+from lwgan_dist.campaign.engine import Computes, Engine, of_task
 from lwgan_dist.campaign.folder import LEDGER, SCRATCH, claim, read_environment
 from lwgan_dist.campaign.ledger import Ledger
-from lwgan_dist.campaign.progress import Progress, Standing
+from lwgan_dist.campaign.progress import Progress, Standing, Unseen
 from lwgan_dist.config import RunConfig, TableData, read_before
 from lwgan_dist.configfile import read_config
 from lwgan_dist.data.files.tables import read_configured, rows_digest
@@ -27,6 +27,7 @@ from lwgan_dist.data.findings.finding import log_findings
 from lwgan_dist.data.settle import look_at, settle
 from lwgan_dist.errors import ConfigError
 from lwgan_dist.launch.prometheus import Ended as Count
+from lwgan_dist.launch.task_source import Source
 from lwgan_dist.metrics.registry import METRICS
 from lwgan_dist.run.folder import CONFIG_FILE
 from lwgan_dist.run.run import Run
@@ -40,6 +41,7 @@ from lwgan_dist.search.work import TrialTask, execute
 from lwgan_dist.storage import Folder, exclusive
 
 TRIALS_BY_DEFAULT = 30
+_NOT_RECORDED = "is not in the ledger"
 
 
 @dataclass(frozen=True)
@@ -201,11 +203,12 @@ class Search:
     @property
     def ended(self) -> int:
         """Number of trials, from the first on, that have ended already."""
-        queue = self._queue(self._searcher(), self._task, self._ended_trials(), lambda _queue: None)
+        queue = self._queue(self._searcher(), self._task, self.ended_trials(), lambda _queue: None)
         queue.look_ahead()
         return len(queue.ended)
 
-    def _ended_trials(self) -> EndedTrials:
+    def ended_trials(self) -> EndedTrials:
+        """The trials in the ledger by name."""
         return EndedTrials(self.ledger, self.intrinsic_dim)
 
     def _task(self, trial: Trial) -> TrialTask:
@@ -238,24 +241,34 @@ class Search:
         """
         with exclusive(self.folder):
             claim(self.folder, "search", self._environment, self.config, self.ledger)
-            recorded = self._ended_trials()
+            recorded = self.ended_trials()
             execution = self.config.execution
             with Engine("search", self.folder, execution, execute, ended=_count, verbose=verbose) as engine:
                 queue = self._try(recorded, engine, progress)
                 self.ledger.gather()
-                best = queue.best()
+                ended, best = queue.in_order(), queue.best()
                 pairs, lost = self._compare(best, recorded, engine, progress)
             self.ledger.gather()
             unfinished = {f"trial {number}": reason for number, reason in sorted(queue.unfinished.items())} | lost
             if not unfinished:
                 self.folder.remove(SCRATCH)
-            ended = [ended for _, ended in sorted(queue.ended.items())]
             outcome = Outcome(ended, best, pairs, unfinished, recorded.judged_again)
             if publish:
                 publish(outcome)
             return outcome
 
-    def _try(self, recorded: EndedTrials, engine: Engine, progress: Progress) -> Queue:
+    def recorded(self) -> tuple[list[Ended], list[int]]:
+        """The trials in the ledger, in the order of their numbers, and the numbers of those that it lacks; nothing is
+        computed or written.
+        """
+        queue = self._try(self.ended_trials(), _LedgerOnly(), Unseen())
+        return queue.in_order(), sorted(queue.unfinished)
+
+    def recorded_pairs(self, best: Ended | None, recorded: EndedTrials) -> list[Pair]:
+        """The comparison of the best trial with the default, as far as the ledger has it."""
+        return self._compare(best, recorded, _LedgerOnly(), Unseen())[0]
+
+    def _try(self, recorded: EndedTrials, engine: Computes, progress: Progress) -> Queue:
         """Compute the trials of the searcher."""
         has_begun = False
 
@@ -282,7 +295,7 @@ class Search:
         return Queue(self.config, chosen, self.trial, task_of, recorded, scratch, self.trials, on_ended)
 
     def _compare(
-        self, best: Ended | None, recorded: EndedTrials, engine: Engine, progress: Progress
+        self, best: Ended | None, recorded: EndedTrials, engine: Computes, progress: Progress
     ) -> tuple[list[Pair], dict[str, str]]:
         """Compute the best trial's configuration and the default on fresh seeds."""
         if best is None or not self.config.fresh_seeds:
@@ -321,6 +334,21 @@ class Search:
 
         pairs = [Pair(i, judged(i, "best"), judged(i, "default")) for i in range(self.config.fresh_seeds)]
         return pairs, reasons
+
+
+class _LedgerOnly:
+    """In place of an engine: computes nothing, so a trial that is not in the ledger is lost."""
+
+    running = 0
+
+    def serve(self, source: Source) -> None:
+        """Lose every task."""
+        while (taken := source.take()) is not None:
+            source.lost(taken[0], _NOT_RECORDED)
+
+    def compute(self, tasks: Sequence[TrialTask], on_done: Callable[[int, Any], None]) -> dict[int, str]:
+        """Lose every task."""
+        return dict.fromkeys(range(len(tasks)), _NOT_RECORDED)
 
 
 def _standing(queue: Queue, running: int) -> Standing:

@@ -9,7 +9,7 @@ trials.
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -214,19 +214,14 @@ class Queue:
 
     def _is_on_plateau(self, patience: int, tolerance: float) -> bool:
         """In the order of the numbers, up to the first trial that is under way; once on a plateau, always."""
-        best, since = math.inf, 0
+        objectives = []
         for number in range(self._next):
             if number in self.unfinished:
                 continue
             if number not in self.ended:
                 break
-            objectives = self.ended[number].as_recorded.objectives
-            since += 1
-            if objectives is not None and objectives[0] < best - tolerance:
-                best, since = objectives[0], 0
-            if since >= patience:
-                return True
-        return False
+            objectives.append(self.ended[number].as_recorded.objectives)
+        return plateau_after(objectives, patience, tolerance) is not None
 
     # ends -------------------------------------------------------------------------------------------------------------
 
@@ -251,28 +246,61 @@ class Queue:
     def _end(self, number: int, trial: Trial, record: TrialRecord) -> None:
         judged = self._recorded.judged(trial, record)
         assert judged is not None  # else it would not be recorded
-        outcome, failure = self._outcome(judged)
-        as_recorded = outcome if judged is record else self._outcome(record)[0]
+        outcome, failure = ending_of(judged, self._config.objectives, self._context)
+        as_recorded = outcome
+        if judged is not record:
+            as_recorded, _ = ending_of(record, self._config.objectives, self._context)
         proposal = self._proposals[number]
         self.ended[number] = Ended(number, proposal, trial.key, judged, outcome, failure, as_recorded)
         self._on_ended(self)
 
-    def _outcome(self, record: TrialRecord) -> tuple[Outcome, str | None]:
-        """The outcome that follows from a record, and why there is no objective."""
-        reports = record.reports if record.context == self._context else []
-        if record.failure or record.stopped:
-            return Outcome("failed" if record.failure else "stopped", None, reports), record.failure
-        objectives = [mean_objective(record.runs, weights) for weights in self._config.objectives]
-        if not all(map(math.isfinite, objectives)):
-            return Outcome("failed", None, reports), "the objective is not finite"
-        return Outcome("finished", objectives, reports), None
-
     def best(self) -> Ended | None:
         """The finished trial of the least objective, of equal ones the first; None with several objectives."""
-        if len(self._config.objectives) > 1:
-            return None
-        finished = [ended for _, ended in sorted(self.ended.items()) if ended.outcome.objectives]
-        return min(finished, key=lambda ended: (ended.outcome.objectives or [math.inf])[0], default=None)
+        return best_of(self.in_order())
+
+    def in_order(self) -> list[Ended]:
+        """The trials that have ended, in the order of their numbers."""
+        return [ended for _, ended in sorted(self.ended.items())]
+
+
+def ending_of(
+    record: TrialRecord, objectives: Sequence[Mapping[Any, float]], context: str | None
+) -> tuple[Outcome, str | None]:
+    """The outcome that follows from a record, and why there is no objective.
+
+    Args:
+        record: of a trial, judged by the rule of the search.
+        objectives: weights of the measures of each.
+        context: of the reports that the search sees, see `context_of`.
+    """
+    reports = record.reports if record.context == context else []
+    if record.failure or record.stopped:
+        return Outcome("failed" if record.failure else "stopped", None, reports), record.failure
+    values = [mean_objective(record.runs, weights) for weights in objectives]
+    if not all(map(math.isfinite, values)):
+        return Outcome("failed", None, reports), "the objective is not finite"
+    return Outcome("finished", values, reports), None
+
+
+def best_of(ended: Sequence[Ended]) -> Ended | None:
+    """The finished trial of the least objective, of equal ones the first; None with several objectives."""
+    finished = [(item.outcome.objectives, item) for item in ended if item.outcome.objectives is not None]
+    single = [(values[0], item) for values, item in finished if len(values) == 1]
+    return min(single, key=lambda pair: pair[0], default=(math.inf, None))[1]
+
+
+def plateau_after(objectives: Sequence[list[float] | None], patience: int, tolerance: float) -> int | None:
+    """Number of trials after which the objective has not become better by the tolerance for ``patience`` of them; None
+    if it goes on to become better.
+    """
+    best, since = math.inf, 0
+    for count, values in enumerate(objectives, 1):
+        since += 1
+        if values is not None and values[0] < best - tolerance:
+            best, since = values[0], 0
+        if since >= patience:
+            return count
+    return None
 
 
 def context_of(config: SearchConfig) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 from lwgan_dist import logs
 from lwgan_dist.campaign.folder import LEDGER, SCRATCH, clear_scratch
 from lwgan_dist.campaign.ledger import Ledger
+from lwgan_dist.campaign.provenance import signed
 from lwgan_dist.campaign.record import Fit
 from lwgan_dist.campaign.task import Task
 from lwgan_dist.campaign.worker import (
@@ -123,6 +124,7 @@ def _trial(task: TrialTask, search: Folder) -> Generator[Report, None, TrialReco
         wall_seconds=time.perf_counter() - started,
         **computed_with(task.execution),
     )
+    record = signed(record, ledger.folder)
     ledger.write(record)
     clear_scratch(search, trial.folder)
     return replace(record, fits=[])

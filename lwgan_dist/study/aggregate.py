@@ -183,6 +183,19 @@ def cells(runs: pa.Table, *, sequence_alpha: float | None = None, sequence_cells
     return _table(table.with_columns(pl.when(_IS_KNOWN).then(pl.col(_COMPARED))), tables.CELLS)
 
 
+def mean_error(runs: pa.Table) -> pl.DataFrame:
+    """``mean_error`` of each (data, n, method), the mean of |value - truth|, and ``mean_error_mcse``, see `cells`.
+
+    Args:
+        runs: of schema RUNS, maybe without its later columns.
+
+    Raises:
+        ValueError: see `cells`.
+    """
+    rows = _sorted(runs).with_columns(mean_error=(pl.col("value") - _TRUTH).abs())
+    return _with_squares(rows, "mean_error").group_by(_CELL).agg(**_mean_and_error("mean_error"))
+
+
 def _with_sequence(cells: pl.DataFrame, alpha: float | None, count: int | None) -> pl.DataFrame:
     """The confidence sequence of every cell, at level alpha over the cells of known truth."""
     known = cells.select(_IS_KNOWN.sum()).item()

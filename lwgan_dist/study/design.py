@@ -161,11 +161,15 @@ class Design:
         """Number of cells, or of those of known truth."""
         return sum(len(group.methods) for group in self.groups if not known or group.intrinsic_dim is not None)
 
+    def run_seed(self, kind: Kind, n: int, replicate: int, initialisation: int = 0) -> int:
+        """The seed of a run of a method of some kind, the same for all data."""
+        purpose = "study/classical" if kind == "classical" else "study/run"
+        return seed_of(self.config.seed, purpose, n, replicate, initialisation)
+
     def _run(self, group: Group, replicate: int, initialisation: int) -> PlannedRun:
         seed, n = self.config.seed, group.n
-        purpose = "study/classical" if group.kind == "classical" else "study/run"
         data_seed = seed_of(seed, "study/sample", n, replicate)
-        run_seed = seed_of(seed, purpose, n, replicate, initialisation)
+        run_seed = self.run_seed(group.kind, n, replicate, initialisation)
         key = run_key(self._identities[id(group)], data_seed, run_seed)
         return PlannedRun(group, replicate, initialisation, data_seed, run_seed, key)
 

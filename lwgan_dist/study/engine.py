@@ -1,7 +1,7 @@
 """How the runs of a study are computed: phases of packs of runs, between which the ledger is gathered."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from lwgan_dist.campaign.engine import Engine, of_task
 from lwgan_dist.campaign.ledger import Ledger
@@ -18,7 +18,25 @@ BATCH = 8_000
 """Tasks between two gatherings of the ledger. At the end of a batch places wait for its last task, so it is many tasks
 for each of a thousand places."""
 
-Planned = TypeVar("Planned")
+
+class Named(Protocol):
+    """A run or refit by its name in the ledger."""
+
+    @property
+    def key(self) -> str:
+        """The name."""
+
+
+Planned = TypeVar("Planned", bound=Named)
+
+
+class Finisher(Protocol):
+    """Computes runs of a study, or tells why not; see `Phases.finish`."""
+
+    def finish(
+        self, runs: Sequence[Planned], describe: Callable[[Planned], RunTask], what: str, *, short: bool = False
+    ) -> dict[str, str]:
+        """Reasons by key of the runs that did not finish."""
 
 
 class Phases(Engine):

@@ -1,7 +1,7 @@
 """Several folders of one study become one: its parts, or what two people have computed of it.
 
 A run that is in several of them counts once; two results of one run are a conflict, and nothing is written. The tables
-follow from the merged ledger, by the command of the study.
+follow from the merged ledger, by the command of the study. Who computed each run comes along (`campaign.provenance`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,6 +9,7 @@ from typing import Any
 
 from lwgan_dist.campaign.folder import LEDGER, read_environment
 from lwgan_dist.campaign.ledger import Ledger
+from lwgan_dist.campaign.provenance import PROVENANCE
 from lwgan_dist.campaign.record import to_row
 from lwgan_dist.configfile import read_config
 from lwgan_dist.errors import ConfigError
@@ -20,7 +21,7 @@ from lwgan_dist.study.work import MODELS, RUNS
 
 _DECIDING = ("lwgan-dist", "torch", "numpy", "scikit-learn")
 """Packages in whose versions the studies have to agree, beside those that made the runs."""
-_NOT_THE_RESULT = ("cpu_seconds", "wall_seconds", "version")
+_NOT_THE_RESULT = ("cpu_seconds", "wall_seconds", "version", "provenance")
 _MOST_NAMED = 5
 
 
@@ -55,6 +56,7 @@ def merge(sources: Sequence[Folder], out: Folder) -> list[int]:
             Ledger(out.sub(LEDGER), RunRecord).enter(
                 ledger.records(key for key, source in taken.items() if source == place)
             )
+            _copy(ledger.folder.sub(PROVENANCE), out.sub(LEDGER).sub(PROVENANCE))
             for name in (MODELS, RUNS):
                 _copy(sources[place].sub(name), out.sub(name))
     return counts

@@ -31,7 +31,7 @@ def publish(study: Study, outcome: Outcome, title: str) -> None:
 
 def study_files(folder: Folder) -> dict[str, str]:
     """The files of a study for its readers, by a description."""
-    tables = ("runs", "cells", "solved", "comparisons", "trends", "sensitivity", "bootstrap", "coverage")
+    tables = ("runs", "cells", "solved", "comparisons", "trends", "sensitivity", "bootstrap", "coverage", "provenance")
     names = {"figure": f"{files.FIGURES}/correct.png", **{name: f"{name}.parquet" for name in tables}}
     return files.readers_files(folder, names)
 

@@ -15,6 +15,8 @@ from lwgan_dist.study.metrics import metric_docs
 from lwgan_dist.study.tables import StudyTables
 
 MOST_FAILURES, MOST_BOOTSTRAPS = 50, 24
+_COMMIT = 12
+"""Digits of a commit that are shown."""
 _KINDS = {"lwgan": "LWGAN", "model": "other models", "classical": "classical estimators", None: "all"}
 _CAPTIONS = {
     "correct": "P(correct) against n",
@@ -70,6 +72,7 @@ def study_page(
         "bootstrap": _bootstrap(_rows(tables.bootstrap)),
         "coverage": _coverage(_rows(tables.coverage)),
         "failures": _failures(runs),
+        "provenance": provenance_grid(_rows(tables.provenance)),
     }
     return Page("study/templates/study.jinja", title, created, content, _CAPTIONS)
 
@@ -115,6 +118,30 @@ def failed_text(cell: Row) -> str:
 def _estimates(cell: Row) -> str:
     mean = cell["mean_value"] if cell["modal_dimension"] is not None else None
     return modal_text(cell) + (f", mean {mean:.2f}" if finite(mean) else "") + failed_text(cell)
+
+
+def provenance_grid(rows: Sequence[Row]) -> Grid | None:
+    """Who computed the runs: commit, versions, machine, how many; None where it was not recorded."""
+    lines = [
+        [_commit(row["commit"]), row["versions"] or "not recorded", row["host"] or "-", _machine(row),
+         str(row["runs"])]
+        for row in rows
+    ]  # fmt: skip
+    is_recorded = any(row["versions"] for row in rows)
+    return Grid(["commit", "versions", "host", "machine", "runs"], lines, left=4) if is_recorded else None
+
+
+def _commit(commit: str | None) -> str:
+    """Its first digits, with the mark of local changes."""
+    return commit[:_COMMIT] + "+" * commit.endswith("+") if commit else "-"
+
+
+def _machine(row: Row) -> str:
+    """``12 x Some Processor, Some GPU, Linux``."""
+    if not row["platform"]:
+        return "-"
+    parts = [f"{row['processors'] or '?'} x {row['processor']}", row["accelerator"], row["platform"]]
+    return ", ".join(part for part in parts if part)
 
 
 def metric_means(cells: Sequence[Row]) -> Grid | None:

@@ -1,8 +1,9 @@
 """From finished runs to ``runs.parquet``: rank rules judge the recorded scores, the design knows which run it was."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ import pyarrow as pa
 
 from lwgan_dist.campaign.judging import fingerprint_of, judge
 from lwgan_dist.campaign.ledger import hash_of
+from lwgan_dist.campaign.provenance import provenances
 from lwgan_dist.config import ScoreConfig
+from lwgan_dist.storage import Folder
 from lwgan_dist.study.design import Group, PlannedRun
 from lwgan_dist.study.metrics import metric_fields
 from lwgan_dist.study.record import RunRecord
-from lwgan_dist.study.tables import RUNS
+from lwgan_dist.study.tables import PROVENANCE, RUNS
 
 _AT_ONCE = 10_000
 
@@ -46,6 +49,18 @@ def runs_table(planned: Sequence[PlannedRun], records: Iterable[RunRecord], metr
     return table.take(np.argsort(order, kind="stable")) if order else table
 
 
+def provenance_table(runs: pa.Table, ledger: Folder) -> pa.Table:
+    """``provenance.parquet``, from ``runs.parquet`` and what the ledger knows of the origins that it names."""
+    known = provenances(ledger)
+    of_runs = dict(zip(runs["key"].to_pylist(), runs["provenance"].to_pylist(), strict=True))
+    rows = []
+    for identity, count in sorted(Counter(of_runs.values()).items(), key=lambda item: (-item[1], item[0] or "")):
+        content = asdict(known[identity]) if identity in known else {}
+        versions = ", ".join(f"{name} {number}" for name, number in sorted(content.get("versions", {}).items()))
+        rows.append({**content, "versions": versions or None, "provenance": identity, "runs": count})
+    return pa.Table.from_pylist(rows, schema=PROVENANCE)
+
+
 def rows_of(run: PlannedRun, record: RunRecord) -> list[dict[str, Any]]:
     """The rows of one finished run, one for each rank rule."""
     group = run.group
@@ -64,6 +79,7 @@ def rows_of(run: PlannedRun, record: RunRecord) -> list[dict[str, Any]]:
         "failure": record.failure,
         "cpu_seconds": record.cpu_seconds,
         "wall_seconds": record.wall_seconds,
+        "provenance": record.provenance or None,
     }
     if group.kind == "classical":
         fingerprint = hash_of([run.key, record.data_sha256])[:12] if record.data_sha256 else None

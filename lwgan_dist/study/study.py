@@ -30,11 +30,11 @@ from lwgan_dist.study.bootstrap import refit_config
 from lwgan_dist.study.classical import require
 from lwgan_dist.study.config import StopWhen, StudyConfig
 from lwgan_dist.study.design import Design, Group, PlannedRun
-from lwgan_dist.study.engine import Phases
+from lwgan_dist.study.engine import Finisher, Phases
 from lwgan_dist.study.metrics import with_means
 from lwgan_dist.study.record import RunRecord
 from lwgan_dist.study.refits import Refit, bootstrap_rows, refits_of
-from lwgan_dist.study.rows import runs_table
+from lwgan_dist.study.rows import provenance_table, runs_table
 from lwgan_dist.study.solving import Searches
 from lwgan_dist.study.tables import BOOTSTRAP, StudyTables
 from lwgan_dist.study.work import ClassicalTask, LwganTask, ModelTask, RefitTask, RunTask, has_model
@@ -157,22 +157,36 @@ class Study:
         with exclusive(self.folder):
             claim(self.folder, "study", self._environment, self.config, self.ledger)
             with Phases(self.folder, self.ledger, self.config.execution, progress, verbose) as phases:
-                searches = Searches(self.design, self.config.solve) if self.config.solve else None
-                planned, unfinished = self._solve(searches, phases) if searches else self._replicate(phases)
-                refits = refits_of(planned, self.ledger, self.config.bootstrap)
-                keys = self.ledger.keys()
-                todo = list({refit.key: refit for refit in refits if refit.key not in keys}.values())
-                unfinished |= phases.finish(todo, self._refit_task, "bootstrap refits")
-            if not unfinished:
+                computed = self._compute(phases)
+            outcome = self._outcome(*computed)
+            if not outcome.unfinished:
                 self.folder.remove(SCRATCH)
-            tables = self.tables(planned, refits, searches)
-            count = len({run.key for run in planned} | {refit.key for refit in refits})
-            outcome = Outcome(tables, count, unfinished, _diverged(tables.runs))
             if publish:
                 publish(outcome)
             return outcome
 
-    def _replicate(self, phases: Phases) -> tuple[list[PlannedRun], dict[str, str]]:
+    def outcome(self, phases: Finisher) -> Outcome:
+        """What the study comes to with the runs that ``phases`` finishes; beside these nothing is written."""
+        return self._outcome(*self._compute(phases))
+
+    def _compute(self, phases: Finisher) -> tuple[list[PlannedRun], list[Refit], Searches | None, dict[str, str]]:
+        """Have every run finished that the study asks for; returns these, and the reasons of those that did not."""
+        searches = Searches(self.design, self.config.solve) if self.config.solve else None
+        planned, unfinished = self._solve(searches, phases) if searches else self._replicate(phases)
+        refits = refits_of(planned, self.ledger, self.config.bootstrap)
+        keys = self.ledger.keys()
+        todo = list({refit.key: refit for refit in refits if refit.key not in keys}.values())
+        unfinished |= phases.finish(todo, self._refit_task, "bootstrap refits")
+        return planned, refits, searches, unfinished
+
+    def _outcome(
+        self, planned: list[PlannedRun], refits: list[Refit], searches: Searches | None, unfinished: dict[str, str]
+    ) -> Outcome:
+        tables = self.tables(planned, refits, searches)
+        count = len({run.key for run in planned} | {refit.key for refit in refits})
+        return Outcome(tables, count, unfinished, _diverged(tables.runs))
+
+    def _replicate(self, phases: Finisher) -> tuple[list[PlannedRun], dict[str, str]]:
         """Compute the first replicates, then, on demand, further ones."""
         replicates = {i: self.design.replicates(group) for i, group in enumerate(self.design.groups)}
         unfinished: dict[str, str] = {}
@@ -191,7 +205,7 @@ class Study:
                 return self._runs(replicates | self._finished_before(closed, replicates, stop)), unfinished
             replicates |= more
 
-    def _solve(self, searches: Searches, phases: Phases) -> tuple[list[PlannedRun], dict[str, str]]:
+    def _solve(self, searches: Searches, phases: Finisher) -> tuple[list[PlannedRun], dict[str, str]]:
         """Compute what the searches ask for, until they have ended."""
         unfinished: dict[str, str] = {}
         while asked := searches.asked():
@@ -199,7 +213,7 @@ class Study:
             searches.enter(self._runs_table(asked))
         return searches.planned(), unfinished
 
-    def _finish(self, todo: Sequence[PlannedRun], phases: Phases) -> dict[str, str]:
+    def _finish(self, todo: Sequence[PlannedRun], phases: Finisher) -> dict[str, str]:
         """Compute runs; returns reasons by key of those that did not finish."""
         of_kind = {kind: [run for run in todo if run.group.kind == kind] for kind in ("lwgan", "model", "classical")}
         recorded = self.ledger.keys() if self.config.bootstrap else set()
@@ -275,6 +289,7 @@ class Study:
             bootstrap=bootstrap,
             coverage=aggregate.coverage(self._fixed_bootstrap(bootstrap)),
             solved=searches.table() if searches else None,
+            provenance=provenance_table(runs, self.ledger.folder),
         )
 
     def _fixed_bootstrap(self, bootstrap: pa.Table) -> pa.Table:

@@ -42,6 +42,7 @@ RUNS = described(
     score_errors=(pa.list_(_float), "standard error of the mean score by rank (LWGAN)"),
     cpu_seconds=(_float, "processor time of training and scoring, or of the estimator; 0 of a diverged run"),
     wall_seconds=(_float, "the same by the clock"),
+    provenance=(_text, "identity of its origin in provenance.parquet; null: not recorded by an older version"),
 )
 """``runs.parquet``: a row for each run, of LWGAN runs for each rank rule."""
 
@@ -177,10 +178,46 @@ SOLVED = described(
 )
 """``solved.parquet``: a row for each (data, method) that the n was searched for, in the order of the configuration."""
 
+PROVENANCE = described(
+    provenance=(_text, "identity of the origin, as in the table of runs; null: not recorded by an older version"),
+    runs=(_int, "runs of this origin; a fit that several rank rules judge counts once"),
+    commit=(_text, "commit of the checkout, with + for local changes; null outside a checkout"),
+    host=(_text, "name of the machine"),
+    platform=(_text, "operating system"),
+    processor=(_text, "model of the processor"),
+    processors=(_int, "their number"),
+    accelerator=(_text, "model of the first GPU that the process saw; null without one"),
+    versions=(_text, "of Python and of the packages that a number may depend on"),
+)
+"""``provenance.parquet``: a row for each origin of runs, the most frequent first."""
+
+LEADERBOARD = described(
+    **_DESIGN,
+    kind=(_text, "lwgan, model (another one) or classical"),
+    intrinsic_dim=(_int, "truth"),
+    runs=(_int, "runs"),
+    draws=(_int, "independent samples that they are on: what the interval counts"),
+    failures=(_int, "runs without a dimension; they count as incorrect"),
+    p_correct=(_float, "share of the runs with the true dimension"),
+    low=(_float, "95 % interval of P(correct), lower end"),
+    high=(_float, "upper end"),
+    interval=(_text, "Clopper-Pearson, or confidence sequence where replicates were added on demand"),
+    mean_error=(_float, "mean of |value - truth| over the runs that did not fail"),
+    mean_error_mcse=(_float, "its Monte Carlo standard error; null of one sample"),
+    cpu_seconds=(_float, "mean processor time of a run"),
+    best=(_text, "the method that is most often right on this data and n"),
+    p_best=(
+        _float,
+        "exact McNemar test against it on equal samples, adjusted by Holm over all pairs; null of itself, and where "
+        "methods were not compared",
+    ),
+)
+"""``leaderboard.parquet`` of ``study publish``: a row for each (data, n, method) of known truth, the best first."""
+
 
 @dataclass(frozen=True)
 class StudyTables:
-    """The tables of a study; the last four may be missing or empty."""
+    """The tables of a study; the last five may be missing or empty."""
 
     runs: pa.Table
     cells: pa.Table
@@ -190,3 +227,4 @@ class StudyTables:
     bootstrap: pa.Table | None = None
     coverage: pa.Table | None = None
     solved: pa.Table | None = None
+    provenance: pa.Table | None = None

@@ -14,6 +14,7 @@ from lwgan_dist import logs
 from lwgan_dist.campaign.folder import LEDGER, SCRATCH, clear_scratch
 from lwgan_dist.campaign.judging import RULE_FIELDS
 from lwgan_dist.campaign.ledger import Ledger
+from lwgan_dist.campaign.provenance import signed
 from lwgan_dist.campaign.record import Fit
 from lwgan_dist.campaign.task import Task
 from lwgan_dist.campaign.worker import (
@@ -145,7 +146,7 @@ def _execute(run: RunTask, study: Folder, ledger: Ledger[RunRecord], execution: 
         with quiet(), interrupts_pass():
             record = patiently(lambda: _KINDS[run.kind](run, study, execution), is_recorded)
         if not (isinstance(run, LwganTask) and run.is_recorded):  # two records of a run could differ in their metrics
-            ledger.write(record)
+            ledger.write(signed(record, ledger.folder))
     except RecordedError:
         done.runs += 1
         return

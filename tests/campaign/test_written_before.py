@@ -15,6 +15,7 @@ import pytest
 from tiny_search import numbers
 from tiny_study import Silent
 
+from lwgan_dist.campaign.provenance import own
 from lwgan_dist.configfile import override, read_config
 from lwgan_dist.search import search as search_module
 from lwgan_dist.search.config import SearchConfig
@@ -50,13 +51,18 @@ def test_a_study_is_read_and_grows(folder):
     progress = Silent()
     outcome = study(folder).execute(progress)
     assert progress.phases == []
+    assert outcome.tables.runs["provenance"].null_count == outcome.tables.runs.num_rows, "nobody wrote it down then"
     for name in ("runs", "bootstrap"):
-        assert getattr(outcome.tables, name).equals(pq.read_table(BEFORE / "study" / f"{name}.parquet"))
+        before = pq.read_table(BEFORE / "study" / f"{name}.parquet")
+        assert getattr(outcome.tables, name).select(before.column_names).equals(before)
     outcome = study(folder, **{"lwgan.replicates": 3, "metrics": ["reconstruction"]}).execute(progress)
     assert progress.phases == [(1, "LWGAN runs"), (1, "bootstrap refits")]
     runs = outcome.tables.runs.filter([kind == "lwgan" for kind in outcome.tables.runs["kind"].to_pylist()])
     having = {row["replicate"]: row["reconstruction"] is not None for row in runs.to_pylist()}
     assert having == {0: False, 1: False, 2: True}, "records without metrics are read as having none"
+    signed = {row["replicate"]: row["provenance"] is not None for row in runs.to_pylist()}
+    assert signed == {0: False, 1: False, 2: True}
+    assert outcome.tables.provenance["provenance"].to_pylist() == [None, own().identity]
 
 
 @pytest.mark.parametrize("folder", ["search"], indirect=True)

@@ -1,17 +1,22 @@
 """Folders of one study become one: its parts are the whole, bit for bit; conflicts and other studies are refused."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from tiny_study import TINY, Silent, config
 from tiny_study import study as tiny
 
+from lwgan_dist.campaign import provenance
 from lwgan_dist.campaign.ledger import Ledger
+from lwgan_dist.campaign.provenance import provenances
 from lwgan_dist.cli import main
 from lwgan_dist.configfile import to_yaml
 from lwgan_dist.storage import Folder
+from lwgan_dist.study.publish import publish
 from lwgan_dist.study.record import RunRecord
 from lwgan_dist.study.study import Study
 
@@ -24,8 +29,15 @@ def call(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
+HERE = provenance.own()
+
+
+def ledger_of(folder):
+    return Folder.at(str(folder / "ledger"))
+
+
 def records(folder):
-    ledger = Ledger(Folder.at(str(folder / "ledger")), RunRecord)
+    ledger = Ledger(ledger_of(folder), RunRecord)
     return {record.key: record for record in ledger.records(ledger.keys())}
 
 
@@ -87,6 +99,27 @@ def test_costs_differ_results_must_not(parts, tmp_path):
     Ledger(Folder.at(str(second / "ledger")), RunRecord)._rows.remove_file(f"{key}.json")
 
 
+def test_who_computed_what_is_kept(parts, tmp_path, monkeypatch):
+    """Of a part from another machine, each run has its own; the same origin in both folders is one."""
+    monkeypatch.setattr(provenance, "own", lambda: elsewhere)
+    elsewhere = replace(HERE, host="elsewhere", commit="0" * 40)
+    part(tmp_path / "away", 2)
+    assert call("study", "merge", parts[0], parts[1], tmp_path / "away", "--out", tmp_path / "same").exit_code == 0
+    assert set(provenances(ledger_of(tmp_path / "same"))) == {HERE.identity, elsewhere.identity}
+    assert {record.provenance for record in records(tmp_path / "same").values()} == {HERE.identity}
+    assert call("study", "merge", parts[0], tmp_path / "away", "--out", tmp_path / "both").exit_code == 0
+    merged = tiny(tmp_path / "both", **SMALL)
+    merged.execute(Silent(), lambda outcome: publish(merged, outcome, "both"))
+    runs, table = (pq.read_table(tmp_path / "both" / f"{name}.parquet").to_pylist() for name in ("runs", "provenance"))
+    own = {0: HERE.identity, 1: elsewhere.identity}
+    assert {row["replicate"]: row["provenance"] for row in runs if row["replicate"] < 2} == own
+    counts = Counter({row["key"]: row["provenance"] for row in runs}.values())
+    assert {row["provenance"]: row["runs"] for row in table} == dict(counts)
+    assert {row["host"]: row["commit"] for row in table} == {HERE.host: HERE.commit, "elsewhere": "0" * 40}
+    assert all(f"torch {HERE.versions['torch']}" in row["versions"] for row in table)
+    assert "elsewhere" in (tmp_path / "both" / "summary.md").read_text()
+
+
 def changed(folder, target, change):
     """A folder with only configuration and environment, one of them changed."""
     target.mkdir()
@@ -104,7 +137,7 @@ def other_version(folder):
 
 def other_precision(folder):
     content = json.loads((folder / "env.json").read_text())
-    content["study"]["precision"] = {"float32": "bfloat16", "bfloat16": "float32"}[content["study"]["precision"]]
+    (content["study"]["precision"],) = {"float32", "bfloat16"} - {content["study"]["precision"]}
     (folder / "env.json").write_text(json.dumps(content))
 
 

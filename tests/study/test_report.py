@@ -11,7 +11,7 @@ from page_reading import Reader, markdown_tables, source_of, table_of, without_i
 from lwgan_dist.reporting.values import short
 from lwgan_dist.study.figures import correct_figure, study_figures
 from lwgan_dist.study.report import study_page
-from lwgan_dist.study.tables import StudyTables
+from lwgan_dist.study.tables import PROVENANCE, StudyTables
 
 EVIL = "a\"b | <script>alert(1)</script> & 'c'"
 DAY = date(2026, 11, 24)
@@ -244,3 +244,18 @@ def test_several_runs_on_a_sample_are_told():
     text = markdown_summary(StudyTables(**told), created=DAY)
     assert "trials of the intervals are samples" in text
     assert "| x | 250 | .75 |" in text[text.index("## Agreement") :]
+
+
+def test_who_computed_what_is_shown_if_it_was_recorded(made):
+    origin = {"commit": "a" * 40 + "+", "versions": "torch 2.0", "host": EVIL, "processor": "P", "processors": 4,
+              "platform": "Linux", "accelerator": "G", "provenance": "0a", "runs": 7}  # fmt: skip
+    rows = [origin, {"provenance": None, "runs": 2}]
+    tables = StudyTables(**made.tables(), provenance=pa.Table.from_pylist(rows, schema=PROVENANCE))
+    page = study_page(tables, created=DAY).html({})
+    shown = table_of(Reader(page).tables, ["commit", "versions", "host", "machine", "runs"])
+    assert shown[1:] == [
+        ["a" * 12 + "+", "torch 2.0", EVIL, "4 x P, G, Linux", "7"],
+        ["-", "not recorded", "-", "-", "2"],
+    ]
+    unknown = StudyTables(**made.tables(), provenance=pa.Table.from_pylist(rows[1:], schema=PROVENANCE))
+    assert "Who computed it" not in markdown_summary(unknown, created=DAY)
