@@ -8,7 +8,7 @@ SIGNALS ?= 60
 SECONDS_EACH ?= 60
 SEED ?= 0
 
-.PHONY: help setup run docs test mutants test-faults test-endings fuzz test-cluster gpu check format bench bench-scale bench-solve estimates population clean
+.PHONY: help setup run docs test mutants test-faults test-endings fuzz test-cluster gpu package check format bench bench-scale bench-solve estimates population clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -61,6 +61,9 @@ test-cluster: setup  ## training and studies on several nodes that are lost, dra
 
 gpu: setup  ## on a machine with a GPU: trajectories, conformance, nccl, precisions, speed on images; at most 8 minutes
 	$(BIN)/python tests/gpu/check.py
+
+package:  ## wheel and sdist, checked, tested in an empty environment; SBOM, licences, hashes, advisories in dist/; some minutes
+	$(PYTHON) tests/package_check.py
 
 check: setup  ## lint, types, import contracts
 	$(BIN)/ruff check .

@@ -55,10 +55,10 @@ def _position(value: Any, path: Path) -> str | None:
         data, taken = getattr(value, "lc", None), 1
         try:
             if isinstance(value, dict):
-                keys = {str(key): key for key in value}
                 starts = {".".join(str(part) for part in path[:end]): end for end in range(len(path), 0, -1)}
+                keys = value if any(start in value for start in starts) else {str(key): key for key in value}
                 start, taken = next(item for item in starts.items() if item[0] in keys)
-                key = keys[start]
+                key = start if keys is value else keys[start]
                 (line, column), value = data.key(key), value[key]  # type: ignore[union-attr]
             else:
                 (line, column), value = data.item(int(path[0])), value[int(path[0])]  # type: ignore[union-attr]

@@ -57,6 +57,22 @@ else:
 """A program that prints whether a client without a token is served by the control plane at an address."""
 
 
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """A Ray that starts in the block has the address of the loopback, at which alone its processes then listen. By
+    default they listen at all interfaces; Ray has a setting for it on macOS and Windows, and takes the address
+    127.0.0.1 for that of an interface.
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
 def read_environment_again() -> None:
     """Let Ray read its variables anew: it has done so at its import, and ``RAY_AUTH_MODE`` has been set since."""
     from ray._raylet import Config  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
@@ -20,7 +20,7 @@ from lwgan_dist import logs
 from lwgan_dist.config import ExecutionConfig
 from lwgan_dist.errors import ClusterError, refuse_client_address
 from lwgan_dist.launch.auth_token import check_token, private_token_file, refusal
-from lwgan_dist.launch.private import cluster_here
+from lwgan_dist.launch.private import cluster_here, on_loopback
 from lwgan_dist.launch.worker_logs import ray_fields
 
 CONNECT_SECONDS = 10.0
@@ -84,7 +84,8 @@ def _start(address: str, verbose: bool, local: Mapping[str, Any]) -> None:
     """Join a cluster or start a local one; see `session`."""
     level = logging.INFO if verbose else logging.ERROR
     try:
-        ray.init(address=address, log_to_driver=verbose, logging_level=level, **local)
+        with on_loopback() if address == "local" else nullcontext():
+            ray.init(address=address, log_to_driver=verbose, logging_level=level, **local)
     except ray.exceptions.AuthenticationError:
         raise ClusterError(refusal(address)) from None
     except SystemExit:  # Ray's answer to SIGTERM

@@ -21,6 +21,7 @@ from lwgan_dist.results import scores_from_parquet
 from lwgan_dist.run.folder import read_result
 from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder
+from lwgan_dist.training.phase import Phase
 
 pytestmark = pytest.mark.usefixtures("blank_figures")
 
@@ -142,6 +143,33 @@ def test_parameters_have_the_precision_that_was_asked_for(told, precision):
 def test_a_stream_of_rows_is_learned_from(name):
     components = finished(make_trainer(override(MODELS[name], {"data.rows": "stream"}))).meta["components"]
     assert set(components) == {"train"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_loss_that_is_nan_ends_the_training_in_one_line(name, monkeypatch):
+    step, trained = Phase.step, list[str]()
+
+    def watched(phase, *batch):
+        trained.append(phase.name)
+        return step(phase, *batch)
+
+    monkeypatch.setattr(Phase, "step", watched)
+    finished(make_trainer(MODELS[name]))
+    assert trained, "a model that trains nothing"
+    for broken in dict.fromkeys(trained):
+
+        def spoiled(phase, *batch, broken=broken):
+            if phase.name == broken:
+                loss = phase._loss
+                phase._loss = lambda *parts: (loss(*parts)[0] * torch.nan, {})
+            return step(phase, *batch)
+
+        monkeypatch.setattr(Phase, "step", spoiled)
+        with pytest.raises(
+            NonFiniteLossError, match=rf"iteration \d+ .*: the {broken} loss is not finite: nan"
+        ) as error:
+            finished(make_trainer(MODELS[name]))
+        assert len(str(error.value).splitlines()) == 1
 
 
 def test_a_loss_that_is_not_finite_is_named_with_its_iteration(told):

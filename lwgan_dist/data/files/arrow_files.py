@@ -2,10 +2,11 @@
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lwgan_dist.data.blocks import BLOCK_ELEMENTS, Array, Filling
+from lwgan_dist.data.files.bounds import require_room, require_width
+from lwgan_dist.data.files.ipc_bytes import unpacked_bytes
 from lwgan_dist.data.files.loading import (
     MAPPED_BYTES,
     ROW_NAMES,
@@ -51,9 +54,14 @@ _FILL_ROWS = 4096
 _FILL_NUMBERS = 1 << 23
 """Numbers in them at most: tables of many columns are read in few pieces, for each costs something a column."""
 
-_PICTURES_AT_ONCE = 64
-"""Encoded pictures that are read from a Parquet file in one go."""
+_LARGE_AT_ONCE, _AT_ONCE_BYTES = 64, 1 << 26
+"""Pictures, lists or texts that are read from a Parquet file in one go, and bytes that they may take if each is as
+large as the largest part of a column, for a dictionary repeats one that is stored once.
+"""
 
+
+_LABEL_BYTES = 32
+"""Of a label while labels are numbered."""
 
 Batches = Callable[[], Iterable[pa.RecordBatch]]
 """Reads the columns to use, from the first row on."""
@@ -110,10 +118,12 @@ def read_parquet(path: str, options: ReadOptions) -> Loaded:
     if not sum(counts):
         return Loaded(np.empty((0, len(names))), tuple(names))
     place = _place_in_files(files, counts) if is_folder else row_number
+    large = [name for name in names if not _is_number(schemas[0].field(name).type)]
+    packed, few = _on_disk(files), _at_once(files, large, path)
     if _holds_pictures(schemas[0], names):
-        batches = _batches(files, names, _PICTURES_AT_ONCE)
-        return _of_pictures(batches, sum(counts), names[0], path, place)
-    layout = _layout(schemas[0], names, path, place, lambda: _batches(files, names, _PICTURES_AT_ONCE))
+        return _of_pictures(_batches(files, names, few), sum(counts), names[0], packed, path, place)
+    layout = _layout(schemas[0], names, path, place, lambda: _batches(files, names, few))
+    _require_room(layout, sum(counts), path, packed)
     limit = BLOCK_ELEMENTS if layout.lists else _FILL_NUMBERS
     size = max(1, min(_FILL_ROWS, limit // len(layout.names)))
     with damage_rejected(path, "Parquet"):
@@ -134,16 +144,18 @@ def read_ipc(path: str, options: ReadOptions) -> Loaded:
     Raises:
         DataError: damaged, or columns that do not exist or that were chosen and are not numeric.
     """
-    opened = pa.memory_map if Path(path).stat().st_size >= MAPPED_BYTES else pa.OSFile
+    packed = Path(path).stat().st_size
+    opened = pa.memory_map if packed >= MAPPED_BYTES else pa.OSFile
     with damage_rejected(path, "Arrow IPC"), opened(path) as file:
+        require_room(path, unpacked_bytes(path), packed)
         schema = _open_ipc(file, None).schema
         names, left_out = _choose(schema, options, path)
         fields = None if names == schema.names else [schema.get_field_index(name) for name in names]  # None: no copy
-        table = _open_ipc(file, fields).read_all().select(names)
+        table = _read_ipc(_open_ipc(file, fields), path, packed).select(names)
         table.validate(full=True)
     if table.num_rows and _holds_pictures(table.schema, names):
-        return _of_pictures(table.to_batches(), table.num_rows, names[0], path, row_number)
-    return to_rows(table, path, row_number)._replace(reading=Reading(left_out=left_out))
+        return _of_pictures(table.to_batches(), table.num_rows, names[0], packed, path, row_number)
+    return to_rows(table, path, row_number, packed)._replace(reading=Reading(left_out=left_out))
 
 
 def arrow_labels(path: str, options: ReadOptions) -> tuple[Labels | None, ReadOptions]:
@@ -165,21 +177,24 @@ def arrow_labels(path: str, options: ReadOptions) -> tuple[Labels | None, ReadOp
         return None, options
     if options.columns is None:
         options = options._replace(drop=[*(options.drop or []), LABEL])
+    if not is_ipc:
+        _at_once(files, [LABEL], path)  # refuses texts that would become too much
+        require_room(path, _LABEL_BYTES * sum(_read_schema(file)[1] for file in files), _on_disk(files), "its labels")
     with damage_rejected(path, "Arrow IPC" if is_ipc else "Parquet"):
-        parts = [_read_ipc_column(path)] if is_ipc else [_read_parquet_file(file, [LABEL]).column(0) for file in files]
+        parts = [_read_ipc_column(path)] if is_ipc else list(map(_read_parquet_labels, files))
         values = pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type)
+    require_room(path, _LABEL_BYTES * len(values), _on_disk(files), "its labels")
     return _coded(values, _class_names(schema), path), options
 
 
 def _coded(values: pa.ChunkedArray, names: dict[int, str], source: str) -> Labels:
     """Labels of a column; texts are numbered in their order."""
+    if _is_text(_element_type(values.type)):
+        return _numbered(values, source)
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     if values.null_count:
         raise _missing_label(values, source)
-    if _is_text(values.type):
-        texts, codes = np.unique(np.array(values.to_pylist(), dtype=str), return_inverse=True)
-        return Labels(codes.astype(np.int64), dict(enumerate(texts.tolist())))
     if not pa.types.is_integer(values.type):
         raise DataError(f"{source}: column {quoted(LABEL)} is {values.type}; labels are whole numbers or texts")
     codes = values.to_numpy().astype(np.int64)
@@ -187,12 +202,30 @@ def _coded(values: pa.ChunkedArray, names: dict[int, str], source: str) -> Label
     return Labels(codes, {code: names.get(code, str(code)) for code in there}, are_in_file=True)
 
 
+def _numbered(values: pa.ChunkedArray, source: str) -> Labels:
+    """Labels that are texts, each of which is looked at once, however often it is repeated."""
+    encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
+    indices, texts = list[pa.Array](), list[str | None]()
+    for chunk in encoded.chunks:
+        indices.append(pc.add(chunk.indices.cast(pa.int64()), len(texts)))
+        texts += chunk.dictionary.to_pylist()
+    places = pa.chunked_array(indices, pa.int64())
+    used = {texts[i] if i is not None else None for i in places.unique().to_pylist()}
+    if None in used:
+        missing = [i for i, text in enumerate(texts) if text is None]
+        raise _missing_label(pc.if_else(pc.is_in(places, pa.array(missing, pa.int64())), None, places), source)
+    names = sorted(text for text in used if text is not None)
+    code = {text: i for i, text in enumerate(names)}
+    codes = np.array([code.get(text or "", 0) for text in texts], np.int64)
+    return Labels(codes[places.to_numpy()], dict(enumerate(names)))
+
+
 def _class_names(schema: pa.Schema) -> dict[int, str]:
     """Names of the classes by code: ours, or those of Hugging Face's ``ClassLabel``; none where there are none."""
     metadata = schema.metadata or {}
-    with suppress(KeyError, TypeError, ValueError, AttributeError):
+    with suppress(KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return {int(code): str(name) for code, name in json.loads(metadata[LABEL_NAMES]).items()}
-    with suppress(KeyError, TypeError, ValueError):
+    with suppress(KeyError, TypeError, ValueError, RecursionError):
         return dict(enumerate(map(str, json.loads(metadata[b"huggingface"])["info"]["features"][LABEL]["names"])))
     return {}
 
@@ -203,11 +236,29 @@ def _ipc_schema(path: str) -> pa.Schema:
 
 
 def _read_ipc_column(path: str) -> pa.ChunkedArray:
+    packed = Path(path).stat().st_size
+    require_room(path, unpacked_bytes(path), packed)
     with pa.OSFile(path) as file:
-        return _open_ipc(file, [_ipc_schema(path).get_field_index(LABEL)]).read_all().column(0)
+        reader = _open_ipc(file, [_ipc_schema(path).get_field_index(LABEL)])
+        return _read_ipc(reader, path, packed).column(0)
 
 
-def to_rows(table: pa.Table, source: str, place: Place) -> Loaded:
+def _read_ipc(reader: Any, path: str, packed: int) -> pa.Table:
+    """All batches; a file may name one any number of times."""
+    is_stream, batches, size = isinstance(reader, pa.ipc.RecordBatchStreamReader), list[pa.RecordBatch](), 0
+    for batch in reader if is_stream else map(reader.get_batch, range(reader.num_record_batches)):
+        size += sum(_own_values(column).get_total_buffer_size() for column in batch.columns)
+        require_room(path, size, packed)
+        batches.append(batch)
+    return pa.Table.from_batches(batches, batches[0].schema if batches else reader.schema)
+
+
+def _own_values(column: pa.Array) -> pa.Array:
+    """What a batch alone holds of a column: batches share a dictionary."""
+    return column.indices if pa.types.is_dictionary(column.type) else column
+
+
+def to_rows(table: pa.Table, source: str, place: Place, packed: int | None = None) -> Loaded:
     """The rows of an Arrow table.
 
     A single column ``name`` of fixed-shape tensors, or of lists of one length, nested or not, gives rows of the shape
@@ -219,13 +270,16 @@ def to_rows(table: pa.Table, source: str, place: Place) -> Loaded:
         table: the columns to use.
         source: the file, for messages.
         place: names the place of a row in the file.
+        packed: bytes that it takes on the disk, where it may become too much.
 
     Raises:
-        DataError: a column that is not numeric, or lists of several lengths.
+        DataError: a column that is not numeric, lists of several lengths, or rows that would become too much.
     """
     if table.num_rows == 0:
         return Loaded(np.empty((0, table.num_columns)), tuple(table.column_names))
     layout = _layout(table.schema, table.column_names, source, place, table.to_batches)
+    if packed is not None:
+        _require_room(layout, table.num_rows, source, packed)
     if layout.lists and table.column(0).num_chunks == 1:
         with _unequal_rejected(layout, source, place):
             values = _numbers(table.column(0).chunk(0), layout.lists, has_gaps=False)
@@ -289,6 +343,12 @@ def _layout(schema: pa.Schema, names: Sequence[str], source: str, place: Place, 
     return _Layout(dtype, shape, tuple(f"{names[0]}_{i}" for i in range(size)), lists)
 
 
+def _require_room(layout: _Layout, count: int, source: str, packed: int) -> None:
+    """Refuse rows that would become too much."""
+    require_width(len(layout.names), source, packed)
+    require_room(source, count * len(layout.names) * layout.dtype.itemsize, packed)
+
+
 def parquet_files(folder: str) -> Iterator[str]:
     """All Parquet files in a folder and below it, in any order; what begins with ``.`` or ``_`` is left out."""
     return files_below(folder, PARQUET_SUFFIXES)
@@ -310,10 +370,39 @@ def _batches(files: Sequence[str], names: list[str], size: int) -> Iterator[pa.R
                 yield batch.select(names)
 
 
-def _read_parquet_file(path: str, names: list[str]) -> pa.Table:
+def _at_once(files: Sequence[str], names: list[str], source: str) -> int:
+    """How many rows are decoded in one go of columns of pictures, lists or texts.
+
+    Raises:
+        DataError: they would become too much, by what the files say of them.
+    """
+    sizes = [size for path in files for name in names for size in _chunk_bytes(path, name)]
+    require_room(source, sum(sizes), _on_disk(files))
+    return max(1, min(_LARGE_AT_ONCE, _AT_ONCE_BYTES // max([1, *sizes])))
+
+
+def _chunk_bytes(path: str, name: str) -> Iterator[int]:
+    """Bytes that each part of a column becomes, as the file has it."""
     with damage_rejected(path, "Parquet"), pa.memory_map(path) as file:
-        table = pq.ParquetFile(file, page_checksum_verification=True).read(columns=names)
-        return pa.table([table.column(name) for name in names], names=names)  # without metadata, which may differ
+        opened = pq.ParquetFile(file)
+        element = _element_type(opened.schema_arrow.field(name).type)
+        width = element.byte_width if pa.types.is_integer(element) or pa.types.is_floating(element) else 1
+        leaves = [opened.schema.column(i).path for i in range(len(opened.schema))]
+        used = [i for i, leaf in enumerate(leaves) if leaf == name or leaf.startswith(f"{name}.")]
+        for group, i in product(range(opened.num_row_groups), used):
+            chunk = opened.metadata.row_group(group).column(i)
+            yield max(chunk.num_values * width, chunk.total_uncompressed_size)
+
+
+def _on_disk(files: Sequence[str]) -> int:
+    return sum(map(os.path.getsize, files))
+
+
+def _read_parquet_labels(path: str) -> pa.ChunkedArray:
+    """The column `LABEL`; texts as codes, for one may be repeated any number of times."""
+    with damage_rejected(path, "Parquet"), pa.memory_map(path) as file:
+        opened = pq.ParquetFile(file, page_checksum_verification=True, read_dictionary=[LABEL])
+        return opened.read(columns=[LABEL]).column(LABEL)
 
 
 def _holds_pictures(schema: pa.Schema, names: Sequence[str]) -> bool:
@@ -327,7 +416,9 @@ def _is_picture(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _of_pictures(batches: Iterable[pa.RecordBatch], count: int, name: str, source: str, place: Place) -> Loaded:
+def _of_pictures(
+    batches: Iterable[pa.RecordBatch], count: int, name: str, packed: int, source: str, place: Place
+) -> Loaded:
     """The rows of a column of encoded pictures."""
 
     def pictures() -> Iterator[Picture]:
@@ -342,7 +433,7 @@ def _of_pictures(batches: Iterable[pa.RecordBatch], count: int, name: str, sourc
                 yield Picture(content, where)
                 row += 1
 
-    rows = decoded(pictures(), count, source)
+    rows = decoded(pictures(), count, packed, source)
     return Loaded(rows, tuple(f"{name}_{i}" for i in range(rows[0].size)), place, are_pictures=True)
 
 
@@ -444,13 +535,17 @@ def _shape(kind: pa.DataType, batches: Batches) -> tuple[int, ...]:
         shape, inner = [*shape, inner.list_size], inner.value_type
     if not _is_list(inner):
         return tuple(shape)
-    valid = (value.as_py() for batch in batches() for value in batch.column(0) if value.is_valid)
-    value: Any = next(valid, [])
+    values = next((part for batch in batches() if len(part := _valid(batch.column(0)))), None)
     shape = []
-    while isinstance(value, list):
-        shape.append(len(value))
-        value = next((item for item in value if item is not None), None)
+    while values is not None and _is_list(values.type):
+        first = values[0].values  # not as Python has it, which takes many times the memory
+        shape.append(len(first))
+        values = _valid(first) if first.null_count < len(first) else None
     return tuple(shape)
+
+
+def _valid(values: pa.Array) -> pa.Array:
+    return values.drop_null() if values.null_count else values
 
 
 def _element_type(kind: pa.DataType) -> pa.DataType:

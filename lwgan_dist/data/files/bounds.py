@@ -1,5 +1,6 @@
 """How much a file may become: a few bytes can unpack to more than any memory, as gzip and zip archives, as files with
-holes, as one line without an end. They are refused before they are read.
+holes, as one line without an end. They are refused before they are read. What a format declares in its own way is
+handed to `require_room` by its reader.
 """
 
 import gzip
@@ -22,6 +23,9 @@ MOST_LINE = 1 << 28
 MOST_NUMBERS = 10_000_000
 """Numbers of a row, at most: each has a name."""
 
+_NAME_BYTES = 80
+"""Of a name in memory."""
+
 _TEXT = tuple(f"{kind}{end}" for kind in (".csv", ".tsv", ".txt", ".dat", ".data") for end in ("", ".gz"))
 _CHUNK = 1 << 22
 
@@ -38,12 +42,13 @@ def refuse_bombs(path: str) -> None:
             return
         on_disk = 512 * getattr(status, "st_blocks", status.st_size)
         if _has_hole(path, status.st_size):  # some file systems count blocks late, or not at all
-            _require(path, status.st_size, max(on_disk, 4096), "has holes: it")
+            require_room(path, status.st_size, max(on_disk, 4096), "has holes: it")
         name = path.lower()
         if name.endswith(".npz"):
             with zipfile.ZipFile(path) as archive:
                 for member in archive.infolist():
-                    _require(path, member.file_size, member.compress_size, f"the array {Path(member.filename).stem!r}")
+                    packed = min(member.compress_size, status.st_size)
+                    require_room(path, member.file_size, packed, f"the array {Path(member.filename).stem!r}")
         elif name.endswith(_TEXT):
             with gzip.open(path) if name.endswith(".gz") else open(path, "rb") as stream:
                 _require_lines(path, stream, status.st_size)
@@ -55,14 +60,20 @@ def _has_hole(path: str, size: int) -> bool:
         return os.lseek(stream.fileno(), 0, getattr(os, "SEEK_HOLE", os.SEEK_END)) < size
 
 
-def require_width(numbers: int, path: str) -> None:
+def require_width(numbers: int, path: str, packed: int) -> None:
     """Refuse rows of more numbers than can be named.
+
+    Args:
+        numbers: of a row.
+        path: the file, for the error.
+        packed: bytes that it takes on the disk.
 
     Raises:
         DataError: they have.
     """
     if numbers > MOST_NUMBERS:
         raise DataError(f"{path}: rows of {numbers:,} numbers; at most {MOST_NUMBERS:,} are read")
+    require_room(path, _NAME_BYTES * numbers, packed, "the names of its numbers")
 
 
 def _require_lines(path: str, stream: IO[bytes] | gzip.GzipFile, size: int) -> None:
@@ -76,12 +87,23 @@ def _require_lines(path: str, stream: IO[bytes] | gzip.GzipFile, size: int) -> N
         if not has_line and total > MOST_LINE:
             raise DataError(f"{path}: its first line has more than {MOST_LINE >> 20} MiB")
         if packed:
-            _require(path, total, size, "it")
+            require_room(path, total, size)
         elif has_line:
             return
 
 
-def _require(path: str, size: int, packed: int, what: str) -> None:
+def require_room(path: str, size: int, packed: int, what: str = "it") -> None:
+    """Refuse what would become too much, by what a file declares of itself.
+
+    Args:
+        path: the file, for the error.
+        size: bytes that it would become.
+        packed: bytes that it takes on the disk.
+        what: would become so much, for the error.
+
+    Raises:
+        DataError: it is more than `MOST_FACTOR` times what it takes, and `FREE_BYTES`.
+    """
     if size > MOST_FACTOR * packed + FREE_BYTES:
         factor = f"more than {MOST_FACTOR} times the {packed:,} bytes that it takes"
         raise DataError(f"{path}: {what} would become {factor}, and is not read")

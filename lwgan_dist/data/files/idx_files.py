@@ -9,7 +9,7 @@ from typing import IO
 import numpy as np
 
 from lwgan_dist.data.blocks import Array, Filling, flat, mapped
-from lwgan_dist.data.files.bounds import require_width
+from lwgan_dist.data.files.bounds import require_room, require_width
 from lwgan_dist.data.files.loading import (
     MAPPED_BYTES,
     Labels,
@@ -26,9 +26,6 @@ IDX_SUFFIXES = ("-ubyte", ".idx")
 
 _DTYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 """The third byte of the file -> type of the numbers."""
-
-_MOST_COMPRESSED = 1_032
-"""How many bytes one of a deflated stream can become."""
 
 _CHUNK = 1 << 22
 
@@ -48,7 +45,7 @@ def read_idx(path: str, options: ReadOptions) -> Loaded:
     """
     array = _read_array(path)
     rows = array if array.ndim > 1 else array[:, None]
-    require_width(math.prod(rows.shape[1:]), path)
+    require_width(math.prod(rows.shape[1:]), path, Path(path).stat().st_size)
     names = numbered_columns(math.prod(rows.shape[1:]))
     if options.columns is None and options.drop is None:
         return Loaded(rows, names)
@@ -80,7 +77,7 @@ def _read_array(path: str) -> Array:
     with damage_rejected(path, "IDX"):
         if path.lower().endswith(".gz"):
             with gzip.open(path) as stream:
-                return _inflated(stream, size)
+                return _inflated(stream, size, path)
         with Path(path).open("rb") as stream:
             dtype, shape = _read_header(stream)
             start = stream.tell()
@@ -90,12 +87,11 @@ def _read_array(path: str) -> Array:
             return _native(np.frombuffer(stream.read(), dtype).reshape(shape))
 
 
-def _inflated(stream: gzip.GzipFile, compressed: int) -> Array:
-    """The array in a compressed stream; never more memory than its header declares, and that not if it cannot be."""
+def _inflated(stream: gzip.GzipFile, compressed: int, path: str) -> Array:
+    """The array in a compressed stream; never more memory than its header declares, and that not if it is too much."""
     dtype, shape = _read_header(stream)
     declared = math.prod(shape) * dtype.itemsize
-    if declared > _MOST_COMPRESSED * compressed:
-        raise ValueError(f"an array of shape {shape} and dtype {dtype.name} cannot be in {compressed} bytes of gzip")
+    require_room(path, declared, compressed, f"its array of shape {shape}")
     values, left = Filling(declared, (), np.dtype(np.uint8)), declared
     while chunk := stream.read(min(_CHUNK, left)):
         values.put(np.frombuffer(chunk, np.uint8))

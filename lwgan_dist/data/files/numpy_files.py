@@ -12,7 +12,7 @@ from typing import IO, Literal
 import numpy as np
 
 from lwgan_dist.data.blocks import BLOCK_ELEMENTS, Array, Filling, blocks, flat, mapped
-from lwgan_dist.data.files.bounds import require_width
+from lwgan_dist.data.files.bounds import require_room, require_width
 from lwgan_dist.data.files.loading import (
     MAPPED_BYTES,
     Loaded,
@@ -35,6 +35,9 @@ _MAX_HEADER = 10_000
 
 _SPARSE = {"csr": ("data", "indices", "indptr"), "csc": ("data", "indices", "indptr"), "coo": ("data", "row", "col")}
 """What scipy.sparse.save_npz writes, beside ``format`` and ``shape``."""
+
+_POSITION_BYTES = 24
+"""Of where a row or column of a sparse matrix begins, in its several copies."""
 
 _DENSE_BYTES = 1 << 30
 """A sparse matrix is read if it takes no more than this when all of its zeros are written out."""
@@ -101,6 +104,7 @@ def _read_sparse(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], 
     shape = tuple(map(int, part("shape")))
     if len(shape) != 2:
         raise ValueError(f"a sparse matrix of shape {shape}")
+    require_room(source, _POSITION_BYTES * sum(shape), Path(source).stat().st_size, f"a sparse matrix of shape {shape}")
     if math.prod(shape) * values.dtype.itemsize > _DENSE_BYTES:
         raise DataError(
             f"{source}: a sparse matrix of shape {shape}, which takes {math.prod(shape) * values.dtype.itemsize >> 20} "
@@ -194,7 +198,7 @@ def _loaded(array: Array, options: ReadOptions, source: str, how: tuple[str, ...
     if array.dtype.names:
         return _of_fields(array, options, source)
     rows = array if array.ndim > 1 else array[:, None]
-    require_width(math.prod(rows.shape[1:]), source)
+    require_width(math.prod(rows.shape[1:]), source, Path(source).stat().st_size)
     names = numbered_columns(math.prod(rows.shape[1:]))
     if options.columns is not None or options.drop is not None:
         chosen = used_columns(names, options, source)

@@ -5,6 +5,7 @@ picture that says how it is to be turned (EXIF) is turned.
 """
 
 import io
+import math
 import os
 import struct
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lwgan_dist.data.blocks import Array, Filling
+from lwgan_dist.data.files.bounds import require_room, require_width
 from lwgan_dist.data.files.loading import (
     Labels,
     Loaded,
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+_COPIES = 4
+"""Of the pixels of a picture that exist at a time while it is decoded and turned."""
 
 _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _JPEG_PIXELS, _JPEG_END = 0xDA, b"\xff\xd9"
@@ -68,7 +73,8 @@ def read_pictures(path: str, options: ReadOptions) -> Loaded:
     if options.columns is not None or options.drop is not None:
         raise DataError(f"{path}: data.columns chooses columns of a table, as data.drop does; these are pictures")
     files = picture_files(path)
-    rows = decoded((Picture(_content(file), file) for file in files), len(files), path)
+    packed = sum(os.path.getsize(file) for file in files)
+    rows = decoded((Picture(_content(file), file) for file in files), len(files), packed, path)
 
     def place(row: int) -> str:
         return f"row {row + 1} ({files[row]})"
@@ -99,8 +105,14 @@ def folder_labels(path: str) -> Labels | None:
     return Labels(np.array([code[part[0]] for part in parts]), dict(enumerate(names)))
 
 
-def decoded(pictures: Iterable[Picture], count: int, source: str) -> Array:
+def decoded(pictures: Iterable[Picture], count: int, packed: int, source: str) -> Array:
     """The rows of so many pictures, uint8, shape (count, h, w) or (count, 3, h, w), maybe mapped.
+
+    Args:
+        pictures: in the order of the rows.
+        count: of them.
+        packed: bytes that all of them take on the disk.
+        source: the file or folder, for messages.
 
     Raises:
         DataError, ConfigError: see `read_pictures`.
@@ -113,6 +125,8 @@ def decoded(pictures: Iterable[Picture], count: int, source: str) -> Array:
     for picture in pictures:
         pixels = _pixels(picture)
         if rows is None or first is None:
+            require_width(pixels.size, source, packed)
+            require_room(source, count * pixels.size, packed, f"its {count:,} pictures")
             rows, first = Filling(count, pixels.shape, pixels.dtype), (picture.name, pixels.shape)
         elif pixels.shape != first[1]:
             raise DataError(
@@ -133,6 +147,8 @@ def _pixels(picture: Picture) -> Array:
     """The pixels of one picture, shape (h, w) or (3, h, w)."""
     with _damage_rejected(picture):
         image = _opened(picture.content)
+        size = _COPIES * math.prod(image.size) * len(image.getbands())
+        require_room(picture.name, size, len(picture.content), "a picture of {} x {} pixels".format(*image.size))
     if what := _unfit(image, picture.content):
         raise DataError(f"{picture.name}: has {what}; pictures have to be grey or RGB, of 8 bits a channel: convert it")
     with _damage_rejected(picture):

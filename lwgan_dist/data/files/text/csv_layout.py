@@ -49,6 +49,9 @@ _ROWS = 4096
 _LINES, _CHARACTERS = 200, 1 << 20
 """The sample: so many lines of a file at most, of so many characters in all, but three at least."""
 
+MOST_FIELDS, MOST_EMPTY = 2_000_000, 100_000
+"""Fields of a line, and empty lines in the sample, at most."""
+
 
 @dataclass(frozen=True)
 class TextSource:
@@ -222,7 +225,7 @@ def find_layout(source: TextSource, options: ReadOptions) -> Layout:
         DataError: no rows, or an option that the file contradicts.
     """
     path, encoding = source.path, _encoding(source, options.encoding)
-    lines, is_all = _sample(source.lines(encoding))
+    lines, is_all = _sample(source.lines(encoding), path)
     if not any(line.strip() for line in lines):
         raise DataError(f"{path}: no rows, nothing but empty lines")
     separator = _character(options.separator)
@@ -292,10 +295,18 @@ def _decodes(head: bytes, encoding: str) -> bool:
     return True
 
 
-def _sample(lines: Iterator[str]) -> tuple[list[str], bool]:
-    """The first lines of a file, and whether there are no more."""
+def _sample(lines: Iterator[str], path: str) -> tuple[list[str], bool]:
+    """The first lines of a file, and whether there are no more.
+
+    Raises:
+        DataError: a line of too many fields, or too many lines with nothing in them.
+    """
     sample, size, filled = list[str](), 0, 0
     for line in lines:
+        if len(line) > MOST_FIELDS and (fields := max(map(line.count, _SEPARATORS))) > MOST_FIELDS:
+            raise DataError(f"{path}: line {len(sample) + 1}: {fields:,} fields; at most {MOST_FIELDS:,} are read")
+        if len(sample) - filled > MOST_EMPTY:
+            raise DataError(f"{path}: more than {MOST_EMPTY:,} of its first lines are empty; leave them out")
         sample.append(line)
         size, filled = size + len(line), filled + bool(line.strip())
         if filled >= _LINES or (size > _CHARACTERS and filled >= 3):
