@@ -9,7 +9,8 @@ from threadpoolctl import ThreadpoolController
 
 def one_thread() -> AbstractContextManager[object]:
     """A block in which BLAS and OpenMP have one thread each; then as many as before."""
-    return _controller(len(sys.modules)).limit(limits=1)
+    limited: AbstractContextManager[object] = _controller(len(sys.modules)).limit(limits=1)
+    return limited
 
 
 @lru_cache(maxsize=1)

@@ -290,7 +290,7 @@ def require(names: Iterable[str]) -> None:
     for name in names:
         if is_imported(name):
             imported.load(name)
-        else:
+        elif name not in OURS:
             _library()
 
 
