@@ -53,6 +53,8 @@ class Ledger(Generic[R]):
         self._rows = folder.sub(_ROWS)
         self._states: dict[str, States] = {}
         """Of the gathered files, which never change."""
+        self._fields: dict[str, list[str]] = {}
+        """The fields that each of them has."""
 
     def write(self, *records: R) -> None:
         """Enter a finished run, or some that are entered together."""
@@ -78,6 +80,12 @@ class Ledger(Generic[R]):
         records = list(self._row_records())
         of_rows = States([record.key for record in records], [record.failure is None for record in records])
         return States.together([of_rows, *map(self._states_of, self._parts())])  # what counts in `records` comes first
+
+    def older(self, field: str) -> Set[str]:
+        """The names of gathered runs that are of a version which did not have a field yet."""
+        states = {name: self._states_of(name) for name in self._parts()}
+        lacking = [part for name, part in states.items() if field not in self._fields.get(name, [field])]
+        return States.together(lacking).keys()
 
     def _states_of(self, name: str) -> "States":
         if name not in self._states:  # a study of many gatherings asks after each
@@ -150,6 +158,7 @@ class Ledger(Generic[R]):
             return None
         try:
             file = pq.ParquetFile(io.BytesIO(content))
+            self._fields[name] = file.schema_arrow.names
             table = file.read([column for column in columns if column in file.schema_arrow.names])
             return table.cast(pa.schema([self._schema.field(column) for column in table.schema.names]))
         except (*DAMAGE, OSError) as error:

@@ -153,6 +153,7 @@ class Study:
             KeyboardInterrupt: the same study goes on from the runs that are finished.
         """
         with exclusive(self.folder):
+            self._refuse_mixture()
             claim(self.folder, "study", self._environment, self.config, self.ledger)
             with Phases(self.folder, self.ledger, self.config.execution, progress, verbose) as phases:
                 searches = Searches(self.design, self.config.solve) if self.config.solve else None
@@ -169,6 +170,29 @@ class Study:
             if publish:
                 publish(outcome)
             return outcome
+
+    def without_neighbours(self) -> int:
+        """How many LWGAN runs that the study begins with are of a version that did not look at neighbours, though a
+        rank rule does.
+        """
+        rules = [rule for group in self.design.groups for rule in group.rules.values()]
+        if not any(rule.neighbours for rule in rules):
+            return 0
+        older = self.ledger.older("neighbours")
+        return len(self.first_runs().of_kind("lwgan").where(lambda run: run.key in older)) if older else 0
+
+    def _refuse_mixture(self) -> None:
+        """Refuse to add runs to those of an older version that a rank rule would judge by less.
+
+        Raises:
+            ConfigError: there are such runs, and others are missing.
+        """
+        count = self.without_neighbours()
+        if count and (self.config.stop_when or self.config.solve or self.missing(self.first_runs()).of_kind("lwgan")):
+            raise ConfigError(
+                f"{self.folder.location}: {count} LWGAN runs are of a version that did not look at neighbours, and new "
+                "ones would be judged by them; run.score.neighbours=false judges all alike, another --name begins anew"
+            )
 
     def _replicate(self, phases: Phases) -> tuple[Plan, dict[str, str]]:
         """Compute the first replicates, then, on demand, further ones."""
