@@ -77,7 +77,7 @@ MUTANTS = [
     ),
     Mutant(
         "a run of one round has another name than before there were rounds", "config.py",
-        'AS_BEFORE = {("schedule", "embedding_rounds"): 1, ', "AS_BEFORE = {",
+        '    ("schedule", "embedding_rounds"): 1,\n', "",
         "test_config.py",
     ),
     Mutant(
@@ -248,13 +248,27 @@ MUTANTS = [
     ),
     Mutant(
         "the seed of a run is not in its key", "campaign/drawn.py",
-        '"data": {**identity["data"], "seed": data_seed}, "seed": seed}',
-        '"data": {**identity["data"], "seed": data_seed}}',
-        "study/test_design.py",
+        "{self._middle}{seed}{self._tail}", "{self._middle}{self._tail}",
+        "study/test_plan.py",
+    ),
+    Mutant(
+        "what two groups share is computed twice", "study/plan.py",
+        "kept[begin:end] = np.repeat(new, each)", "kept[begin:end] = True",
+        "study/test_plan.py",
+    ),
+    Mutant(
+        "merge reads while others write", "study/merge.py",
+        "locks.enter_context(_left_alone(source))", "_left_alone(source)",
+        "study/test_merge.py",
+    ),
+    Mutant(
+        "what an interruption finds finished is lost", "study/work.py",
+        "    finally:\n        entries.write()\n", "    finally:\n        pass\n",
+        "study/test_plan.py",
     ),
     Mutant(
         "rank rules are in the key of a run", "study/design.py",
-        'del identity["score"][name]', "pass",
+        'identity["score"].pop(name, None)', "pass",
         "study/test_design.py",
     ),
     Mutant(
