@@ -1,11 +1,12 @@
 """From an entry of ``data`` in a study or comparison to the data of its runs: labels, truth, identity."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from lwgan_dist.campaign.ledger import hash_of
+from lwgan_dist.campaign.ledger import canonical
 from lwgan_dist.campaign.sources import SampledData, SampledPopulation, SampledTable
 from lwgan_dist.config import LWGAN_SECTIONS, SCHEMA_VERSION, Known, RunConfig
 from lwgan_dist.configfile import build_config
@@ -139,14 +140,33 @@ def text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def run_key(identity: dict[str, Any], data_seed: int, seed: int) -> str:
-    """The name of a run in the ledger: 16 hexadecimal digits of the SHA-256 of what its numbers depend on.
+class RunNames:
+    """The names in the ledger of runs that differ in their seeds alone: 16 hexadecimal digits of the SHA-256 of what
+    their numbers depend on.
 
     Args:
         identity: what all runs of a group or model have in common.
-        data_seed, seed: of the sample and of the run.
+
+    Attributes:
+        text: the same, as a text; equal ones give equal names.
     """
-    return hash_of([SCHEMA_VERSION, {**identity, "data": {**identity["data"], "seed": data_seed}, "seed": seed}])
+
+    _DATA_SEED, _SEED = "\x00data seed", "\x00seed"
+
+    def __init__(self, identity: dict[str, Any]) -> None:
+        content = {**identity, "data": {**identity["data"], "seed": self._DATA_SEED}, "seed": self._SEED}
+        self.text = canonical([SCHEMA_VERSION, content])
+        head, data_mark, rest = self.text.partition(canonical(self._DATA_SEED))
+        self._middle, mark, self._tail = rest.partition(canonical(self._SEED))
+        assert data_mark
+        assert mark
+        self._head = hashlib.sha256(head.encode())
+
+    def of(self, data_seed: int, seed: int) -> str:
+        """The name of the run with these seeds of its sample and of its own."""
+        content = self._head.copy()
+        content.update(f"{data_seed}{self._middle}{seed}{self._tail}".encode())
+        return content.hexdigest()[:16]
 
 
 def seed_of(seed: int, *names: str | int) -> int:

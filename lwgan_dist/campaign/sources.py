@@ -18,7 +18,7 @@ from lwgan_dist.configbase import Dimension, Frozen, SeveralInt, clash
 from lwgan_dist.metrics.registry import METRICS
 
 MOST_CELLS, MOST_RUNS = 20_000, 2_000_000
-"""Of a campaign, at most; a plan of a million runs takes a quarter of a minute and 300 MiB, see docs/scale."""
+"""Of a campaign, at most; a million are planned in 8 MiB, see docs/scale."""
 
 if TYPE_CHECKING:
     Metric = str

@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any
 
 from lwgan_dist.campaign.drawn import (
+    RunNames,
     build,
     checked_settings,
     data_section,
     identity_of,
     label_of,
-    run_key,
     seed_of,
     short,
     sizes_of,
@@ -118,7 +118,7 @@ class Design:
             identity["data"]["path"] = cell.table_digest
         if isinstance(cell.config.data, Known):
             identity["fresh_rows"] = self.config.fresh_rows
-        return PlannedRun(cell, replicate, data_seed, seed, run_key(identity, data_seed, seed))
+        return PlannedRun(cell, replicate, data_seed, seed, RunNames(identity).of(data_seed, seed))
 
     def _cells_of(self, item: SampledData, precision: str) -> Iterator[Cell]:
         item, table_rows, digest, shape = (

@@ -2,8 +2,6 @@
 
 from collections.abc import Collection, Sequence
 
-from threadpoolctl import threadpool_limits
-
 from lwgan_dist.compare.tables import FRESH
 from lwgan_dist.config import Known
 from lwgan_dist.data.blocks import Array
@@ -14,6 +12,7 @@ from lwgan_dist.fitted import FittedModel
 from lwgan_dist.metrics.distances import energy_distance, sliced_wasserstein
 from lwgan_dist.metrics.heldout import finite_rows, metrics_by_rank
 from lwgan_dist.seeding import derive, generator
+from lwgan_dist.threads import one_thread
 
 PROJECTIONS, ENERGY_ROWS = 100, 4_096
 """Directions of the sliced distance; rows, at most, of the energy distance, whose memory grows with their square."""
@@ -68,7 +67,7 @@ def fresh_distances(model: FittedModel, ranks: Sequence[int], rows: int) -> dict
         ]
 
     codes = derive(seed, "compare/codes")
-    with threadpool_limits(1):  # the last digit of a product depends on how many threads share it
+    with one_thread():  # the last digit of a product depends on how many threads share it
         floor = distances(other)
         table = [distances(finite_rows(model.generate(rows, rank, codes), "generated", rank)) for rank in ranks]
     by_name: dict[str, list[float]] = {}

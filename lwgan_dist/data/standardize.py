@@ -7,11 +7,11 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from lwgan_dist import config
 from lwgan_dist.data.blocks import Array, Rows, blocks, flat, precision_of, take
 from lwgan_dist.errors import DataError
+from lwgan_dist.threads import one_thread
 
 _DARKEST, _CONTRAST = 0.001, 0.998
 """Under ``pixels``, what 0 becomes, and what lies between that and what 255 becomes (arXiv:2409.18374)."""
@@ -148,6 +148,6 @@ def _common_scale(rows: Rows, mean: NDArray[np.float64]) -> float:
     if not largest > 0:
         return 1.0
     centred /= largest  # squares of squares neither overflow nor vanish
-    with threadpool_limits(1):  # the last digit of a product depends on how many threads share it
+    with one_thread():  # the last digit of a product depends on how many threads share it
         gram = centred.T @ centred if len(mean) <= len(centred) else centred @ centred.T
     return float(largest * np.sqrt(np.square(gram).sum() / np.trace(gram) / len(centred)))

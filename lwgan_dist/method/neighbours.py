@@ -20,10 +20,10 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from lwgan_dist.method.rank_selection import STAIRCASE
 from lwgan_dist.seeding import generator
+from lwgan_dist.threads import one_thread
 
 NEIGHBOURS = (5, 10)
 """Neighbours at whose distances the dimension is looked at."""
@@ -82,7 +82,7 @@ def largest_ranks(rows: Rows, latent_dim: int) -> list[int] | None:
     distinct = np.sort(np.unique(values, axis=0, return_index=True)[1])
     if len(distinct) < LEAST_ROWS:
         return None
-    with threadpool_limits(1):
+    with one_thread():
         components, deviations = _principal(values[distinct])
         kept = [max(1, int((deviations >= resolution).sum())) for resolution in STAIRCASE]
         found = {count: _largest(components[:, :count], latent_dim) for count in set(kept)}

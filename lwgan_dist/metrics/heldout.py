@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from lwgan_dist.config import Known
 from lwgan_dist.data.sample import Sample
@@ -18,6 +17,7 @@ from lwgan_dist.metrics.drawn import Drawn
 from lwgan_dist.metrics.inception import inception
 from lwgan_dist.metrics.registry import METRICS, Metric, default_metrics, floor_of
 from lwgan_dist.seeding import generator
+from lwgan_dist.threads import one_thread
 
 Array = NDArray[Any]
 
@@ -89,7 +89,7 @@ class _HeldOut:
         equal = drawn
         if not all(metric.default for metric in metrics):
             equal = drawn.first(min(len(drawn.holdout), len(drawn.generated), len(self._others)))
-        with threadpool_limits(1):  # the last digit of a product depends on how many threads share it
+        with one_thread():  # the last digit of a product depends on how many threads share it
             return {metric.name: metric.compute(drawn if metric.default else equal) for metric in metrics}
 
 

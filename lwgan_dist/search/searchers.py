@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import optuna
 from optuna.trial import TrialState
-from threadpoolctl import threadpool_limits
 
 from lwgan_dist.config import RunConfig, override
 from lwgan_dist.configfile import build_config
@@ -22,6 +21,7 @@ from lwgan_dist.errors import ConfigError
 from lwgan_dist.search.config import GridSearcher, Initial, OptunaSearcher, SearchConfig, SearcherConfig
 from lwgan_dist.search.space import Point, Space
 from lwgan_dist.seeding import derive
+from lwgan_dist.threads import one_thread
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Searcher:
         if self.count is not None or (fixed and not self._space.contains(fixed.values)):
             return fixed  # a sampler is not asked, or could make nothing of it
         # The last digit of a product depends on how many threads share it; random draws have no products.
-        with _quietly(), threadpool_limits(1) if self.ahead else nullcontext():
+        with _quietly(), one_thread() if self.ahead else nullcontext():
             # A sampler that is made anew knows nothing but the study: neither interruptions nor what it drew before
             # have a part in the proposal. NSGA-II keeps its generations in the study.
             seed = derive(self._config.seed, "search/optuna", number) % 2**32

@@ -41,6 +41,7 @@ from lwgan_dist.study.scales import (
     principal_components,
     start_alone,
 )
+from lwgan_dist.threads import one_thread
 
 Rows = NDArray[np.float64]
 
@@ -289,7 +290,7 @@ def require(names: Iterable[str]) -> None:
     for name in names:
         if is_imported(name):
             imported.load(name)
-        else:
+        elif name not in OURS:
             _library()
 
 
@@ -350,14 +351,13 @@ def _contained() -> Iterator[list[warnings.WarningMessage]]:
     time would be that of their waiting for each other.
     """
     from joblib import parallel_config  # type: ignore[import-untyped]
-    from threadpoolctl import threadpool_limits
 
     with (
         warnings.catch_warnings(record=True) as caught,
         np.errstate(all="ignore"),
         contextlib.redirect_stdout(io.StringIO()),
         parallel_config(backend="sequential"),
-        threadpool_limits(1),
+        one_thread(),
     ):
         warnings.simplefilter("always")
         yield caught

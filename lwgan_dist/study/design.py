@@ -19,12 +19,12 @@ from typing import Any, Literal
 from lwgan_dist.campaign.drawn import (
     NOT_OF_LWGAN,
     OF_LWGAN,
+    RunNames,
     build,
     checked_settings,
     data_section,
     identity_of,
     label_of,
-    run_key,
     seed_of,
     short,
     sizes_of,
@@ -127,7 +127,7 @@ class Design:
                 errors += [f"data.{place}: {line.removeprefix('data ')}" for line in str(error).splitlines()]
         if errors:
             raise ConfigError("\n".join(errors))
-        self._identities = {id(group): _identity(group) for group in self.groups}
+        self._names = {id(group): RunNames(_identity(group)) for group in self.groups}
         self._further: dict[tuple[int, int], Group] = {}
         names = Counter((group.data, group.n, method) for group in self.groups for method in group.methods)
         for (data, _, method), count in names.items():
@@ -136,10 +136,17 @@ class Design:
 
     def runs(self, group: Group, replicates: range) -> list[PlannedRun]:
         """The runs of some replicates of a group, in the order of their seeds."""
-        initialisations = 1
-        if group.kind == "lwgan":
-            initialisations = self.config.lwgan.initialisations * (self.config.lwgan.replicates if group.whole else 1)
-        return [self._run(group, i, j) for i in replicates for j in range(initialisations)]
+        return [self.run(group, i, j) for i in replicates for j in range(self.initialisations(group))]
+
+    def initialisations(self, group: Group) -> int:
+        """Runs on each sample."""
+        if group.kind != "lwgan":
+            return 1
+        return self.config.lwgan.initialisations * (self.config.lwgan.replicates if group.whole else 1)
+
+    def identity(self, group: Group) -> str:
+        """Equal for groups whose runs are the same, replicate by replicate."""
+        return self._names[id(group)].text
 
     def at(self, group: Group, n: int) -> Group:
         """The same data and method at another n, between those that were checked."""
@@ -148,7 +155,7 @@ class Design:
             config = group.config
             config = config.model_copy(update={"data": config.data.model_copy(update={"n": n})})
             self._further[place] = replace(group, n=n, config=config)
-            self._identities[id(self._further[place])] = _identity(self._further[place])
+            self._names[id(self._further[place])] = RunNames(_identity(self._further[place]))
         return self._further[place]
 
     def replicates(self, group: Group) -> int:
@@ -166,11 +173,12 @@ class Design:
         purpose = "study/classical" if kind == "classical" else "study/run"
         return seed_of(self.config.seed, purpose, n, replicate, initialisation)
 
-    def _run(self, group: Group, replicate: int, initialisation: int) -> PlannedRun:
+    def run(self, group: Group, replicate: int, initialisation: int) -> PlannedRun:
+        """One run of a group."""
         seed, n = self.config.seed, group.n
         data_seed = seed_of(seed, "study/sample", n, replicate)
         run_seed = self.run_seed(group.kind, n, replicate, initialisation)
-        key = run_key(self._identities[id(group)], data_seed, run_seed)
+        key = self._names[id(group)].of(data_seed, run_seed)
         return PlannedRun(group, replicate, initialisation, data_seed, run_seed, key)
 
     def _groups_of(self, item: SampledData, precision: str) -> Iterator[Group]:

@@ -1,7 +1,7 @@
 """How the runs of a study are computed: phases of packs of runs, between which the ledger is gathered."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, overload
 
 from lwgan_dist.campaign.engine import Engine, of_task
 from lwgan_dist.campaign.ledger import Ledger
@@ -88,22 +88,25 @@ class Phases(Engine):
             self._progress.update(standing)
 
         for start in range(0, len(runs), BATCH * size):
-            tasks = [describe(run) for run in runs[start : start + BATCH * size]]
-            lost = self._packs(tasks, size, count, short=short)
+            batch = runs[start : start + BATCH * size]
+            lost = self._packs(batch, describe, size, count, short=short)
             if size > 1 and lost:  # one of them may have taken the process along: each on its own
-                lost = self._packs([run for run in tasks if run.key in lost], 1, count, short=short)
+                alone = [run for run in batch if run.key in lost]
+                lost = self._packs(alone, describe, 1, count, short=short)
             total.unfinished |= lost
         return total.unfinished
 
     def _packs(
-        self, runs: Sequence[RunTask], size: int, count: Callable[[Done, int], None], *, short: bool
-    ) -> dict[str, str]:
+        self, runs: Sequence[Planned], describe: Callable[[Planned], RunTask], size: int,
+        count: Callable[[Done, int], None], *, short: bool,
+    ) -> dict[str, str]:  # fmt: skip
         """Reasons by key of runs that were lost with their process, or are missing in the ledger."""
         execution = of_task(self._execution, short=short)
-        packs = [
-            Pack(location=self._folder.location, execution=execution, runs=tuple(runs[i : i + size]))
-            for i in range(0, len(runs), size)
-        ]
+
+        def pack(of: Sequence[Planned]) -> Pack:
+            return Pack(location=self._folder.location, execution=execution, runs=tuple(map(describe, of)))
+
+        packs = _Packs(runs, size, pack)
         broken: set[str] = set()
 
         def note(_index: int, done: Done) -> None:
@@ -114,15 +117,37 @@ class Phases(Engine):
         self._ledger.gather()
         states = self._ledger.states()
         lost: dict[str, str] = {}
-        for index, pack in enumerate(packs):
-            recorded = [states[run.key] for run in pack.runs if run.key in states]
+        for start in range(0, len(runs), size):
+            keys, index = [run.key for run in runs[start : start + size]], start // size
+            recorded = [states[key] for key in keys if key in states]
             if index in reasons and recorded:  # entered before its process was lost
                 done = Done(len(recorded), recorded.count(False))
                 self.meter.ended(done)
                 count(done, size)
             reason = reasons.get(index, "is not in the ledger: workers do not write where this command reads")
-            lost |= {run.key: reason for run in pack.runs if run.key not in states and run.key not in broken}
+            lost |= {key: reason for key in keys if key not in states and key not in broken}
         return lost
+
+
+class _Packs(Sequence[Pack]):
+    """Tasks of so many runs, each made when it is handed out: a million of them take no memory."""
+
+    def __init__(self, runs: Sequence[Planned], size: int, make: Callable[[Sequence[Planned]], Pack]) -> None:
+        self._runs, self._size, self._make = runs, size, make
+
+    def __len__(self) -> int:
+        return -(-len(self._runs) // self._size)
+
+    @overload
+    def __getitem__(self, index: int) -> Pack: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Pack]: ...
+
+    def __getitem__(self, index: int | slice) -> Pack | list[Pack]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(len(self))[index]]
+        return self._make(self._runs[index * self._size : (index + 1) * self._size])
 
 
 def _ended(done: Done) -> Ended:

@@ -38,6 +38,7 @@ def load(name: str) -> Callable[..., Any]:
     return kind
 
 
+@cache
 def made_by(name: str) -> str:
     """The package that a class is of, with its version, as far as it is an installed one."""
     package = name.partition(":")[0].partition(".")[0]

@@ -10,7 +10,7 @@ import numpy as np
 from lwgan_dist.campaign.ledger import hash_of
 from lwgan_dist.config import RunConfig
 from lwgan_dist.data.sample import Sample, load_sample
-from lwgan_dist.models.pilot import cost_alike, fit_seconds
+from lwgan_dist.models import pilot as fits
 from lwgan_dist.run.run import Run
 from lwgan_dist.study.bootstrap import refit_config
 from lwgan_dist.study.classical import classical_estimate
@@ -34,6 +34,7 @@ class Pilot:
     def __init__(self, bootstrap: BootstrapConfig | None) -> None:
         self._bootstrap = bootstrap
         self._known: dict[str, Cost] = {}
+        self._fits = fits.Pilot()
 
     def cost(self, run: PlannedRun) -> Cost:
         """The cost of a run, in processor seconds."""
@@ -44,11 +45,15 @@ class Pilot:
             if alike not in self._known:
                 self._known[alike] = Cost(self._classical(group, sample, run.config.seed))
             return self._known[alike]
-        config = Run(run.config).config
-        alike = cost_alike(config, sample)
-        if alike not in self._known:
-            self._known[alike] = Cost(fit_seconds(config, sample), self._refit(group, config, sample))
-        return self._known[alike]
+        settings = group.config.model_dump(mode="json", exclude={"data", "seed"})
+        given = hash_of([settings, sample.shape, len(sample.train)])
+        if given not in self._known:  # what follows from the data costs more than to draw them
+            config = Run(run.config).config
+            alike = fits.cost_alike(config, sample)
+            if alike not in self._known:
+                self._known[alike] = Cost(self._fits.seconds(config, sample), self._refit(group, config, sample))
+            self._known[given] = self._known[alike]
+        return self._known[given]
 
     def _classical(self, group: Group, sample: Sample, seed: int) -> float:
         assert group.estimator
@@ -58,7 +63,8 @@ class Pilot:
     def _refit(self, group: Group, config: RunConfig, sample: Sample) -> float:
         if self._bootstrap is None or group.kind != "lwgan":
             return 0.0
-        return fit_seconds(refit_config(config, self._bootstrap, self._bootstrap.kinds[0], 0, config.seed), sample)
+        refit = refit_config(config, self._bootstrap, self._bootstrap.kinds[0], 0, config.seed)
+        return self._fits.seconds(refit, sample)
 
 
 @dataclass(frozen=True)
@@ -96,22 +102,23 @@ def plan(study: Study) -> list[PlanLine]:
     planned = study.first_runs()
     finished = study.ledger.keys()
     todo_runs = study.missing(planned)
-    missing = Counter(id(run.group) for run in todo_runs)
-    new = Counter(id(run.group) for run in todo_runs if run.key not in finished)  # others have their refits below
-    refits = Counter(
-        id(refit.base.group) for refit in refits_of(planned, study.ledger, bootstrap) if refit.key not in finished
-    )
+    missing, new, refits = todo_runs.counts(), dict[int, int](), Counter[int]()
+    if bootstrap:
+        new = todo_runs.where(lambda run: run.key not in finished).counts()  # others have their refits below
+        refits.update(
+            id(refit.base.group) for refit in refits_of(planned, study.ledger, bootstrap) if refit.key not in finished
+        )
     lines = []
     for group in study.design.groups:
-        runs = study.design.runs(group, range(study.design.replicates(group)))
-        cost = pilot.cost(runs[0])
+        replicates = study.design.replicates(group)
+        cost = pilot.cost(study.design.run(group, 0, 0))
         todo = refits[id(group)]
         if bootstrap and group.kind == "lwgan":
-            todo += new[id(group)] * bootstrap.resamples * len(bootstrap.kinds)
+            todo += new.get(id(group), 0) * bootstrap.resamples * len(bootstrap.kinds)
         lines.append(
             PlanLine(
-                group.data, group.n, group.methods, study.design.replicates(group), len(runs), missing[id(group)], todo,
-                cost.run, cost.refit,
+                group.data, group.n, group.methods, replicates, replicates * study.design.initialisations(group),
+                missing.get(id(group), 0), todo, cost.run, cost.refit,
             )
         )  # fmt: skip
     return lines

@@ -58,6 +58,10 @@ def study_notes(study: Study, outcome: Outcome) -> list[str]:
 def study_caveats(study: Study, outcome: Outcome) -> list[str]:
     """Those of the notes that are about this study in particular."""
     stop, solve, notes = study.config.stop_when, study.config.solve, []
+    if older := study.without_neighbours():
+        notes.append(
+            f"{older} LWGAN runs are of a version that did not look at neighbours: their ranks are not bounded by them."
+        )
     if study.part != (1, 1):
         notes.append(
             f"This is part {study.part[0]} of {study.part[1]} of the study, by replicates; "

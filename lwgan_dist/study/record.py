@@ -7,7 +7,7 @@ from lwgan_dist.campaign.record import Fit, Record
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord(Record, Fit):
-    """A finished run; see `lwgan_dist.study.design.run_key` for its key.
+    """A finished run; see `lwgan_dist.campaign.drawn.RunNames` for its key.
 
     Attributes:
         kind: lwgan, model, classical or refit (of a bootstrap).

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from lwgan_dist.study.config import SolveConfig
 from lwgan_dist.study.crossing import Crossing, Goal, Outcome
-from lwgan_dist.study.design import Design, Group, PlannedRun
+from lwgan_dist.study.design import Design, Group
+from lwgan_dist.study.plan import Plan
 from lwgan_dist.study.tables import SOLVED
 
 End = Outcome | Literal["undecided", "unfinished"]
@@ -64,15 +65,17 @@ class Searches:
     def __len__(self) -> int:
         return len(self._searches)
 
-    def asked(self) -> list[PlannedRun]:
+    def asked(self) -> Plan:
         """The runs that all searches ask for, each once; none at the end."""
-        asked = [
-            run for search in self._searches for place, batch in search.batches.items()
-            for run in self._runs(search, place, batch)
-        ]  # fmt: skip
-        return list({run.key: run for run in asked}.values())
+        parts = (
+            (self._design.at(search.group, self._solve.grid[place]), batch)
+            for search in self._searches
+            for place, batch in search.batches.items()
+            if not search.end
+        )
+        return Plan(self._design, parts).distinct()
 
-    def planned(self) -> list[PlannedRun]:
+    def planned(self) -> Plan:
         """All runs so far, each once for every group, in the order of the groups, n and replicates."""
         groups = {id(search.group): search.group for search in self._searches}
         counts = {name: [0] * len(self._solve.grid) for name in groups}
@@ -80,13 +83,12 @@ class Searches:
             most = counts[id(search.group)]
             for place, runs in enumerate(search.crossing.runs.tolist()):
                 most[place] = max(most[place], search.batches.get(place, range(runs)).stop)
-        return [
-            run
+        parts = (
+            (self._design.at(group, n), range(count))
             for name, group in groups.items()
             for n, count in zip(self._solve.grid, counts[name], strict=True)
-            if count
-            for run in self._design.runs(self._design.at(group, n), range(count))
-        ]
+        )
+        return Plan(self._design, parts)
 
     def enter(self, runs: pa.Table) -> None:
         """Let every search that asked go on.
@@ -126,11 +128,6 @@ class Searches:
             search.end = "undecided"
         else:
             search.batches = {place: range(int(runs[place]), int(runs[place]) + size) for place in sorted(standing.ask)}
-
-    def _runs(self, search: Search, place: int, batch: range) -> list[PlannedRun]:
-        if search.end:
-            return []
-        return self._design.runs(self._design.at(search.group, self._solve.grid[place]), batch)
 
     def table(self) -> pa.Table:
         """``solved.parquet``."""

@@ -32,6 +32,7 @@ from lwgan_dist.study.config import StopWhen, StudyConfig
 from lwgan_dist.study.design import Design, Group, PlannedRun
 from lwgan_dist.study.engine import Finisher, Phases
 from lwgan_dist.study.metrics import with_means
+from lwgan_dist.study.plan import Plan
 from lwgan_dist.study.record import RunRecord
 from lwgan_dist.study.refits import Refit, bootstrap_rows, refits_of
 from lwgan_dist.study.rows import provenance_table, runs_table
@@ -110,29 +111,26 @@ class Study:
 
     # what is to be done ----------------------------------------------------------------------------------------------
 
-    def first_runs(self) -> list[PlannedRun]:
+    def first_runs(self) -> Plan:
         """The runs that the study begins with."""
         return self._runs({i: self.design.replicates(group) for i, group in enumerate(self.design.groups)})
 
-    def _runs(self, replicates: dict[int, int]) -> list[PlannedRun]:
+    def _runs(self, replicates: dict[int, int]) -> Plan:
         """The runs of the first replicates of every group."""
         first, step = self.part
-        return [
-            run
-            for i, group in enumerate(self.design.groups)
-            for run in self.design.runs(group, range(first - 1, replicates[i], step))
-        ]
+        return Plan(
+            self.design,
+            ((group, range(first - 1, replicates[i], step)) for i, group in enumerate(self.design.groups)),
+        )
 
-    def missing(self, planned: Sequence[PlannedRun]) -> list[PlannedRun]:
-        """Those that are not finished, each key once, in the order in which they are best computed: the long ones
-        first, and of these one replicate of all groups after the other, so that what is finished is balanced.
+    def missing(self, planned: Plan) -> Plan:
+        """Those that are not finished, each key once, in the order in which they are best computed: one replicate of
+        all groups after the other, so that what is finished is balanced.
         """
-        states = self.ledger.states()
-        missing: dict[str, PlannedRun] = {}
-        for run in planned:
-            if run.key not in states or (states[run.key] and self._lacks_model(run)):
-                missing.setdefault(run.key, run)
-        return sorted(missing.values(), key=lambda run: (run.group.kind == "classical", run.replicate))
+        states, todo = self.ledger.states(), planned.distinct()
+        if states:
+            todo = todo.where(lambda run: run.key not in states or (states[run.key] and self._lacks_model(run)))
+        return todo.by_replicate()
 
     def _lacks_model(self, run: PlannedRun) -> bool:
         """A bootstrap needs the networks, which were not kept if it was not asked for before."""
@@ -155,6 +153,7 @@ class Study:
             KeyboardInterrupt: the same study goes on from the runs that are finished.
         """
         with exclusive(self.folder):
+            self._refuse_mixture()
             claim(self.folder, "study", self._environment, self.config, self.ledger)
             with Phases(self.folder, self.ledger, self.config.execution, progress, verbose) as phases:
                 computed = self._compute(phases)
@@ -169,30 +168,53 @@ class Study:
         """What the study comes to with the runs that ``phases`` finishes; beside these nothing is written."""
         return self._outcome(*self._compute(phases))
 
-    def _compute(self, phases: Finisher) -> tuple[list[PlannedRun], list[Refit], Searches | None, dict[str, str]]:
+    def _compute(self, phases: Finisher) -> tuple[Plan, list[Refit], Searches | None, dict[str, str]]:
         """Have every run finished that the study asks for; returns these, and the reasons of those that did not."""
         searches = Searches(self.design, self.config.solve) if self.config.solve else None
         planned, unfinished = self._solve(searches, phases) if searches else self._replicate(phases)
         refits = refits_of(planned, self.ledger, self.config.bootstrap)
-        keys = self.ledger.keys()
+        keys = self.ledger.keys() if refits else set[str]()
         todo = list({refit.key: refit for refit in refits if refit.key not in keys}.values())
         unfinished |= phases.finish(todo, self._refit_task, "bootstrap refits")
         return planned, refits, searches, unfinished
 
     def _outcome(
-        self, planned: list[PlannedRun], refits: list[Refit], searches: Searches | None, unfinished: dict[str, str]
+        self, planned: Plan, refits: list[Refit], searches: Searches | None, unfinished: dict[str, str]
     ) -> Outcome:
         tables = self.tables(planned, refits, searches)
-        count = len({run.key for run in planned} | {refit.key for refit in refits})
+        count = len(planned.distinct()) + len({refit.key for refit in refits})
         return Outcome(tables, count, unfinished, _diverged(tables.runs))
 
-    def _replicate(self, phases: Finisher) -> tuple[list[PlannedRun], dict[str, str]]:
+    def without_neighbours(self) -> int:
+        """How many LWGAN runs that the study begins with are of a version that did not look at neighbours, though a
+        rank rule does.
+        """
+        rules = [rule for group in self.design.groups for rule in group.rules.values()]
+        if not any(rule.neighbours for rule in rules):
+            return 0
+        older = self.ledger.older("neighbours")
+        return len(self.first_runs().of_kind("lwgan").where(lambda run: run.key in older)) if older else 0
+
+    def _refuse_mixture(self) -> None:
+        """Refuse to add runs to those of an older version that a rank rule would judge by less.
+
+        Raises:
+            ConfigError: there are such runs, and others are missing.
+        """
+        count = self.without_neighbours()
+        if count and (self.config.stop_when or self.config.solve or self.missing(self.first_runs()).of_kind("lwgan")):
+            raise ConfigError(
+                f"{self.folder.location}: {count} LWGAN runs are of a version that did not look at neighbours, and new "
+                "ones would be judged by them; run.score.neighbours=false judges all alike, another --name begins anew"
+            )
+
+    def _replicate(self, phases: Finisher) -> tuple[Plan, dict[str, str]]:
         """Compute the first replicates, then, on demand, further ones."""
         replicates = {i: self.design.replicates(group) for i, group in enumerate(self.design.groups)}
         unfinished: dict[str, str] = {}
         while True:
             planned = self._runs(replicates)
-            unfinished |= self._finish([run for run in self.missing(planned) if run.key not in unfinished], phases)
+            unfinished |= self._finish(self._still_missing(planned, unfinished), phases)
             stop = self.config.stop_when
             if stop is None:
                 return planned, unfinished
@@ -205,24 +227,28 @@ class Study:
                 return self._runs(replicates | self._finished_before(closed, replicates, stop)), unfinished
             replicates |= more
 
-    def _solve(self, searches: Searches, phases: Finisher) -> tuple[list[PlannedRun], dict[str, str]]:
+    def _solve(self, searches: Searches, phases: Finisher) -> tuple[Plan, dict[str, str]]:
         """Compute what the searches ask for, until they have ended."""
         unfinished: dict[str, str] = {}
         while asked := searches.asked():
-            unfinished |= self._finish([run for run in self.missing(asked) if run.key not in unfinished], phases)
+            unfinished |= self._finish(self._still_missing(asked, unfinished), phases)
             searches.enter(self._runs_table(asked))
         return searches.planned(), unfinished
 
-    def _finish(self, todo: Sequence[PlannedRun], phases: Finisher) -> dict[str, str]:
-        """Compute runs; returns reasons by key of those that did not finish."""
-        of_kind = {kind: [run for run in todo if run.group.kind == kind] for kind in ("lwgan", "model", "classical")}
-        recorded = self.ledger.keys() if self.config.bootstrap else set()
-        task = partial(self._task, recorded=recorded)
-        unfinished = phases.finish(of_kind["lwgan"], task, "LWGAN runs")
-        unfinished |= phases.finish(of_kind["model"], task, "runs of other models")
-        return unfinished | phases.finish(of_kind["classical"], self._task, "classical runs", short=True)
+    def _still_missing(self, planned: Plan, unfinished: Collection[str]) -> Plan:
+        """Those that are missing and have not been tried."""
+        missing = self.missing(planned)
+        return missing.where(lambda run: run.key not in unfinished) if unfinished else missing
 
-    def _runs_table(self, planned: Sequence[PlannedRun]) -> pa.Table:
+    def _finish(self, todo: Plan, phases: Finisher) -> dict[str, str]:
+        """Compute runs, the long ones first; returns reasons by key of those that did not finish."""
+        recorded = self.ledger.keys() if self.config.bootstrap else set[str]()
+        task = partial(self._task, recorded=recorded)
+        unfinished = phases.finish(todo.of_kind("lwgan"), task, "LWGAN runs")
+        unfinished |= phases.finish(todo.of_kind("model"), task, "runs of other models")
+        return unfinished | phases.finish(todo.of_kind("classical"), self._task, "classical runs", short=True)
+
+    def _runs_table(self, planned: Plan) -> pa.Table:
         """``runs.parquet`` of those that are finished."""
         return runs_table(planned, self.ledger.records({run.key for run in planned}), self.config.metrics)
 
@@ -266,9 +292,7 @@ class Study:
 
     # results ---------------------------------------------------------------------------------------------------------
 
-    def tables(
-        self, planned: Sequence[PlannedRun], refits: Sequence[Refit] = (), searches: Searches | None = None
-    ) -> StudyTables:
+    def tables(self, planned: Plan, refits: Sequence[Refit] = (), searches: Searches | None = None) -> StudyTables:
         """All tables, from the ledger."""
         metrics, runs = self.config.metrics, self._runs_table(planned)
         stop, mass = self.config.stop_when, self.config.bootstrap.mass if self.config.bootstrap else 0.95

@@ -14,7 +14,6 @@ from lwgan_dist import logs
 from lwgan_dist.campaign.folder import LEDGER, SCRATCH, clear_scratch
 from lwgan_dist.campaign.judging import RULE_FIELDS
 from lwgan_dist.campaign.ledger import Ledger
-from lwgan_dist.campaign.provenance import signed
 from lwgan_dist.campaign.record import Fit
 from lwgan_dist.campaign.task import Task
 from lwgan_dist.campaign.worker import (
@@ -41,6 +40,9 @@ from lwgan_dist.study.config import BootstrapConfig
 from lwgan_dist.study.record import RunRecord
 
 Made = TypeVar("Made")
+
+ENTER_SECONDS = 1.0
+"""How long the record of a short run waits for others, to be entered with them."""
 
 MODELS, RUNS = "models", "runs"
 """Further folders of a study: networks for the bootstrap; run folders, if they are kept."""
@@ -126,18 +128,66 @@ class Done:
     unfinished: dict[str, str] = field(default_factory=dict)
 
 
+class _Entries:
+    """Enters finished runs in the ledger, short ones some at a time: every file costs two flushes of a disk."""
+
+    def __init__(self, study: Folder, ledger: Ledger[RunRecord], done: Done, *, short: bool) -> None:
+        self._study, self._ledger, self._done = study, ledger, done
+        self._period = ENTER_SECONDS if short else 0.0
+        self._entered = time.monotonic()
+        self._waiting: list[RunRecord] = []
+
+    def add(self, record: RunRecord) -> None:
+        """A run is finished."""
+        self._waiting.append(record)
+        if time.monotonic() >= self._entered + self._period:
+            self.write()
+
+    def write(self) -> None:
+        """Enter those that wait."""
+        records, self._waiting, self._entered = self._waiting, [], time.monotonic()
+        try:
+            if records:
+                self._ledger.write(*records)
+        except Exception as error:  # noqa: BLE001 - one run must not end the others
+            for record in records:
+                _unfinished(record.key, self._done, error)
+            return
+        for record in records:
+            self.known(record)
+
+    def known(self, record: RunRecord) -> None:
+        """A run is in the ledger."""
+        clear_scratch(self._study, record.key)
+        self._done.runs += 1
+        self._done.failed += record.failure is not None
+        self._done.cpu_seconds += record.cpu_seconds
+        logs.event("run recorded", kind=record.kind, failure=record.failure, cpu_seconds=record.cpu_seconds)
+
+
+def _unfinished(key: str, done: Done, error: Exception) -> None:
+    done.unfinished[key] = reason_of(error)
+    logs.event("run not finished", level=logging.ERROR, reason=reason_of(error))
+
+
 def execute(pack: Pack) -> Done:
     """Computes the runs of a pack and enters them in the ledger; those that are in it as files are passed over."""
     study = pack.folder("study")
     ledger = Ledger(study.sub(LEDGER), RunRecord)
     done = Done()
-    for run in pack.runs:
-        with logs.context(study=study.name, run=run.key):
-            _execute(run, study, ledger, pack.execution, done)
+    entries = _Entries(study, ledger, done, short=len(pack.runs) > 1)
+    try:
+        for run in pack.runs:
+            with logs.context(study=study.name, run=run.key):
+                _execute(run, study, ledger, pack.execution, done, entries)
+    finally:
+        entries.write()
     return done
 
 
-def _execute(run: RunTask, study: Folder, ledger: Ledger[RunRecord], execution: ExecutionConfig, done: Done) -> None:
+def _execute(
+    run: RunTask, study: Folder, ledger: Ledger[RunRecord], execution: ExecutionConfig, done: Done, entries: _Entries
+) -> None:
     def is_recorded() -> bool:
         lacks_model = isinstance(run, LwganTask) and run.model and not has_model(study, run.key)
         return ledger.has_row(run.key) and not lacks_model
@@ -145,20 +195,16 @@ def _execute(run: RunTask, study: Folder, ledger: Ledger[RunRecord], execution: 
     try:
         with quiet(), interrupts_pass():
             record = patiently(lambda: _KINDS[run.kind](run, study, execution), is_recorded)
-        if not (isinstance(run, LwganTask) and run.is_recorded):  # two records of a run could differ in their metrics
-            ledger.write(signed(record, ledger.folder))
     except RecordedError:
         done.runs += 1
         return
     except Exception as error:  # noqa: BLE001 - one run must not end the others
-        done.unfinished[run.key] = reason_of(error)
-        logs.event("run not finished", level=logging.ERROR, reason=reason_of(error))
+        _unfinished(run.key, done, error)
         return
-    clear_scratch(study, run.key)
-    done.runs += 1
-    done.failed += record.failure is not None
-    done.cpu_seconds += record.cpu_seconds
-    logs.event("run recorded", kind=record.kind, failure=record.failure, cpu_seconds=record.cpu_seconds)
+    if isinstance(run, LwganTask) and run.is_recorded:  # two records of a run could differ in their metrics
+        entries.known(record)
+    else:
+        entries.add(record)
 
 
 def has_model(study: Folder, key: str) -> bool:

@@ -1,9 +1,12 @@
 """What limits a study of very many runs on a very large cluster, part by part.
 
-``python tests/benchmarks/bench_scale.py [design|ledger|requests|pool] [OPTION ..]``; without arguments the first three
-with their defaults, two to three minutes on 2 cores. The figures of docs/scale are from here.
+``python tests/benchmarks/bench_scale.py [design|dry-run|runs|ledger|requests|pool] [OPTION ..]``; without arguments all
+but the last with their defaults, some minutes on 2 cores. The figures of docs/scale are from here.
 
-- ``design --runs N``: time and memory of the plan of a study of N runs.
+- ``design --runs N``: time and memory of the plan of a study of N runs, and of its runs when they are asked for.
+- ``dry-run --runs N``: ``lwgan-dist study --dry-run`` of this study, with its pilot.
+- ``runs --runs N``: a study of N runs that do nothing, in one process: their rate and the memory of the driver; the
+  command is killed after a third of them, and what the next one repeats is counted.
 - ``ledger --runs N``: a study of N runs whose ledger is filled with records of the usual size: entering, gathering,
   reading, and the same command again when all is done, until it knows. ``--tables``: until its page is written.
 - ``requests``: steps on a local file system, and requests to S3 (a server here, Arrow's own client), that each further
@@ -39,11 +42,12 @@ from lwgan_dist.campaign.folder import claim
 from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.campaign.progress import Standing
 from lwgan_dist.campaign.record import schema_of, to_row
-from lwgan_dist.configfile import build_config
+from lwgan_dist.configfile import build_config, to_yaml
 from lwgan_dist.storage import Folder
 from lwgan_dist.study.config import StudyConfig
-from lwgan_dist.study.design import Design, PlannedRun
+from lwgan_dist.study.design import Design
 from lwgan_dist.study.engine import BATCH
+from lwgan_dist.study.plan import Plan
 from lwgan_dist.study.record import RunRecord
 from lwgan_dist.study.study import Study
 
@@ -93,10 +97,11 @@ def seconds(act: Callable[[], Any]) -> tuple[float, Any]:
     return time.process_time() - began, result
 
 
-def plan(runs: int) -> list[PlannedRun]:
-    """All runs of the study."""
+def plan(runs: int) -> Plan:
+    """All runs of the study, in the order in which they are computed."""
     design = Design(study_config(runs), "float32")
-    return [run for group in design.groups for run in design.runs(group, range(design.replicates(group)))]
+    parts = [(group, range(design.replicates(group))) for group in design.groups]
+    return Plan(design, parts).distinct().by_replicate()
 
 
 # design ---------------------------------------------------------------------------------------------------------------
@@ -106,9 +111,83 @@ def bench_design(options: argparse.Namespace) -> None:
     """Time and memory of a plan."""
     before = resident_mib()
     took, planned = seconds(lambda: plan(options.runs))
-    keys, _ = seconds(lambda: {run.key for run in planned})
-    each, grown = 1e6 * took / len(planned), resident_mib() - before
-    print(f"| {len(planned):,} | {took:.1f} | {each:.0f} | {grown:.0f} | {keys:.2f} |")
+    grown = resident_mib() - before
+    made, count = seconds(lambda: sum(1 for run in planned if run.key))
+    assert count == options.runs
+    each = 1e6 * made / count
+    print(f"| {count:,} | {took:.1f} | {grown:.0f} | {made:.1f} | {each:.0f} | {resident_mib() - before:.0f} |")
+
+
+def bench_dry_run(options: argparse.Namespace) -> None:
+    """The whole command, in a process of its own."""
+    with tempfile.TemporaryDirectory() as temporary:
+        (Path(temporary) / "study.yaml").write_text(to_yaml(study_config(options.runs)))
+        command = [sys.executable, "-m", "lwgan_dist", "study", f"{temporary}/study.yaml", "--storage", temporary]
+        began = time.perf_counter()
+        subprocess.run([*command, "--dry-run"], check=True, stdout=subprocess.DEVNULL)
+        took = time.perf_counter() - began
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = used.ru_utime + used.ru_stime
+    print(f"| {options.runs:,} | {cpu:.1f} | {took:.1f} | {used.ru_maxrss / 1024:.0f} |")
+
+
+# runs -----------------------------------------------------------------------------------------------------------------
+
+NOTHING = """
+import hashlib, os
+
+class Nothing:
+    def fit(self, rows):
+        with open(os.environ["BENCH_SCALE_LOG"], "a") as log:
+            log.write(hashlib.sha256(rows.tobytes()).hexdigest() + "\\n")
+        self.dimension_ = 2.0
+        return self
+"""
+
+
+def bench_runs(options: argparse.Namespace) -> None:
+    """Runs that do nothing, a command that is killed, and one that goes on."""
+    with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
+        (Path(temporary) / "bench_nothing.py").write_text(NOTHING)
+        log, ledger = Path(temporary) / "log", Ledger(Folder.at(f"{temporary}/study/ledger"), RunRecord)
+        environment = {
+            **os.environ, "BENCH_SCALE_LOG": str(log), "PYTHONPATH": f"{temporary}:{os.environ.get('PYTHONPATH', '')}",
+        }  # fmt: skip
+        command = [sys.executable, __file__, "runs", "--within", temporary, "--runs", str(options.runs)]
+        first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        while not log.exists() or len(log.read_text().splitlines()) < options.runs // 3:
+            time.sleep(0.1)
+        first.kill()
+        first.communicate()
+        executed, recorded = log.read_text().splitlines(), len(ledger.keys())
+        said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.split()
+        repeated = len(log.read_text().splitlines()) - options.runs
+    lost = len(executed) - recorded
+    assert repeated == lost, "what was recorded is not repeated"
+    cells = [f"{options.runs:,}", *said, str(recorded), str(lost)]
+    print("| " + " | ".join(cells) + " |")
+
+
+def _within(options: argparse.Namespace) -> None:
+    """The command: runs a second, CPU ms a run, memory of the driver at the first and the last thousand, at the end."""
+    estimators = [{"import": "bench_nothing:Nothing"}]
+    told = {
+        "data": [{"name": "s_curve"}], "sizes": [60, 80], "run": {"precision": "float32"}, "lwgan": {"replicates": 0},
+        "classical": {"estimators": estimators, "replicates": options.runs // 2}, "execution": {"workers": 0},
+    }  # fmt: skip
+    study = Study(build_config(StudyConfig, told, {}), Folder.at(f"{options.within}/study"))
+    marks: list[tuple[int, float, float, float]] = []
+
+    class Marked(_Silent):
+        def update(self, standing: Standing) -> None:
+            if standing.done % 1000 == 0:
+                marks.append((standing.done, time.perf_counter(), time.process_time(), resident_mib()))
+
+    assert not study.execute(Marked()).unfinished
+    (done, began, worked, first), (all_done, ended, had_worked, last) = marks[0], marks[-1]
+    runs = all_done - done
+    rate, each = runs / (ended - began), 1e3 * (had_worked - worked) / runs
+    print(f"{rate:.0f} {each:.2f} {first:.0f} {last:.0f} {peak_mib():.0f}")
 
 
 # ledger ---------------------------------------------------------------------------------------------------------------
@@ -323,7 +402,10 @@ def _children_mib(slots: int) -> float:
 
 
 HEADINGS = {
-    "design": "| runs | CPU s | us a run | MiB | keys, CPU s |\n|---|---|---|---|---|",
+    "design": "| runs | plan, CPU s | MiB | every run made, CPU s | us a run | MiB |\n|---|---|---|---|---|---|",
+    "dry-run": "| runs | CPU s | s | peak, MiB |\n|---|---|---|---|",
+    "runs": "| runs | runs/s | CPU ms a run | driver after 1,000, MiB | after the last | peak with tables | recorded "
+    "when killed | under way then |\n|---|---|---|---|---|---|---|---|",
     "ledger": "| | |\n|---|---|",
     "requests": "",
     "pool": "| nodes | at once | tasks | s | tasks/s | without the start | CPU of the driver, ms a task | driver, "
@@ -343,15 +425,25 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--cpus", type=float, default=6400)
     parser.add_argument("--each", type=float, default=800)
+    parser.add_argument("--within", default=None, help=argparse.SUPPRESS)
     parser.add_argument("--no-heading", action="store_true")
     options = parser.parse_args()
     if options.part is None:
-        for arguments in (["design"], ["design", "--runs", "100000", "--no-heading"], ["ledger"], ["requests"]):
+        for arguments in (
+            ["design"], ["design", "--runs", "1000000", "--no-heading"], ["dry-run", "--runs", "1000000"],
+            ["runs", "--runs", "20000"], ["ledger"], ["requests"],
+        ):  # fmt: skip
             subprocess.run([sys.executable, __file__, *arguments], check=True)
+        return
+    if options.within:
+        _within(options)
         return
     if HEADINGS[options.part] and not options.no_heading:
         print(HEADINGS[options.part])
-    part = {"design": bench_design, "ledger": bench_ledger, "requests": bench_requests, "pool": bench_pool}
+    part = {
+        "design": bench_design, "dry-run": bench_dry_run, "runs": bench_runs, "ledger": bench_ledger,
+        "requests": bench_requests, "pool": bench_pool,
+    }  # fmt: skip
     part[options.part](options)
 
 

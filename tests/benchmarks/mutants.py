@@ -248,9 +248,23 @@ MUTANTS = [
     ),
     Mutant(
         "the seed of a run is not in its key", "campaign/drawn.py",
-        '"data": {**identity["data"], "seed": data_seed}, "seed": seed}',
-        '"data": {**identity["data"], "seed": data_seed}}',
-        "study/test_design.py",
+        "{self._middle}{seed}{self._tail}", "{self._middle}{self._tail}",
+        "study/test_plan.py",
+    ),
+    Mutant(
+        "what two groups share is computed twice", "study/plan.py",
+        "kept[begin:end] = np.repeat(new, each)", "kept[begin:end] = True",
+        "study/test_plan.py",
+    ),
+    Mutant(
+        "merge reads while others write", "study/merge.py",
+        "locks.enter_context(_left_alone(source))", "_left_alone(source)",
+        "study/test_merge.py",
+    ),
+    Mutant(
+        "what an interruption finds finished is lost", "study/work.py",
+        "    finally:\n        entries.write()\n", "    finally:\n        pass\n",
+        "study/test_plan.py",
     ),
     Mutant(
         "rank rules are in the key of a run", "study/design.py",

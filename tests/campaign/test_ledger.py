@@ -57,6 +57,22 @@ def test_records_come_back_bit_for_bit_before_and_after_gathering(anywhere):
     assert list(records["0a"].components()) == ["train"]
 
 
+def test_runs_that_are_entered_together_are_in_the_ledger_one_by_one(anywhere):
+    ledger, records = anywhere, {key: record(key) for key in ("0a", "0b", "0c")}
+    ledger.write(*records.values())
+    ledger.write(records["0b"])
+    assert by_key(ledger, records) == records
+    assert ledger.gather() == 3
+    assert by_key(ledger, records) == records
+    ledger.write(record("0d"), record("0e"))
+    (name,) = ledger._rows.names()
+    content = ledger._rows.read(name)
+    ledger._rows.write(name, content[:-9])
+    assert ledger.keys() == {*records, "0d"}, "a damaged line is that of one run"
+    assert ledger.gather() == 1
+    assert ledger.keys() == {*records, "0d"}
+
+
 def test_trials_come_back_with_their_fits_or_without(tmp_path):
     ledger = Ledger(Folder.at(str(tmp_path)), TrialRecord)
     fit = Fit(evaluations=1, ranks=2, train=[0.1] * 8, rows=9, metrics={"reconstruction": [0.5, float("inf")]})

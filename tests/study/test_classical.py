@@ -278,3 +278,15 @@ def test_a_missing_library_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "skdim.id", None)
     with pytest.raises(ConfigError, match=r"pip install 'lwgan-dist\[classical\]'"):
         classical_estimate("TwoNN", hyperplane(5), seed=0)
+
+
+def test_estimators_of_our_own_need_no_scikit_dimension(monkeypatch):
+    def missing():
+        raise ConfigError("classical estimators need scikit-dimension")
+
+    monkeypatch.setattr(classical, "_library", missing)
+    classical.require(classical.OURS)
+    for name in classical.OURS:
+        assert classical_estimate(name, hyperplane(300), 0).failure is None
+    with pytest.raises(ConfigError, match="need scikit-dimension"):
+        classical.require(["ABIDE", "TwoNN"])

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -15,7 +16,7 @@ from lwgan_dist.campaign.ledger import Ledger
 from lwgan_dist.campaign.provenance import provenances
 from lwgan_dist.cli import main
 from lwgan_dist.configfile import to_yaml
-from lwgan_dist.storage import Folder
+from lwgan_dist.storage import Folder, exclusive
 from lwgan_dist.study.publish import publish
 from lwgan_dist.study.record import RunRecord
 from lwgan_dist.study.study import Study
@@ -177,6 +178,33 @@ def test_execution_may_differ_and_a_folder_in_use_is_left_alone(parts, tmp_path)
     refused = call("study", "merge", *parts, "--out", tmp_path / "out")
     assert refused.exit_code == 2
     assert "is not empty; choose another --out" in refused.output
+
+
+def test_a_folder_in_which_a_command_works_is_refused(parts, tmp_path):
+    with exclusive(Folder.at(str(parts[1]))):
+        refused = call("study", "merge", *parts, "--out", tmp_path / "out")
+    assert refused.exit_code == 2
+    assert f"{parts[1]}: another process is working" in refused.output
+    assert not (tmp_path / "out").exists()
+
+
+def table(path, seed):
+    np.save(path, np.random.default_rng(seed).normal(size=(60, 3)))
+    return {"data": [{"path": str(path), "intrinsic_dim": 3, "label": "mine"}], "lwgan": {"replicates": 0},
+            "bootstrap": None, "sizes": [40]}  # fmt: skip
+
+
+def test_a_table_that_lies_elsewhere_is_the_same_by_its_rows(tmp_path):
+    folders = [part(tmp_path / f"part{k}", k, **table(tmp_path / f"rows{k}.npy", 0)) for k in (1, 2)]
+    said = call("study", "merge", *folders, "--out", tmp_path / "both")
+    assert said.exit_code == 0, said.output
+    assert len(records(tmp_path / "both")) == sum(len(records(folder)) for folder in folders) == 6
+    other = part(tmp_path / "other", 2, **table(tmp_path / "rows3.npy", 1))
+    refused = call("study", "merge", folders[0], other, "--out", tmp_path / "none")
+    assert refused.exit_code == 2
+    assert "they differ in data.0.path (" in refused.output
+    (tmp_path / "rows2.npy").unlink()
+    assert call("study", "merge", *folders, "--out", tmp_path / "none").exit_code == 2
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "-1/2"])

@@ -29,13 +29,13 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree, shortest_path
 from scipy.spatial.distance import pdist, squareform
 from scipy.special import ndtri
-from threadpoolctl import threadpool_limits
 
 from lwgan_dist.data.blocks import BLOCK_ELEMENTS
 from lwgan_dist.data.parts import parts_of
 from lwgan_dist.data.standardize import Standardizer
 from lwgan_dist.models.lwgan.factors import Group, independent_groups
 from lwgan_dist.models.lwgan.tears import pieces_side_by_side, scaled, stretched, ways_to_cut
+from lwgan_dist.threads import one_thread
 
 Array = NDArray[Any]
 
@@ -163,7 +163,7 @@ def geodesic_start(
     rows = rows - rows.mean(axis=0)
     rows /= np.abs(rows).max()
     import_module("sklearn.decomposition")  # brings thread pools of its own, which have to exist to be limited
-    with threadpool_limits(1):
+    with one_thread():
         rows = np.asarray(Standardizer.fit(rows, "global").apply(rows))
         if images and rows.shape[1] > MOST_COLUMNS:
             rows = principal_components(rows, CARRIED)

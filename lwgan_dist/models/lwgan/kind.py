@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from lwgan_dist.config import Precision, RunConfig
 from lwgan_dist.data.blocks import flat
@@ -22,6 +21,7 @@ from lwgan_dist.networks.base import Networks, Shape
 from lwgan_dist.networks.registry import build_networks
 from lwgan_dist.results import COMPONENTS, Judgement, Part, ScoreTables, TearSummary, bounded
 from lwgan_dist.seeding import generator
+from lwgan_dist.threads import one_thread
 from lwgan_dist.training.distributed import World
 
 _log = logging.getLogger("lwgan_dist")
@@ -196,7 +196,7 @@ def _unfitted(judgement: Judgement, config: RunConfig, sample: Sample) -> list[s
         return []
     rows = flat(sample.train[:: -(-len(sample.train) // COMPARED_ROWS)]).astype(np.float64)  # maybe sorted
     centred = rows - rows.mean(axis=0)
-    with threadpool_limits(1):
+    with one_thread():
         axes = np.linalg.svd(centred, full_matrices=False)[2]
     ranks = [row.rank for row in judgement.rank_scores if row.rank <= (judgement.dimension or 0)]
     behind = [
