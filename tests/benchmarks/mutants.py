@@ -398,6 +398,26 @@ MUTANTS = [
         'not _STATE["at work"] or _is_importing(frame)', 'not _STATE["at work"]',
         "test_interrupts.py -k any_moment_of_the_program",
     ),
+    Mutant(
+        "a merge forgets who computed what", "study/merge.py",
+        "            _copy(ledger.folder.sub(PROVENANCE), out.sub(LEDGER).sub(PROVENANCE))\n", "",
+        "study/test_merge.py",
+    ),
+    Mutant(
+        "a stopped trial that goes on counts as finished", "search/replay.py",
+        "return item if is_finished and is_whole else len(reports)", "return item",
+        "search/test_replay.py",
+    ),
+    Mutant(
+        "a replay of a stopping rule has runs that there are not", "study/rejudge.py",
+        "if run.key not in self._keys]", "if run.key in self._keys]",
+        "study/test_rejudge.py",
+    ),
+    Mutant(
+        "a leaderboard tests against the worst", "study/leaderboard.py",
+        'known.sort("p_correct", descending=True, maintain_order=True)', 'known.sort("p_correct", maintain_order=True)',
+        "study/test_leaderboard.py",
+    ),
 ]  # fmt: skip
 
 
