@@ -25,8 +25,8 @@ from lwgan_dist.errors import ConfigError
 
 Config = TypeVar("Config", bound=Frozen)
 
-MOST_BYTES = 1 << 17
-"""Size of a configuration file, at most: YAML of so many keys is read in about a second of the processor."""
+MOST_BYTES = 1 << 18
+"""Size of a configuration file, at most: YAML of so many keys is read in two or three seconds of the processor."""
 MOST_VALUES = 100_000
 """Values of a configuration, at most, each alias counted as what it stands for."""
 MOST_BRACKETS = 100

@@ -7,12 +7,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.metaestimators import available_if
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
 
 from lwgan_dist.config import ExecutionConfig, RunConfig
@@ -26,6 +25,9 @@ from lwgan_dist.results import RunResult
 from lwgan_dist.run.folder import RESULT_FILE, read_result
 from lwgan_dist.run.run import Run
 from lwgan_dist.storage import Folder, damage_named, inside
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _DTYPES = [np.float64, np.float32, np.bool_, *map(np.dtype, "bhilqBHILQ")]
 """Types of numbers in which X is taken as it is; any other becomes the first."""
@@ -43,22 +45,21 @@ def _in_python(finding: Finding) -> str:
     return re.sub(r"data\.standardize=(\w+)", r'standardize="\1"', text)
 
 
-class ModelEstimator(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):  # type: ignore[call-arg,misc]
+class ModelEstimator(BaseEstimator):  # type: ignore[misc]
     """What the estimators of all models have in common; a model adds its parameters.
 
     Attributes:
         model_name: of the model, see `lwgan_dist.models.configs`.
-        has_encoder: whether rows have codes; without, there is no ``transform``.
     """
 
     model_name: ClassVar[str]
-    has_encoder: ClassVar[bool] = True
     standardize: str
     holdout_fraction: float
     settings: dict[str, Any] | None
     workers: int
     run_dir: str | None
     random_state: int | np.random.RandomState | None
+    verbose: bool
 
     def _sections(self) -> dict[str, Any]:
         """The sections of the configuration that the model's own parameters fill."""
@@ -100,7 +101,10 @@ class ModelEstimator(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         run = Run(self._config(), rows, columns=self._column_names())
         for finding in run.findings:
             warnings.warn(_in_python(finding), DataWarning, stacklevel=3)
-        run.train(folder, ExecutionConfig(workers=self.workers), on_findings=lambda: None)
+        from lwgan_dist.reporting.terminal import ProgressLine
+
+        with ProgressLine(type(self).__name__, shown=bool(self.verbose)) as line:
+            run.train(folder, ExecutionConfig(workers=self.workers), on_progress=line.update, on_findings=lambda: None)
         return run
 
     def _column_names(self) -> tuple[str, ...] | None:
@@ -156,19 +160,6 @@ class ModelEstimator(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         self.findings_ = self.result_.findings
         return self
 
-    @available_if(lambda self: self.has_encoder)  # type: ignore[untyped-decorator]
-    def transform(self, X: Any) -> NDArray[np.float64]:
-        """Codes of rows, shape (n, r): at the estimated dimension or, of a model without an estimate, the latent size;
-        only of models with an encoder.
-        """
-        check_is_fitted(self)
-        return self.model_.encode(self._known(X))
-
-    @available_if(lambda self: self.has_encoder)  # type: ignore[untyped-decorator]
-    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> NDArray[np.float64]:
-        """As `fit` and `transform`."""
-        return np.asarray(super().fit_transform(X, y, **fit_params))
-
     def inverse_transform(self, codes: Any) -> NDArray[np.float64]:
         """Rows G(z) in the units of the data, shape (n, *shape), for codes of shape (n, r), r at most the
         largest rank or the latent size.
@@ -180,6 +171,22 @@ class ModelEstimator(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         """N new rows G(z_r), shape (n, *shape), at a rank, by default that of `transform`."""
         check_is_fitted(self)
         return self.model_.generate(n, rank, seed)
+
+    def summary(self) -> str:
+        """The answer in words, then a line for each note and warning, as ``lwgan-dist estimate`` prints them."""
+        from lwgan_dist.reporting.answer import answer_sentence
+
+        check_is_fitted(self)
+        return "\n".join([answer_sentence(self.result_), *map(_in_python, self.findings_), *self.result_.notes])
+
+    def plot_scores(self) -> "Figure":
+        """The score by rank with its components, and the dimension by resolution: a Matplotlib figure, which a notebook
+        shows and ``savefig`` writes.
+        """
+        from lwgan_dist.reporting.figures import rank_score_figure
+
+        check_is_fitted(self)
+        return rank_score_figure(self.result_)
 
     def save(self, folder: str | Path) -> None:
         """Write model, result and parameters into a folder."""
@@ -227,7 +234,33 @@ class ModelEstimator(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
         return estimator
 
 
-class LWGAN(ModelEstimator):
+class Encoding(ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ignore[misc]
+    """What estimators of models with an encoder have besides: codes, and how well they reconstruct."""
+
+    model_: FittedModel
+
+    @property
+    def _n_features_out(self) -> int:
+        """The number of codes, for the names that scikit-learn gives them."""
+        return self.model_.dimension
+
+    def transform(self, X: Any) -> NDArray[np.float64]:
+        """Codes of rows, shape (n, r), at the estimated dimension or, without an estimate, the latent size."""
+        check_is_fitted(self)
+        return self.model_.encode(self._known(X))
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """How well rows are reconstructed: minus the mean of ||x - G(Q(x))|| over rows, in the units in which they were
+        fitted, at the rank of `transform`; 0 is best. The default of scikit-learn's searches; y is ignored.
+        """
+        check_is_fitted(self)
+        rows = self._known(X)
+        of_both = (rows, self.model_.decode(self.model_.encode(rows)))
+        scaled, reconstructed = (flat(self.model_.standardizer.apply(some)) for some in of_both)
+        return -float(np.linalg.norm(scaled - reconstructed, axis=1).mean())
+
+
+class LWGAN(Encoding, ModelEstimator):
     """Intrinsic dimension by a latent Wasserstein GAN, with an encoder to it and a generator from it.
 
     Args:
@@ -240,6 +273,7 @@ class LWGAN(ModelEstimator):
         workers: 0 trains in this process, 1 or more under Ray Train.
         run_dir: keep the run folder there, and go on with it if it is unfinished; by default it is temporary.
         random_state: seed (an integer), or a NumPy RandomState from which one is drawn.
+        verbose: show a line of progress with the time left on standard error.
 
     Attributes:
         dimension_: the estimated intrinsic dimension.
@@ -267,6 +301,7 @@ class LWGAN(ModelEstimator):
         workers: int = 0,
         run_dir: str | None = None,
         random_state: int | np.random.RandomState | None = 0,
+        verbose: bool = False,
     ) -> None:
         self.max_dimension = max_dimension
         self.schedule = schedule
@@ -276,6 +311,7 @@ class LWGAN(ModelEstimator):
         self.workers = workers
         self.run_dir = run_dir
         self.random_state = random_state
+        self.verbose = verbose
 
     def _sections(self) -> dict[str, Any]:
         """Networks and schedule."""
@@ -343,6 +379,7 @@ class OneSizeEstimator(ModelEstimator):
         workers: 0 trains in this process, 1 or more under Ray Train.
         run_dir: keep the run folder there, and go on with it if it is unfinished; by default it is temporary.
         random_state: seed (an integer), or a NumPy RandomState from which one is drawn.
+        verbose: show a line of progress with the time left on standard error.
 
     Attributes:
         dimension_: the estimated intrinsic dimension; None of a model that estimates none.
@@ -363,6 +400,7 @@ class OneSizeEstimator(ModelEstimator):
         workers: int = 0,
         run_dir: str | None = None,
         random_state: int | np.random.RandomState | None = 0,
+        verbose: bool = False,
     ) -> None:
         self.latent_dim = latent_dim
         self.iterations = iterations
@@ -372,6 +410,7 @@ class OneSizeEstimator(ModelEstimator):
         self.workers = workers
         self.run_dir = run_dir
         self.random_state = random_state
+        self.verbose = verbose
 
     def _sections(self) -> dict[str, Any]:
         """All in the model's own."""
@@ -386,19 +425,19 @@ class OneSizeEstimator(ModelEstimator):
         return {"latent_dim": config.latent_dim, "iterations": config.iterations}
 
 
-class WAE(OneSizeEstimator):
+class WAE(Encoding, OneSizeEstimator):
     """A Wasserstein auto-encoder (arXiv:1711.01558); parameters and attributes are those of `OneSizeEstimator`."""
 
     model_name = "wae"
 
 
-class VAE(OneSizeEstimator):
+class VAE(Encoding, OneSizeEstimator):
     """A variational auto-encoder (arXiv:1312.6114); parameters and attributes are those of `OneSizeEstimator`."""
 
     model_name = "vae"
 
 
-class ARDVAE(OneSizeEstimator):
+class ARDVAE(Encoding, OneSizeEstimator):
     """A variational auto-encoder that finds the relevant latent dimensions (arXiv:2501.10901); parameters and
     attributes are those of `OneSizeEstimator`.
     """
@@ -406,7 +445,7 @@ class ARDVAE(OneSizeEstimator):
     model_name = "ard_vae"
 
 
-class NestedDropoutAE(OneSizeEstimator):
+class NestedDropoutAE(Encoding, OneSizeEstimator):
     """An auto-encoder with nested dropout (arXiv:1402.0915); parameters and attributes are those of
     `OneSizeEstimator`.
     """
@@ -420,7 +459,6 @@ class GAN(OneSizeEstimator):
     """
 
     model_name = "gan"
-    has_encoder = False
 
 
 class WGANGP(OneSizeEstimator):
@@ -429,10 +467,9 @@ class WGANGP(OneSizeEstimator):
     """
 
     model_name = "wgan_gp"
-    has_encoder = False
 
 
-class CycleGAN(OneSizeEstimator):
+class CycleGAN(Encoding, OneSizeEstimator):
     """A cycle-consistent GAN between data and latent space (arXiv:1703.10593); parameters and attributes are those of
     `OneSizeEstimator`.
     """

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from tiny import MODELS
 
@@ -118,6 +120,41 @@ def test_images_are_taken_and_given_as_images_and_learned_as_vectors(x):
         fitted.transform(images.transpose(0, 2, 1))
     with pytest.raises(ValueError, match="NaN"):
         tiny().fit(np.full((120, 3, 4), np.nan))
+
+
+def test_codes_are_a_frame_with_names_where_that_is_asked_for(fitted, x):
+    names = [f"lwgan{i}" for i in range(fitted.dimension_)]
+    assert list(fitted.get_feature_names_out()) == names
+    frame = clone(fitted).set_output(transform="pandas").fit_transform(pd.DataFrame(x, index=range(5, 125)))
+    assert list(frame.columns) == names
+    assert list(frame.index) == list(range(5, 125))
+    np.testing.assert_array_equal(frame.to_numpy(), fitted.transform(x))
+
+
+def test_the_score_is_minus_the_mean_reconstruction_error_of_standardised_rows(fitted, x):
+    apply = fitted.model_.standardizer.apply
+    again = fitted.inverse_transform(fitted.transform(x))
+    errors = [np.linalg.norm(row) for row in apply(x) - apply(again)]
+    assert fitted.score(x) == pytest.approx(-np.mean(errors))
+    search = GridSearchCV(tiny_of(VAE), {"latent_dim": [1, 2]}, cv=2).fit(x)
+    assert search.best_score_ == search.cv_results_["mean_test_score"].max() < 0
+
+
+def test_the_answer_is_there_in_words_and_as_a_figure(fitted):
+    answer, *notes = fitted.summary().split("\n")
+    assert answer.startswith(f"The data look {fitted.dimension_}-dimensional")
+    assert fitted.result_.notes == notes[len(fitted.findings_) :]
+    scores, components, by_resolution = fitted.plot_scores().axes
+    assert list(scores.lines[0].get_xdata()) == [1, 2, 3]
+    assert components.get_title() == "components of the score"
+    assert by_resolution.get_xlabel().startswith("resolution")
+
+
+def test_progress_is_shown_if_it_is_asked_for(x, capsys):
+    tiny(verbose=True).fit(x)
+    assert "LWGAN  " in capsys.readouterr().err
+    tiny().fit(x)
+    assert capsys.readouterr().err == ""
 
 
 def test_the_seed_decides_and_an_unseeded_fit_differs(fitted, x):

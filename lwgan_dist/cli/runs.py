@@ -84,7 +84,7 @@ def estimate(
     if max_dimension is not None:
         values["networks"] = {"latent_dim": max_dimension}
     config = build_config(TrainConfig, values, parse_overrides(changes))
-    name = data if is_manifold else Path(data).name.split(".")[0] or "table"
+    name = data if is_manifold else Path(data).absolute().name.split(".")[0] or "table"
     with located(None, changes):
         _execute(
             config.run(), config.execution, name, out, dry_run, as_json, verbose,

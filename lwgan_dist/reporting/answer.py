@@ -20,12 +20,32 @@ def answer_sentence(result: RunResult) -> str:
             f"{result.model} of latent size {result.max_dimension}, which estimates no dimension, in "
             f"{result.ambient_dim} columns."
         )
+    elif _parts_disagree(result):
+        answer = (
+            f"The data fall into {len(result.parts)} parts of different dimensions: {_parts(result)}. Taken as a whole "
+            f"they need rank {_dimension(result)}."
+        )
     else:
         answer = (
             f"The data look {_dimension(result)}-dimensional{_set_text(result)}{_held_out(result)}{_by_heart(result)}"
             f"{'' if result.intrinsic_dim is None else f'; they are {result.intrinsic_dim}-dimensional'}."
         )
     return " ".join([answer, *_votes(result.fits), *_competitors(result)])
+
+
+def _parts_disagree(result: RunResult) -> bool:
+    return len({part.dimension for part in result.parts} - {None}) > 1
+
+
+def _parts(result: RunResult) -> str:
+    """``60 % of the rows look 3-dimensional, 40 % 1-dimensional``, the largest first."""
+    parts = sorted(result.parts, key=lambda part: -part.share)
+    texts = [
+        f"{100 * part.share:.0f} %{'' if place else ' of the rows look'} "
+        + ("too few to say" if part.dimension is None else f"{part.dimension}-dimensional")
+        for place, part in enumerate(parts)
+    ]
+    return ", ".join(texts)
 
 
 def stance(result: RunResult, competitor: Competitor) -> Stance | None:

@@ -3,7 +3,7 @@
 import pytest
 
 from lwgan_dist.reporting.answer import answer_sentence, stance
-from lwgan_dist.results import Competitor, Fits, RankScore, Replicate, RunResult
+from lwgan_dist.results import Competitor, Fits, Part, RankScore, Replicate, RunResult
 
 
 def answer(**told):
@@ -31,6 +31,16 @@ def answer(**told):
 )  # fmt: skip
 def test_the_answer_is_a_sentence(told, sentence):
     assert answer(**told) == sentence
+
+
+def test_parts_of_different_dimensions_have_no_one_dimension():
+    parts = [Part(rows=400, share=0.4, dimension=1), Part(rows=600, share=0.6, dimension=3)]
+    assert answer(parts=parts, dimension=1, rank_set=[1, 2]) == (
+        "The data fall into 2 parts of different dimensions: 60 % of the rows look 3-dimensional, 40 % 1-dimensional. "
+        "Taken as a whole they need rank 1."
+    )
+    same = [part.model_copy(update={"dimension": 5}) for part in parts]
+    assert answer(parts=same).startswith("The data look 5-dimensional")
 
 
 def test_an_estimate_that_neighbours_lowered_is_no_agreement_of_rows_held_out():

@@ -112,6 +112,8 @@ def read_parquet(path: str, options: ReadOptions) -> Loaded:
         raise DataError(
             f"{path}: a folder without Parquet files or pictures ({', '.join(PARQUET_SUFFIXES + PICTURE_SUFFIXES)})"
         )
+    if is_folder:
+        _refuse_results(path, files)
     schemas, counts = zip(*map(_read_schema, files), strict=True)
     _require_equal(list(schemas), files)
     names, left_out = _choose(schemas[0], options, path)
@@ -347,6 +349,24 @@ def _require_room(layout: _Layout, count: int, source: str, packed: int) -> None
     """Refuse rows that would become too much."""
     require_width(len(layout.names), source, packed)
     require_room(source, count * len(layout.names) * layout.dtype.itemsize, packed)
+
+
+_OF_RESULTS = ("config.yaml", "env.json")
+"""Files in every folder in which this program leaves results."""
+
+
+def _refuse_results(path: str, files: Sequence[str]) -> None:
+    """Refuse folders that hold tables of results, such as scores, which would be read as if they were data.
+
+    Raises:
+        DataError: a file lies in a folder of a run, study, search or comparison.
+    """
+    for folder in sorted({Path(file).parent for file in files}):
+        if all((folder / name).is_file() for name in _OF_RESULTS):
+            raise DataError(
+                f"{path}: {folder} holds results of lwgan-dist, not data; name the file or folder of the data, or "
+                "one of the result's tables by its own name"
+            )
 
 
 def parquet_files(folder: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -190,11 +190,24 @@ def absence_rejected(path: str) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError):
-        raise UnreadableError(f"{path}: no such file or folder") from None
+        raise UnreadableError(f"{path}: no such file or folder{_like(Path(path))}") from None
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and is_numbered_transient(error):
             raise
         raise UnreadableError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+
+
+def _like(path: Path) -> str:
+    """A name beside a path that is not there which may have been meant; empty if there is none."""
+    with suppress(OSError, ValueError):
+        close = difflib.get_close_matches(path.name, sorted(os.listdir(path.parent))[:_MOST_LISTED], n=1, cutoff=0.75)
+        if close:
+            return f"; did you mean {close[0]}?"
+    return ""
+
+
+_MOST_LISTED = 10_000
+"""Names in a folder with which one that is not there is compared."""
 
 
 def files_below(folder: str, suffixes: tuple[str, ...], above: frozenset[str] = frozenset()) -> Iterator[str]:

@@ -560,6 +560,24 @@ def test_an_empty_file_is_rejected(tmp_path: Path, suffix: str) -> None:
         read_table(written(tmp_path, f"t{suffix}", b""))
 
 
+def test_a_name_that_is_like_one_that_is_not_there_is_suggested(tmp_path: Path) -> None:
+    written(tmp_path, "german.csv", b"a,b\n1,2\n")
+    with pytest.raises(DataError, match=r"germn.csv: no such file or folder; did you mean german.csv\?"):
+        read_table(str(tmp_path / "germn.csv"))
+    with pytest.raises(DataError, match=r"other.parquet: no such file or folder$"):
+        read_table(str(tmp_path / "other.parquet"))
+
+
+@pytest.mark.parametrize("folder", ["results", "results/run"])
+def test_a_folder_of_results_is_no_table(tmp_path: Path, folder: str) -> None:
+    written(tmp_path, f"{folder}/scores.parquet", parquet(arrow_table()))
+    assert len(read_table(str(tmp_path / "results")).rows)
+    for name in ("config.yaml", "env.json"):
+        written(tmp_path, f"{folder}/{name}", b"{}")
+    with pytest.raises(DataError, match="holds results of lwgan-dist, not data"):
+        read_table(str(tmp_path / "results"))
+
+
 def test_a_folder_without_parquet_files_is_rejected(tmp_path: Path) -> None:
     written(tmp_path, "t/_a.parquet", parquet(arrow_table()))
     with pytest.raises(DataError, match="t: a folder without Parquet files"):
