@@ -254,7 +254,7 @@ def test_changed_data_in_the_same_folder_are_refused(folder):
     result = call(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.splitlines()[-1] == (
-        f"error: {folder}/r: holds another run: the data has changed since; choose another folder"
+        f"error: {folder}/r: holds another run: its data are others, or have changed since; choose another folder"
     )
 
 
@@ -511,7 +511,7 @@ def test_metrics_are_not_of_other_data(folder):
     succeeded("estimate", "t.npy", *TINY[1:], "--out", "r")
     assert "w1_floor" in told(succeeded("metrics", "r", "--names", "w1", "--json"))["metrics"]
     np.save("t.npy", np.random.default_rng(1).standard_normal((200, 3)))
-    assert "holds another run: the data has changed since" in rejected("metrics", "r", "--names", "w2")
+    assert "holds another run: its data are others, or have changed since" in rejected("metrics", "r", "--names", "w2")
 
 
 def test_train_computes_the_metrics_that_are_named(run_dir, folder):

@@ -232,7 +232,7 @@ def generate(run_dir: str, num: int, rank: int | None, seed: int, out: str) -> N
     from lwgan_dist.storage import Folder
 
     if not out.endswith(".parquet"):
-        raise ConfigError(f"--out {out}: the file name ends in .parquet")
+        raise ConfigError(f"--out {out}: the name of the file must end in .parquet")
     model = FittedModel.load(Folder.at(run_dir).sub("model"))
     rows = model.generate(num, rank, seed)
     if rows.ndim == 2:

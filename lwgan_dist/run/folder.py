@@ -97,7 +97,7 @@ def _difference(run: Prepared, before: dict[str, Any]) -> str:
         if any(finding.kind == "row_numbers" for finding in run.sample.decided):
             mend = "go on with data.standardize=global, or"
             return f"its run was begun before row numbers were left out, or the data has changed since: {mend}"
-        return "holds another run: the data has changed since;"
+        return "holds another run: its data are others, or have changed since;"
     for given, config in run.as_before():
         if config.fingerprint(run.sample.digest) == before["fingerprint"]:
             settings = " ".join(given)

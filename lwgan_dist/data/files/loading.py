@@ -178,6 +178,8 @@ def damage_rejected(source: str, kind: str) -> Iterator[None]:
     except _DAMAGE as error:
         if isinstance(error, OSError) and is_numbered_transient(error):
             raise
+        if isinstance(error, PermissionError):
+            raise UnreadableError(f"{source}: cannot be opened (Permission denied)") from None
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableError(f"{source}: not a readable {kind} file ({shortened(reason, 200)})") from None
 
