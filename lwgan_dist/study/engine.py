@@ -147,7 +147,8 @@ class _Packs(Sequence[Pack]):
     def __getitem__(self, index: int | slice) -> Pack | list[Pack]:
         if isinstance(index, slice):
             return [self[place] for place in range(len(self))[index]]
-        return self._make(self._runs[index * self._size : (index + 1) * self._size])
+        place = range(len(self))[index]  # past the end an IndexError, at which whoever goes through them stops
+        return self._make(self._runs[place * self._size : (place + 1) * self._size])
 
 
 def _ended(done: Done) -> Ended:
