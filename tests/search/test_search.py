@@ -168,7 +168,7 @@ def test_a_proposal_rests_on_all_trials_but_as_many_as_are_ahead(tmp_path):
             told.append(number)
 
     prepared = search(tmp_path / "search")
-    queue = prepared._queue(Recording(), lambda trial: trial, prepared._ended_trials(), lambda _queue: None)
+    queue = prepared._queue(Recording(), lambda trial: trial, prepared.ended_trials(), lambda _queue: None)
     ends = TrialRecord(key="", failure="no")
     first, second = queue.take()[0], queue.take()[0]
     assert queue.take() is None
@@ -468,7 +468,7 @@ def test_a_lost_trial_is_no_result_and_is_tried_again(tmp_path, monkeypatch):
 def test_a_lost_trial_ends_a_queue_whose_proposals_rest_on_results(tmp_path, searcher, ends):
     """Else a pool would wait for results that never come."""
     prepared = search(tmp_path / "search", searcher={"name": searcher})
-    queue = prepared._queue(prepared._searcher(), lambda trial: trial, prepared._ended_trials(), lambda _queue: None)
+    queue = prepared._queue(prepared._searcher(), lambda trial: trial, prepared.ended_trials(), lambda _queue: None)
     number, _ = queue.take()
     queue.lost(number, "its node is gone")
     assert queue.is_dry == ends
@@ -594,7 +594,7 @@ def interrupt():
 def test_a_trial_that_is_begun_anew_is_not_counted_twice(tmp_path):
     """Its process was lost after its report number 3: it reports 1, 2, 3 again."""
     prepared = search(tmp_path / "search", scheduler={**ASHA, "reports_per_seed": 8})
-    queue = prepared._queue(prepared._searcher(), lambda trial: trial, prepared._ended_trials(), lambda _queue: None)
+    queue = prepared._queue(prepared._searcher(), lambda trial: trial, prepared.ended_trials(), lambda _queue: None)
     first, second = queue.take()[0], queue.take()[0]
     for number in range(1, 8):
         assert queue.report(first, Report(number, 1 - number / 10, 0.0))
