@@ -139,7 +139,7 @@ def test_another_run_in_the_folder_is_refused_and_left_alone(finished):
     folder, result, _ = finished
     with pytest.raises(ConfigError, match="configuration differs"):
         run_of(seed=1).train(folder, HERE)
-    with pytest.raises(ConfigError, match="data has changed"):
+    with pytest.raises(ConfigError, match="data are others, or have changed"):
         run_of(**{"data.n": 201}).train(folder, HERE)
     assert read_result(folder) == result
 
