@@ -17,10 +17,15 @@ ROOT = Path(__file__).parents[2]
 TEMPLATES = sorted(path.relative_to(ROOT / "lwgan_dist") for path in (ROOT / "lwgan_dist").rglob("*.jinja"))
 
 
+BENCHOPT = ("classical", "dataset", "models", "objective", "readme")
+
+
 def test_the_templates_are_in_the_package():
     assert [str(path) for path in TEMPLATES] == [
         "compare/templates/compare.jinja", "reporting/templates/html.jinja", "reporting/templates/markdown.jinja",
-        "run/templates/run.jinja", "search/templates/search.jinja", "study/templates/study.jinja",
+        "run/templates/run.jinja", "search/templates/search.jinja",
+        *(f"study/templates/benchopt_{name}.jinja" for name in BENCHOPT),
+        "study/templates/leaderboard.jinja", "study/templates/study.jinja",
     ]  # fmt: skip
     for path in TEMPLATES:
         assert resources.files("lwgan_dist").joinpath(*path.parts).is_file()
@@ -76,6 +81,7 @@ def _made() -> Page:
         "bootstrap",
         "coverage",
         "solved",
+        "provenance",
     )
     return _page(
         data=[EVIL], sizes=[1], methods=[EVIL], notes=[EVIL], files={EVIL: EVIL}, failures=None, level=None,
