@@ -14,6 +14,7 @@ from lwgan_dist import logs
 from lwgan_dist.campaign.folder import LEDGER, SCRATCH, clear_scratch
 from lwgan_dist.campaign.judging import RULE_FIELDS
 from lwgan_dist.campaign.ledger import Ledger
+from lwgan_dist.campaign.provenance import signed
 from lwgan_dist.campaign.record import Fit
 from lwgan_dist.campaign.task import Task
 from lwgan_dist.campaign.worker import (
@@ -148,7 +149,7 @@ class _Entries:
         records, self._waiting, self._entered = self._waiting, [], time.monotonic()
         try:
             if records:
-                self._ledger.write(*records)
+                self._ledger.write(*(signed(record, self._ledger.folder) for record in records))
         except Exception as error:  # noqa: BLE001 - one run must not end the others
             for record in records:
                 _unfinished(record.key, self._done, error)
