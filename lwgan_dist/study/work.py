@@ -152,7 +152,8 @@ class _Entries:
                 self._ledger.write(*(signed(record, self._ledger.folder) for record in records))
         except Exception as error:  # noqa: BLE001 - one run must not end the others
             for record in records:
-                _unfinished(record.key, self._done, error)
+                with logs.context(study=self._study.name, run=record.key):
+                    _unfinished(record.key, self._done, error)
             return
         for record in records:
             self.known(record)
@@ -163,7 +164,8 @@ class _Entries:
         self._done.runs += 1
         self._done.failed += record.failure is not None
         self._done.cpu_seconds += record.cpu_seconds
-        logs.event("run recorded", kind=record.kind, failure=record.failure, cpu_seconds=record.cpu_seconds)
+        with logs.context(study=self._study.name, run=record.key):  # it may be entered while another one is computed
+            logs.event("run recorded", kind=record.kind, failure=record.failure, cpu_seconds=record.cpu_seconds)
 
 
 def _unfinished(key: str, done: Done, error: Exception) -> None:
