@@ -51,10 +51,10 @@ def _parts(result: RunResult) -> str:
 def stance(result: RunResult, competitor: Competitor) -> Stance | None:
     """Whether a competitor agrees: its rounded value is in the rank set (without one: is the estimate) and at most one
     off the estimate; one that is further off is only ``in the set``, for a wide set excludes little. None if either has
-    no estimate.
+    no estimate, or the parts of the data disagree: then no one number is right.
     """
     dimension = _dimension(result)
-    if competitor.dimension is None or dimension is None:
+    if competitor.dimension is None or dimension is None or _parts_disagree(result):
         return None
     if competitor.dimension not in (_ranks(result) or [dimension]):
         return "disagrees"

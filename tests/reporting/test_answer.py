@@ -39,6 +39,10 @@ def test_parts_of_different_dimensions_have_no_one_dimension():
         "The data fall into 2 parts of different dimensions: 60 % of the rows look 3-dimensional, 40 % 1-dimensional. "
         "Taken as a whole they need rank 1."
     )
+    told = {"parts": parts, "dimension": 1, "rank_set": [1, 2]}
+    assert answer(**told, competitors=[Competitor.model_construct(name="MLE", value=2.6, dimension=3)]).endswith(
+        "MLE says 2.6."
+    )
     same = [part.model_copy(update={"dimension": 5}) for part in parts]
     assert answer(parts=same).startswith("The data look 5-dimensional")
 
